@@ -1,0 +1,1 @@
+"""From a captured network to a spiking one."""

@@ -1,0 +1,96 @@
+"""Executes a `Program` operation by operation, and re-executes only what has changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from torch import Tensor
+
+from snnconvert.conversion.program import Node, Program, Ref, references, substitute
+from snnconvert.conversion.rules import NEURON, function_of
+
+Values = dict[str, Any]
+
+
+class Executor:
+    """Runs the nodes of a program against a dictionary of values.
+
+    Neurons are not executed here: a simulator supplies their values.
+
+    Attributes:
+        static: nodes that depend on no neuron, run once a call.
+        neurons: the neuron nodes in order.
+        dynamic: all nodes downstream of a neuron, neurons included, in order.
+    """
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.neurons = [node for node in program.nodes if node.op == NEURON]
+        moving = program.downstream_of({node.name for node in self.neurons})
+        self.static = [self._compile(n) for n in program.nodes if n.name not in moving]
+        self.dynamic = [self._compile(n) for n in program.nodes if n.name in moving]
+        self.dynamic_names = moving
+
+    def _compile(self, node: Node) -> tuple[Node, Callable[[Values], Any] | None, tuple[str, ...]]:
+        """(node, function of the values, names it reads that may change)."""
+        if node.op == NEURON:
+            return node, None, (node.args[0].name,)
+        call = function_of(node.op)
+        reads = tuple(dict.fromkeys(node.refs))
+        if not node.kwargs and not any(isinstance(a, (list, tuple)) for a in node.args):
+            plain = [(a.name, None) if isinstance(a, Ref) else (None, a) for a in node.args]
+
+            def run_plain(values: Values) -> Any:
+                return call(*[values[name] if name else value for name, value in plain])
+
+            return node, run_plain, reads
+
+        def run(values: Values) -> Any:
+            def look_up(ref: Ref) -> Any:
+                return values[ref.name]
+
+            args = [substitute(a, look_up) for a in node.args]
+            return call(*args, **{k: substitute(v, look_up) for k, v in node.kwargs.items()})
+
+        return node, run, reads
+
+    def start(self, constants: Mapping[str, Tensor], inputs: Iterable[Tensor]) -> Values:
+        """Values of constants, inputs and all static nodes."""
+        values: Values = dict(constants)
+        values.update(zip(self.program.inputs, inputs, strict=True))
+        for node, run, _ in self.static:
+            values[node.name] = run(values)
+        return values
+
+    def step(
+        self,
+        values: Values,
+        neuron: Callable[[Node, bool], bool],
+        changed: set[str] | None = None,
+    ) -> None:
+        """One pass over the dynamic nodes, in order, updating `values`.
+
+        Args:
+            neuron: called as `neuron(node, input has changed)`; sets the node's value and returns
+                whether it changed.
+            changed: names that changed before the pass; None: everything is new.
+        """
+        everything = changed is None
+        moved: set[str] = set() if changed is None else set(changed)
+        for node, run, reads in self.dynamic:
+            fresh = everything or not moved.isdisjoint(reads)
+            if run is None:
+                if neuron(node, fresh):
+                    moved.add(node.name)
+            elif fresh:
+                values[node.name] = run(values)
+                moved.add(node.name)
+
+    def output(self, values: Values) -> Any:
+        """What the program returns, in the structure the user's module returns."""
+        return substitute(self.program.output, lambda ref: values[ref.name])
+
+    @property
+    def output_names(self) -> list[str]:
+        return [ref.name for ref in references(self.program.output)]

@@ -1,0 +1,148 @@
+"""A captured network as data: operations by name, references, constants. No code inside.
+
+This is what the simulators execute and what a `.snn.pt` stores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from snnconvert.errors import CheckpointError
+
+
+@dataclass(frozen=True)
+class Ref:
+    """The value of another node, an input or a constant, by name."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Node:
+    """One operation.
+
+    Attributes:
+        name: unique; what a `Ref` points to.
+        op: ATen name such as "aten.conv2d.default", or "neuron".
+        args, kwargs: plain values, nested lists and tuples, `Ref`s.
+        layer: dotted path of the user's module that called it ("" for the root).
+    """
+
+    name: str
+    op: str
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    layer: str = ""
+
+    @property
+    def refs(self) -> list[str]:
+        """Names of everything this node reads, in order, repeats included."""
+        return [ref.name for ref in references((self.args, self.kwargs))]
+
+
+@dataclass(frozen=True)
+class Program:
+    """Nodes in execution order.
+
+    Attributes:
+        inputs: names of the caller's arguments, in order.
+        nodes: each reads only inputs, constants and earlier nodes.
+        output: what a call returns: a `Ref`, or lists, tuples and dicts of `Ref`s.
+    """
+
+    inputs: tuple[str, ...]
+    nodes: tuple[Node, ...]
+    output: Any
+
+    def downstream_of(self, starts: set[str]) -> set[str]:
+        """Names of nodes that depend on any of `starts` (which are included)."""
+        found = set(starts)
+        for node in self.nodes:
+            if any(name in found for name in node.refs):
+                found.add(node.name)
+        return found
+
+
+def references(value: Any) -> Iterator[Ref]:
+    """Every `Ref` inside nested lists, tuples and dicts."""
+    if isinstance(value, Ref):
+        yield value
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from references(item)
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from references(item)
+
+
+def substitute(value: Any, replace: Callable[[Ref], Any]) -> Any:
+    """`value` with each `Ref` replaced; containers keep their type."""
+    if isinstance(value, Ref):
+        return replace(value)
+    if isinstance(value, (list, tuple)):
+        return type(value)(substitute(item, replace) for item in value)
+    if isinstance(value, dict):
+        return {key: substitute(item, replace) for key, item in value.items()}
+    return value
+
+
+def encode(value: Any) -> Any:
+    """`value` as plain lists, dicts, numbers and strings. TypeError for anything else."""
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, Ref):
+        return {"ref": value.name}
+    if isinstance(value, (list, tuple)):
+        return {type(value).__name__: [encode(item) for item in value]}
+    if isinstance(value, dict):
+        return {"dict": [[key, encode(item)] for key, item in value.items()]}
+    if isinstance(value, (torch.dtype, torch.layout, torch.memory_format)):
+        return {"torch": str(value).removeprefix("torch.")}
+    raise TypeError(f"{type(value).__name__} cannot be part of a program")
+
+
+TORCH_CONSTANTS = {
+    str(value).removeprefix("torch."): value
+    for value in vars(torch).values()
+    if isinstance(value, (torch.dtype, torch.layout, torch.memory_format))
+}
+
+
+def decode(value: Any) -> Any:
+    """Inverse of `encode`. CheckpointError for a value that `encode` never writes."""
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, dict) and len(value) == 1:
+        (kind, content), = value.items()
+        if kind == "ref" and isinstance(content, str):
+            return Ref(content)
+        if kind in ("list", "tuple") and isinstance(content, list):
+            items = [decode(item) for item in content]
+            return items if kind == "list" else tuple(items)
+        if kind == "dict" and isinstance(content, list):
+            return {key: decode(item) for key, item in content}
+        if kind == "torch" and content in TORCH_CONSTANTS:
+            return TORCH_CONSTANTS[content]
+    raise CheckpointError(f"program: found {value!r}, which no snnconvert wrote")
+
+
+def encode_program(program: Program) -> dict[str, Any]:
+    """Plain values from which `decode_program` rebuilds `program`."""
+    rows = [[n.name, n.op, encode(n.args), encode(n.kwargs), n.layer] for n in program.nodes]
+    return {"inputs": list(program.inputs), "nodes": rows, "output": encode(program.output)}
+
+
+def decode_program(content: Any) -> Program:
+    """Inverse of `encode_program`. CheckpointError if the content has another form."""
+    try:
+        nodes = tuple(
+            Node(str(name), str(op), tuple(decode(args)), dict(decode(kwargs)), str(layer))
+            for name, op, args, kwargs, layer in content["nodes"]
+        )
+        return Program(tuple(content["inputs"]), nodes, decode(content["output"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"program: is damaged ({error})") from error

@@ -1,0 +1,57 @@
+"""A folder of image files, decoded on demand so that memory does not grow with the folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+from torchvision.transforms.v2 import functional as transforms
+
+from snnconvert.datasets import DATASETS
+from snnconvert.errors import DataError
+
+EXTENSIONS = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff"}
+HELD_OUT = 20  # one file in twenty is kept from training, for probes and calibration
+
+
+class FolderImages:
+    """RGB images of a file list, cropped to their central square and resized."""
+
+    channels = 3
+
+    def __init__(self, files: Sequence[Path], image_size: int) -> None:
+        self.files = list(files)
+        self.image_size = image_size
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def take(self, indices: Sequence[int]) -> Tensor:
+        return torch.stack([self._read(self.files[int(index)]) for index in indices])
+
+    def _read(self, file: Path) -> Tensor:
+        try:
+            with Image.open(file) as opened:
+                picture = transforms.pil_to_tensor(opened.convert("RGB"))
+        except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
+            raise DataError(f"{file}: not a readable image ({error}); remove or repair it") from error
+        square = transforms.center_crop(picture, [min(picture.shape[-2:])] * 2)
+        return transforms.resize(square, [self.image_size] * 2, antialias=True)
+
+
+@DATASETS.register("folder")
+def folder(root: Path, image_size: int, train: bool) -> FolderImages:
+    """Every image under `root`, sub-folders included; each twentieth is held out from training."""
+    if not root.is_dir():
+        raise DataError(f"data_root: {root} is not a folder")
+    files = sorted(f for f in root.rglob("*") if f.suffix.lower() in EXTENSIONS and f.is_file())
+    chosen = [f for i, f in enumerate(files) if (i % HELD_OUT == HELD_OUT - 1) != train]
+    if not chosen:
+        raise DataError(
+            f"{root}: found {len(files)} image files, at least {HELD_OUT} are needed "
+            f"({', '.join(sorted(EXTENSIONS))})"
+        )
+    return FolderImages(chosen, image_size)

@@ -1,0 +1,56 @@
+"""The one interface of all image sources, and the conversions every source needs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from snnconvert.errors import DataError
+
+
+class Images(Protocol):
+    """A finite list of equally sized images."""
+
+    channels: int
+
+    def __len__(self) -> int: ...
+
+    def take(self, indices: Sequence[int]) -> Tensor:
+        """uint8 [B, C, H, W] of the images at `indices`."""
+
+
+class TensorImages:
+    """Images held in memory: uint8 [N, C, H, W]."""
+
+    def __init__(self, pixels: Tensor) -> None:
+        self.pixels = pixels
+        self.channels = pixels.shape[1]
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def take(self, indices: Sequence[int]) -> Tensor:
+        return self.pixels[torch.as_tensor(indices)]
+
+
+def padded(pixels: Tensor, image_size: int) -> Tensor:
+    """Zeros around images [N, C, H, W] up to `image_size`; DataError if they are larger."""
+    gap = image_size - pixels.shape[-1]
+    if gap < 0:
+        raise DataError(
+            f"image_size: found {image_size}, this dataset needs {pixels.shape[-1]} or more"
+        )
+    return torch.nn.functional.pad(pixels, (gap // 2, gap - gap // 2) * 2)
+
+
+def to_unit_range(pixels: Tensor) -> Tensor:
+    """uint8 0 ... 255 -> float32 -1 ... 1."""
+    return pixels.float().div_(127.5).sub_(1)
+
+
+def to_pixels(images: Tensor) -> Tensor:
+    """float -1 ... 1 (clipped) -> uint8 0 ... 255, rounded; inverse of `to_unit_range`."""
+    return images.clamp(-1, 1).add(1).mul_(127.5).round_().to(torch.uint8)

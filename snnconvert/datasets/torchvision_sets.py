@@ -1,0 +1,37 @@
+"""Fashion-MNIST and CIFAR-10 through torchvision, downloaded where absent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torchvision import datasets
+
+from snnconvert.datasets import DATASETS
+from snnconvert.datasets.images import TensorImages, padded
+from snnconvert.errors import DataError
+
+
+def fetch(kind, root: Path, train: bool):
+    """The torchvision dataset under `root`, downloaded there if it is not complete."""
+    try:
+        return kind(str(root), train=train, download=True)
+    except Exception as error:  # torchvision raises whatever its mirrors and unpackers raise
+        raise DataError(
+            f"{kind.__name__}: not found under {root} and not downloadable "
+            f"({type(error).__name__}); put torchvision's files there or set data_root"
+        ) from error
+
+
+@DATASETS.register("fashion-mnist")
+def fashion_mnist(root: Path, image_size: int, train: bool) -> TensorImages:
+    """60,000 (10,000) grey images of clothes, 28 x 28, zero-padded to `image_size`."""
+    pixels = fetch(datasets.FashionMNIST, root, train).data[:, None]
+    return TensorImages(padded(pixels, image_size))
+
+
+@DATASETS.register("cifar10")
+def cifar10(root: Path, image_size: int, train: bool) -> TensorImages:
+    """50,000 (10,000) colour images of ten classes, 32 x 32, zero-padded to `image_size`."""
+    pixels = torch.from_numpy(fetch(datasets.CIFAR10, root, train).data).permute(0, 3, 1, 2)
+    return TensorImages(padded(pixels.contiguous(), image_size))

@@ -1,0 +1,1 @@
+"""Noise schedules, solvers and sampling. Knows nothing of spikes: a network is (x, t) -> eps."""

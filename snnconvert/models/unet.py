@@ -1,0 +1,244 @@
+"""The diffusion U-Net of pytorch-ddpm and SDM, with ReLU (float) or quantised clips (quantised).
+
+Ho et al. 2020 (DDPM); Cao et al. (SDM, IEEE TAI) for the quantised form without attention.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from snnconvert.errors import InputError
+from snnconvert.quantizer import QuantizedClip, QuantizedConv2d, QuantizedLinear
+
+
+@dataclass(frozen=True)
+class UNetConfig:
+    """Shape of a U-Net. The defaults are SDM's CIFAR-10 network (34,164,227 weights)."""
+
+    in_channels: int = 3
+    channels: int = 128  # width of the first resolution
+    channel_mult: tuple[int, ...] = (1, 2, 2, 2)  # width of each resolution over `channels`
+    blocks: int = 2  # residual blocks a resolution on the way down (one more on the way up)
+    attention: tuple[int, ...] = ()  # resolutions (0 = finest) with attention; the middle then too
+    norm: str = "group"  # "group" or "batch"
+    groups: int = 32
+    dropout: float = 0.1
+    patch: int = 1  # pixel-unshuffle factor of the stem
+    levels: int = 0  # 0: float network with ReLU; else the quantised network
+    per_channel: bool = False  # one ceiling per channel instead of per layer
+    weight_bits: int = 0  # 0: float weights
+
+    def __post_init__(self) -> None:
+        for key in ("channel_mult", "attention"):
+            object.__setattr__(self, key, tuple(getattr(self, key)))
+        widths = [self.channels * mult for mult in self.channel_mult]
+        problems = [
+            (min([self.in_channels, self.channels, self.blocks, self.patch, *widths]) < 1
+             or not widths, "in_channels, channels, channel_mult, blocks and patch: 1 or more"),
+            (self.channels % 2 != 0, "channels: an even number (sine and cosine of the time)"),
+            (self.norm not in ("group", "batch"), f"norm: found {self.norm!r}; group or batch"),
+            (self.norm == "group" and (self.groups < 1 or any(w % self.groups for w in widths)),
+             f"groups: {self.groups} must divide every width, found {widths}"),
+            (any(not 0 <= level < len(widths) for level in self.attention),
+             f"attention: found {self.attention}, allowed are 0 ... {len(widths) - 1}"),
+            (not 0 <= self.dropout < 1, f"dropout: found {self.dropout}, allowed is [0, 1)"),
+            (self.levels < 0, f"levels: found {self.levels}, allowed are integers from 0 up"),
+        ]  # fmt: skip
+        for wrong, message in problems:
+            if wrong:
+                raise InputError(f"U-Net {message}")
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain values, for a checkpoint."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+    def quantized(self, levels: int) -> UNetConfig:
+        """The same shape with quantised clips of `levels` steps."""
+        return replace(self, levels=levels)
+
+
+def activation(config: UNetConfig, channels: int) -> nn.Module:
+    """ReLU in the float network, a quantised clip in the quantised one."""
+    if config.levels == 0:
+        return nn.ReLU()
+    return QuantizedClip(config.levels, channels if config.per_channel else None)
+
+
+def normalization(config: UNetConfig, channels: int) -> nn.Module:
+    if config.norm == "batch":
+        return nn.BatchNorm2d(channels)
+    return nn.GroupNorm(config.groups, channels)
+
+
+def conv(
+    config: UNetConfig, inputs: int, outputs: int, size: int = 3, stride: int = 1, gain: float = 1.0
+) -> nn.Conv2d:
+    """Convolution with Xavier-uniform weights times `gain`, zero bias, size kept at stride 1."""
+    kwargs = {"stride": stride, "padding": size // 2}
+    layer = (
+        QuantizedConv2d(inputs, outputs, size, bits=config.weight_bits, **kwargs)
+        if config.weight_bits
+        else nn.Conv2d(inputs, outputs, size, **kwargs)
+    )
+    nn.init.xavier_uniform_(layer.weight, gain)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+def linear(config: UNetConfig, inputs: int, outputs: int) -> nn.Linear:
+    layer = (
+        QuantizedLinear(inputs, outputs, bits=config.weight_bits)
+        if config.weight_bits
+        else nn.Linear(inputs, outputs)
+    )
+    nn.init.xavier_uniform_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+class TimeEmbedding(nn.Module):
+    """t [B], whole or fractional -> [B, 4 * channels]; sine and cosine interleaved as in SDM."""
+
+    def __init__(self, config: UNetConfig) -> None:
+        super().__init__()
+        width = config.channels
+        exponents = torch.arange(0, width, 2, dtype=torch.float64) / width
+        frequencies = torch.exp(-math.log(10_000.0) * exponents).float()
+        self.register_buffer("frequencies", frequencies, persistent=False)
+        self.hidden = linear(config, width, 4 * width)
+        self.act = activation(config, 4 * width)
+        self.out = linear(config, 4 * width, 4 * width)
+
+    def forward(self, t: Tensor) -> Tensor:
+        angles = t.to(self.frequencies.dtype)[:, None] * self.frequencies[None]
+        waves = torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)
+        return self.out(self.act(self.hidden(waves)))
+
+
+class ResBlock(nn.Module):
+    """norm-act-conv, plus time, norm-act-dropout-conv, plus shortcut (1x1 where widths differ)."""
+
+    def __init__(self, config: UNetConfig, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.norm1 = normalization(config, inputs)
+        self.act1 = activation(config, inputs)
+        self.conv1 = conv(config, inputs, outputs)
+        self.time_act = activation(config, 4 * config.channels)
+        self.time = linear(config, 4 * config.channels, outputs)
+        self.norm2 = normalization(config, outputs)
+        self.act2 = activation(config, outputs)
+        self.dropout = nn.Dropout(config.dropout)
+        self.conv2 = conv(config, outputs, outputs, gain=1e-5)  # starts as the identity
+        self.shortcut = nn.Identity() if inputs == outputs else conv(config, inputs, outputs, 1)
+
+    def forward(self, x: Tensor, time: Tensor) -> Tensor:
+        h = self.conv1(self.act1(self.norm1(x)))
+        h = h + self.time(self.time_act(time))[:, :, None, None]
+        h = self.conv2(self.dropout(self.act2(self.norm2(h))))
+        return h + self.shortcut(x)
+
+
+class AttentionBlock(nn.Module):
+    """Single-head self-attention over pixels, residual; [B, C, H, W] -> the same."""
+
+    def __init__(self, config: UNetConfig, channels: int) -> None:
+        super().__init__()
+        self.norm = normalization(config, channels)
+        self.qkv = conv(config, channels, 3 * channels, 1)
+        self.out = conv(config, channels, channels, 1, gain=1e-5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        queries, keys, values = self.qkv(self.norm(x)).flatten(2).chunk(3, dim=1)  # [B, C, HW]
+        scores = queries.transpose(1, 2) @ keys * x.shape[1] ** -0.5  # [B, HW, HW]
+        mixed = values @ scores.softmax(dim=-1).transpose(1, 2)  # [B, C, HW]
+        return x + self.out(mixed.unflatten(2, x.shape[-2:]))
+
+
+class UNet(nn.Module):
+    """Predicts the noise eps: (x [B, C, H, W], t [B]) -> [B, C, H, W].
+
+    H and W are any size that `patch` divides; t runs over 0 ... diffusion_steps - 1 and may be
+    fractional. `config.levels` decides between the float and the quantised network; both have the
+    same weights under the same names, the quantised one adds a `ceiling` per activation.
+    """
+
+    def __init__(self, config: UNetConfig) -> None:
+        super().__init__()
+        self.config = config
+        widths = [config.channels * mult for mult in config.channel_mult]
+        self.time_embedding = TimeEmbedding(config)
+        self.head = conv(config, config.in_channels * config.patch**2, widths[0])
+        self.down, skips = self._down_path(widths)
+        middle = [ResBlock(config, widths[-1], widths[-1]) for _ in range(2)]
+        self.middle = nn.ModuleList(middle)
+        if config.attention:
+            self.middle.insert(1, AttentionBlock(config, widths[-1]))
+        self.up = self._up_path(widths, skips)
+        self.tail_norm = normalization(config, widths[0])
+        self.tail_act = activation(config, widths[0])
+        self.tail = conv(config, widths[0], config.in_channels * config.patch**2, gain=1e-5)
+
+    def _down_path(self, widths: list[int]) -> tuple[nn.ModuleList, list[int]]:
+        path, skips, width = nn.ModuleList(), [widths[0]], widths[0]
+        for level, wide in enumerate(widths):
+            for _ in range(self.config.blocks):
+                stage = [ResBlock(self.config, width, wide)]
+                if level in self.config.attention:
+                    stage.append(AttentionBlock(self.config, wide))
+                path.append(nn.ModuleList(stage))
+                width = wide
+                skips.append(width)
+            if level + 1 < len(widths):
+                path.append(nn.ModuleList([conv(self.config, width, width, stride=2)]))
+                skips.append(width)
+        return path, skips
+
+    def _up_path(self, widths: list[int], skips: list[int]) -> nn.ModuleList:
+        path, width = nn.ModuleList(), widths[-1]
+        for level, wide in reversed(list(enumerate(widths))):
+            for _ in range(self.config.blocks + 1):
+                stage = [ResBlock(self.config, width + skips.pop(), wide)]
+                if level in self.config.attention:
+                    stage.append(AttentionBlock(self.config, wide))
+                path.append(nn.ModuleList(stage))
+                width = wide
+            if level > 0:
+                path.append(nn.ModuleList([conv(self.config, width, width)]))
+        return path
+
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        patch = self.config.patch
+        if x.ndim != 4 or x.shape[1] != self.config.in_channels:
+            raise InputError(
+                f"x: found shape {tuple(x.shape)}, the network takes "
+                f"[B, {self.config.in_channels}, H, W]"
+            )
+        if x.shape[2] % patch or x.shape[3] % patch:
+            raise InputError(f"x: {tuple(x.shape[2:])} must be a multiple of patch = {patch}")
+        time = self.time_embedding(t)
+        h = self.head(F.pixel_unshuffle(x, patch) if patch > 1 else x)
+        skips = [h]
+        for stage in self.down:
+            h = run_stage(stage, h, time)
+            skips.append(h)
+        h = run_stage(self.middle, h, time)
+        for stage in self.up:
+            if isinstance(stage[0], ResBlock):
+                h = torch.cat([h, skips.pop()], dim=1)
+            else:  # to the size of the skip that comes next, so that odd sizes work
+                h = F.interpolate(h, size=skips[-1].shape[-2:], mode="nearest")
+            h = run_stage(stage, h, time)
+        h = self.tail(self.tail_act(self.tail_norm(h)))
+        return F.pixel_shuffle(h, patch) if patch > 1 else h
+
+
+def run_stage(stage: nn.ModuleList, h: Tensor, time: Tensor) -> Tensor:
+    """Layers in turn; residual blocks also get the time embedding."""
+    for layer in stage:
+        h = layer(h, time) if isinstance(layer, ResBlock) else layer(h)
+    return h

@@ -1,0 +1,51 @@
+"""Integrate-and-fire with the spike count as its state.
+
+A neuron with threshold theta, start v = theta/2 and soft reset that has seen the mean input m over
+s steps and emitted n spikes has the potential
+
+    v = s*m + theta/2 - theta*n
+
+so "v >= theta" is "floor(s*m/theta + 1/2) > n" and "v < 0" is "floor(s*m/theta + 1/2) < n".
+Holding n instead of v leaves nothing to round: counts are small integers, exact in floating point,
+and the comparison uses the very expression of the quantiser.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from snnconvert.quantizer import from_counts, to_counts
+
+
+@dataclass(frozen=True)
+class IF:
+    """Integrate-and-fire neurons of one layer.
+
+    Attributes:
+        v_threshold: [] or [C], the ceiling of the activation they replace.
+        timesteps: T, the largest count.
+        lowest: smallest count: 0, or -T where the activation is signed.
+    """
+
+    v_threshold: Tensor
+    timesteps: int
+    lowest: int = 0
+
+    def target(self, mean: Tensor, steps: int) -> Tensor:
+        """The count that `steps` steps of mean input `mean` call for."""
+        return to_counts(mean, self.v_threshold, steps, self.lowest, self.timesteps)
+
+    def value(self, counts: Tensor, steps: int) -> Tensor:
+        """The mean current that `counts` spikes in `steps` steps are."""
+        return from_counts(counts, self.v_threshold, steps)
+
+    def spikes(self, counts: Tensor, target: Tensor, signed: bool) -> Tensor:
+        """Spikes of one step, at most one a neuron, from `counts` towards `target`.
+
+        signed: +1 or -1 (a spike is taken back); else +1 only, the classical neuron. Where the
+        activation itself is signed both are needed and always allowed.
+        """
+        down = -1 if signed or self.lowest < 0 else 0
+        return target.sub(counts).clamp_(down, 1)

@@ -1,0 +1,18 @@
+"""Pictures on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PIL import Image
+from torch import Tensor
+
+from snnconvert.checkpoint import write_atomically
+from snnconvert.datasets.images import to_pixels
+
+
+def save_png(path: str | Path, image: Tensor) -> None:
+    """Write one image [C, H, W] in [-1, 1] (one or three channels) as PNG, atomically."""
+    pixels = to_pixels(image).permute(1, 2, 0).numpy()
+    picture = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+    write_atomically(path, lambda file: picture.save(file, format="PNG"))

@@ -1,0 +1,145 @@
+"""The quantised clip: the activation whose integer an integrate-and-fire neuron can count.
+
+    q(x) = ceiling * clamp(floor(levels * x / ceiling + 1/2), low, levels) / levels
+
+`low` is 0, or `-levels` for the signed variant. With a straight-through floor the gradient is 1
+inside the clip and 0 outside; the ceiling learns with 1 above it and `(q(x) - x) / ceiling` inside
+(PACT, Choi et al. 2018; LSQ, Esser et al. 2020; QCFS, Bu et al. 2022; Fast-SNN, Hu et al. 2023).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from snnconvert.errors import InputError
+
+INITIAL_CEILING = 6.0  # Fast-SNN's start; calibration replaces it before training
+
+
+def along_channels(ceiling: Tensor, x: Tensor) -> Tensor:
+    """View of `ceiling` ([] or [C]) that broadcasts along axis 1 of `x` ([B, C, ...])."""
+    if ceiling.ndim == 0:
+        return ceiling
+    return ceiling.view(-1, *(1,) * (x.ndim - 2))
+
+
+def to_counts(x: Tensor, ceiling: Tensor, steps: int, low: int, high: int) -> Tensor:
+    """Integers `clamp(floor(steps * x / ceiling + 1/2), low, high)`, as floats of x's dtype.
+
+    The quantiser calls it with `steps = high = levels`; a neuron after k of T steps with
+    `steps = min(k, T)`. One function for both is what makes them agree to the last bit.
+    """
+    scale = along_channels(steps / ceiling, x).to(x.dtype)
+    return (x * scale).add_(0.5).floor_().clamp_(low, high)
+
+
+def from_counts(counts: Tensor, ceiling: Tensor, steps: int) -> Tensor:
+    """The value that `counts` spikes of size `ceiling` mean over `steps`: counts * ceiling / steps."""
+    return counts * along_channels(ceiling / steps, counts).to(counts.dtype)
+
+
+@torch.library.custom_op("snnconvert::quantized_clip", mutates_args=())
+def quantized_clip(x: Tensor, ceiling: Tensor, levels: int, signed: bool = False) -> Tensor:
+    """Quantise `x` ([B, C, ...]) to `levels` steps above zero under `ceiling` ([] or [C], > 0)."""
+    low = -levels if signed else 0
+    return from_counts(to_counts(x, ceiling, levels, low, levels), ceiling, levels)
+
+
+@quantized_clip.register_fake
+def _(x: Tensor, ceiling: Tensor, levels: int, signed: bool = False) -> Tensor:
+    return torch.empty_like(x)
+
+
+def _save_for_backward(ctx, inputs, output) -> None:
+    x, ceiling, _, ctx.signed = inputs
+    ctx.save_for_backward(x, ceiling, output)
+
+
+def _backward(ctx, grad: Tensor):
+    x, ceiling, output = ctx.saved_tensors
+    top = along_channels(ceiling, x).to(x.dtype)
+    inside = (x < top) & (x > (-top if ctx.signed else 0))
+    grad_x = grad * inside
+    # Above the ceiling output/ceiling is 1, below zero it is 0, inside it is q/ceiling:
+    # one difference of two sums gives all three branches of the ceiling's gradient.
+    axes = [axis for axis in range(x.ndim) if ceiling.ndim == 0 or axis != 1]
+    total = (grad * output).sum(axes, dtype=ceiling.dtype)
+    total = total - (grad_x * x).sum(axes, dtype=ceiling.dtype)
+    return grad_x, total / ceiling, None, None
+
+
+quantized_clip.register_autograd(_backward, setup_context=_save_for_backward)
+
+
+class QuantizedClip(nn.Module):
+    """Activation `q` with a learned ceiling, per layer or (`channels` given) per channel.
+
+    Args:
+        levels: quantisation steps above zero, 1 or more; T spikes carry `levels = T`.
+        channels: number of channels for one ceiling each; None for one ceiling per layer.
+        signed: clamp to [-ceiling, ceiling] instead of [0, ceiling].
+
+    Raises:
+        InputError: `levels` is no positive integer.
+    """
+
+    def __init__(self, levels: int, channels: int | None = None, signed: bool = False) -> None:
+        super().__init__()
+        if isinstance(levels, bool) or not isinstance(levels, int) or levels < 1:
+            raise InputError(f"levels: found {levels!r}, allowed are integers from 1 up")
+        self.levels = levels
+        self.signed = signed
+        shape = () if channels is None else (channels,)
+        self.ceiling = nn.Parameter(torch.full(shape, INITIAL_CEILING))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return quantized_clip(x, self.ceiling, self.levels, self.signed)
+
+    def extra_repr(self) -> str:
+        return f"levels={self.levels}, signed={self.signed}, ceilings={self.ceiling.numel()}"
+
+
+@torch.library.custom_op("snnconvert::quantized_weight", mutates_args=())
+def quantized_weight(weight: Tensor, bits: int) -> Tensor:
+    """Round `weight` ([out, ...]) to 2^bits - 1 even steps per output channel, max |w| kept."""
+    largest = weight.abs().amax(dim=list(range(1, weight.ndim)), keepdim=True)
+    step = (largest / (2 ** (bits - 1) - 1)).clamp_min(torch.finfo(weight.dtype).tiny)
+    return (weight / step).round_().mul_(step)
+
+
+@quantized_weight.register_fake
+def _(weight: Tensor, bits: int) -> Tensor:
+    return torch.empty_like(weight)
+
+
+quantized_weight.register_autograd(lambda ctx, grad: (grad, None))  # straight through
+
+
+class QuantizedConv2d(nn.Conv2d):
+    """Convolution whose weights are rounded to `bits` per output channel (2 ... 16)."""
+
+    def __init__(self, *args, bits: int, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        self.bits = check_weight_bits(bits)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._conv_forward(x, quantized_weight(self.weight, self.bits), self.bias)
+
+
+class QuantizedLinear(nn.Linear):
+    """Linear layer whose weights are rounded to `bits` per output feature (2 ... 16)."""
+
+    def __init__(self, *args, bits: int, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        self.bits = check_weight_bits(bits)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.linear(x, quantized_weight(self.weight, self.bits), self.bias)
+
+
+def check_weight_bits(bits: int) -> int:
+    """`bits` if it is 2 ... 16, else InputError (one bit has no step above zero)."""
+    if isinstance(bits, bool) or not isinstance(bits, int) or not 2 <= bits <= 16:
+        raise InputError(f"weight_bits: found {bits!r}, allowed are integers 2 ... 16")
+    return bits

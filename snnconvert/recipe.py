@@ -1,0 +1,166 @@
+"""A recipe: one flat TOML file that says all of a training."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from snnconvert.errors import InputError, RecipeError
+from snnconvert.models.unet import UNetConfig
+from snnconvert.registry import nearest
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Every key of a recipe with its default. Lists in TOML become tuples.
+
+    Network keys have the meaning that `UNetConfig` gives them.
+    """
+
+    model: str = "unet"
+    dataset: str = "fashion-mnist"  # fashion-mnist, cifar10 or folder
+    data_root: str = "data"  # where torchvision keeps its files, or the folder of images
+    image_size: int = 32
+    flip: bool = False  # mirror images at random
+    channels: int = 128
+    channel_mult: tuple[int, ...] = (1, 2, 2, 2)
+    blocks: int = 2
+    attention: tuple[int, ...] = ()
+    norm: str = "group"
+    groups: int = 32
+    dropout: float = 0.1
+    patch: int = 1
+    levels: int = 4  # 0: only the float network is trained
+    timesteps: int = 0  # 0: as many as levels, which is what a rate code needs
+    per_channel: bool = False
+    weight_bits: int = 0
+    diffusion_steps: int = 1000
+    beta_first: float = 1e-4
+    beta_last: float = 0.02
+    steps: int = 100_000  # of the float stage
+    quantized_steps: int = 100_000  # of the quantised stage
+    batch_size: int = 128
+    learning_rate: float = 2e-4
+    quantized_learning_rate: float = 2e-4
+    warmup: int = 5000  # steps of linear warm-up in each stage
+    decay: str = "cosine"  # "cosine" to zero, or "constant"
+    grad_clip: float = 1.0  # largest gradient norm
+    ema: float = 0.9999  # decay of the averaged weights, which are what is kept
+    seed: int = 0
+    precision: str = "auto"  # "auto", "float32" or "bfloat16" (autocast)
+    save_every: int = 500  # steps between two states to resume from
+    sample_every: int = 5000  # steps between two sample grids; 0: none
+    store: str = "float32"  # "float32" or "float16": precision of the weights in the result
+
+    def __post_init__(self) -> None:
+        if self.timesteps == 0:
+            object.__setattr__(self, "timesteps", self.levels)
+        problems = [
+            (self.model != "unet", f"model: found {self.model!r}, allowed: unet"),
+            (self.decay not in ("cosine", "constant"), "decay: allowed are cosine and constant"),
+            (self.precision not in ("auto", "float32", "bfloat16"),
+             f"precision: found {self.precision!r}, allowed are auto, float32 and bfloat16"),
+            (self.store not in ("float32", "float16"), "store: allowed are float32 and float16"),
+            (self.timesteps != self.levels, f"timesteps: found {self.timesteps} with levels = "
+             f"{self.levels}; T spikes carry T levels, leave timesteps out"),
+            (not 0 <= self.ema < 1, f"ema: found {self.ema}, allowed is [0, 1)"),
+            (min(self.image_size, self.steps, self.batch_size, self.save_every) < 1,
+             "image_size, steps, batch_size and save_every: allowed are 1 and more"),
+            (self.levels > 0 and self.quantized_steps < 1, "quantized_steps: allowed from 1 up"),
+            (min(self.learning_rate, self.quantized_learning_rate, self.grad_clip) <= 0,
+             "learning_rate, quantized_learning_rate and grad_clip: must be positive"),
+            (min(self.warmup, self.sample_every, self.seed) < 0,
+             "warmup, sample_every and seed: must not be negative"),
+            (self.image_size % self.patch != 0 if self.patch > 0 else True,
+             f"image_size: {self.image_size} must be a multiple of patch = {self.patch}"),
+        ]  # fmt: skip
+        for wrong, message in problems:
+            if wrong:
+                raise RecipeError(message)
+
+    def network(self, in_channels: int, levels: int) -> UNetConfig:
+        """Configuration of the float (`levels` 0) or quantised network for such images."""
+        shared = {f.name for f in dataclasses.fields(UNetConfig)} & set(self.to_dict())
+        values = {name: getattr(self, name) for name in shared}
+        try:
+            return UNetConfig(**{**values, "in_channels": in_channels, "levels": levels})
+        except InputError as error:
+            raise RecipeError(str(error)) from error
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain values, for TOML and checkpoints."""
+        values = dataclasses.asdict(self)
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
+
+    def to_toml(self) -> str:
+        """The resolved recipe as text that `load_recipe` reads back."""
+        return "".join(f"{key} = {toml_value(value)}\n" for key, value in self.to_dict().items())
+
+
+def toml_value(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return repr(value)
+
+
+def load_recipe(path: str | Path, changes: Sequence[str] = ()) -> Recipe:
+    """The recipe at `path` with `key=value` changes applied.
+
+    Raises:
+        RecipeError: no such file, no TOML, unknown key (with the nearest name), wrong type.
+    """
+    path = Path(path)
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RecipeError(f"{path}: cannot be read ({error.strerror})") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path}: is no TOML ({error})") from error
+    for change in changes:
+        key, equals, text = change.partition("=")
+        if not equals:
+            raise RecipeError(f"--set {change}: write it as key=value")
+        values[key.strip()] = parse_value(text.strip())
+    return recipe_from_dict(values, str(path))
+
+
+def parse_value(text: str) -> object:
+    """A TOML value; what is no TOML is taken as a string, so that quotes may be left out."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def recipe_from_dict(values: Mapping[str, object], source: str) -> Recipe:
+    """A checked recipe from plain values; `source` opens every error message."""
+    defaults = Recipe().to_dict()
+    checked: dict[str, object] = {}
+    for key, value in values.items():
+        if key not in defaults:
+            raise RecipeError(f"{source}: unknown key {key!r}: {nearest(key, defaults)}")
+        checked[key] = checked_value(key, value, defaults[key], source)
+    try:
+        recipe = Recipe(**checked)  # type: ignore[arg-type]
+        recipe.network(1, recipe.levels)
+    except RecipeError as error:
+        raise RecipeError(f"{source}: {error}") from error
+    return recipe
+
+
+def checked_value(key: str, value: object, default: object, source: str) -> object:
+    """`value` in the type of `default`, or RecipeError."""
+    if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(default, list):
+        if isinstance(value, list) and all(type(item) is int for item in value):
+            return tuple(value)
+    elif type(value) is type(default):
+        return value
+    wanted = "list of integers" if isinstance(default, list) else type(default).__name__
+    raise RecipeError(f"{source}: {key}: found {value!r}, allowed is a {wanted}")

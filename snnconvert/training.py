@@ -1,0 +1,304 @@
+"""One loop for every stage: float first, then quantised from the float weights.
+
+A step depends on the recipe, the stage and the step's number alone (its random numbers are seeded
+by them), so a killed training resumes bit for bit from its last state.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torchvision.utils import make_grid
+from tqdm import tqdm
+
+import snnconvert
+from snnconvert.checkpoint import (
+    check_destination,
+    read_file,
+    save_checkpoint,
+    write_atomically,
+)
+from snnconvert.conversion.calibrate import relu_ceilings
+from snnconvert.datasets import DATASETS, Images
+from snnconvert.datasets.images import to_unit_range
+from snnconvert.diffusion.objectives import noise_loss, noised_batch
+from snnconvert.diffusion.sampling import sample
+from snnconvert.diffusion.schedule import Schedule
+from snnconvert.errors import CheckpointError, DataError
+from snnconvert.models.unet import UNet
+from snnconvert.pictures import save_png
+from snnconvert.recipe import Recipe
+
+PROBES = 256  # held-out images that travel in the checkpoint
+CALIBRATION_BATCHES = 8
+SMALLEST_CEILING = 1e-4  # a ceiling that learns its way to zero would divide by it
+STAGES = ("ann", "qann")
+
+
+@dataclass
+class Run:
+    """What a training needs besides its state; rebuilt at every start."""
+
+    recipe: Recipe
+    images: Images
+    schedule: Schedule
+    precision: str
+    out: Path
+    show: bool
+
+
+def train(recipe: Recipe, out: str | Path, *, progress: bool = True) -> Path:
+    """Train the float and then the quantised network of `recipe`; write both to `out`.
+
+    A state to resume from lies beside it in `<stem>.train.pt` until the end; the same call again
+    goes on from there. Sample grids go to `<stem>.samples/`.
+
+    Raises:
+        DataError: the images are missing or too small.
+        CheckpointError: `out` or its training state belongs to another recipe.
+        InputError: `out` cannot be written.
+    """
+    out = check_destination(out)
+    if out.exists():
+        check_same_recipe(out, read_file(out).get("recipe"), recipe)
+        return out
+    source = DATASETS[recipe.dataset]
+    state_path = out.with_suffix(".train.pt")
+    state = load_state(state_path, recipe)
+    run = Run(
+        recipe=recipe,
+        images=source(Path(recipe.data_root), recipe.image_size, True),
+        schedule=Schedule.linear(recipe.diffusion_steps, recipe.beta_first, recipe.beta_last),
+        precision=state["precision"],
+        out=out,
+        show=progress,
+    )
+    torch.set_num_threads(state["threads"])  # the order of sums, hence the last bit
+    for stage in STAGES if recipe.levels else STAGES[:1]:
+        if stage not in state["finished"]:
+            train_stage(run, stage, state, state_path)
+    save_result(run, state, source(Path(recipe.data_root), recipe.image_size, False))
+    state_path.unlink(missing_ok=True)
+    return out
+
+
+def train_stage(run: Run, stage: str, state: dict[str, Any], state_path: Path) -> None:
+    """Run `stage` from where `state` left it to its end; afterwards its average is finished."""
+    recipe = run.recipe
+    network = build_network(run, stage, state["finished"].get("ann"))
+    average = copy.deepcopy(network).requires_grad_(False)
+    rate = recipe.quantized_learning_rate if stage == "qann" else recipe.learning_rate
+    optimizer = torch.optim.Adam(network.parameters(), rate, fused=True)
+    if state["stage"] == stage:
+        network.load_state_dict(state["network"])
+        average.load_state_dict(state["average"])
+        optimizer.load_state_dict(state["optimizer"])
+    first = state["step"] if state["stage"] == stage else 0
+    steps = recipe.quantized_steps if stage == "qann" else recipe.steps
+    bar = tqdm(range(first, steps), initial=first, total=steps, desc=stage, disable=not run.show)
+    smooth = None
+    for step in bar:
+        for group in optimizer.param_groups:
+            group["lr"] = rate * rate_factor(recipe, step, steps)
+        loss = train_step(run, stage, step, network, optimizer)
+        update_average(average, network, min(recipe.ema, (1 + step) / (10 + step)))
+        smooth = loss if smooth is None else 0.98 * smooth + 0.02 * loss
+        bar.set_postfix(loss=f"{smooth:.4f}", refresh=False)
+        done = step + 1
+        if done % recipe.save_every == 0 or done == steps:
+            state |= {
+                "stage": stage,
+                "step": done,
+                "network": network.state_dict(),
+                "average": average.state_dict(),
+                "optimizer": optimizer.state_dict(),
+            }
+            if done == steps:
+                state["finished"][stage] = average.state_dict()
+            write_atomically(state_path, lambda file: torch.save(state, file))
+        if recipe.sample_every and done % recipe.sample_every == 0:
+            save_samples(run, average, f"{stage}-{done:07d}")
+
+
+def build_network(run: Run, stage: str, float_state: dict[str, Tensor] | None) -> UNet:
+    """A fresh float network, or the quantised one with float weights and calibrated ceilings."""
+    recipe, channels = run.recipe, run.images.channels
+    if stage == "ann" or float_state is None:
+        torch.manual_seed(recipe.seed)
+        return UNet(recipe.network(channels, 0))
+    ann = UNet(recipe.network(channels, 0)).eval()
+    ann.load_state_dict(float_state)
+    qann = UNet(recipe.network(channels, recipe.levels))
+    batches = []
+    for number in range(CALIBRATION_BATCHES):
+        rng = step_generator(recipe, "calibration", number)
+        batches.append(noised_batch(batch_of(run, number, rng), run.schedule, rng)[:2])
+    ceilings = relu_ceilings(ann, batches, recipe.levels, recipe.per_channel)
+    qann.load_state_dict({**float_state, **{f"{k}.ceiling": v for k, v in ceilings.items()}})
+    return qann
+
+
+def train_step(
+    run: Run, stage: str, step: int, network: nn.Module, optimizer: torch.optim.Optimizer
+) -> float:
+    """One optimiser step; returns the loss."""
+    rng = step_generator(run.recipe, stage, step)
+    x, t, eps = noised_batch(batch_of(run, step, rng), run.schedule, rng)
+    torch.manual_seed(int(torch.randint(2**62, (), generator=rng)))  # for dropout
+    network.train()
+    with torch.autocast("cpu", torch.bfloat16, enabled=run.precision == "bfloat16"):
+        loss = noise_loss(network, x, t, eps)
+    optimizer.zero_grad()
+    loss.backward()
+    nn.utils.clip_grad_norm_(network.parameters(), run.recipe.grad_clip)
+    optimizer.step()
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if name.endswith("ceiling"):
+                parameter.clamp_(min=SMALLEST_CEILING)
+    return loss.item()
+
+
+def batch_of(run: Run, step: int, rng: torch.Generator) -> Tensor:
+    """Clean images of one step in [-1, 1]; every epoch visits all images in a new order."""
+    size, count = run.recipe.batch_size, len(run.images)
+    indices = []
+    for position in range(step * size, (step + 1) * size):
+        indices.append(int(epoch_order(run.recipe.seed, position // count, count)[position % count]))
+    images = to_unit_range(run.images.take(indices))
+    if run.recipe.flip:
+        mirrored = torch.rand(size, 1, 1, 1, generator=rng) < 0.5
+        images = torch.where(mirrored, images.flip(-1), images)
+    return images
+
+
+_orders: dict[tuple[int, int, int], Tensor] = {}
+
+
+def epoch_order(seed: int, epoch: int, count: int) -> Tensor:
+    """The permutation of `count` images in an epoch; only the latest two are kept."""
+    key = (seed, epoch, count)
+    if key not in _orders:
+        while len(_orders) > 1:
+            _orders.pop(next(iter(_orders)))
+        _orders[key] = torch.randperm(
+            count, generator=torch.Generator().manual_seed((seed << 20) + epoch)
+        )
+    return _orders[key]
+
+
+def step_generator(recipe: Recipe, stage: str, step: int) -> torch.Generator:
+    """The random numbers of one step, a function of seed, stage and step."""
+    stream = ("calibration", *STAGES).index(stage)
+    return torch.Generator().manual_seed((((recipe.seed << 2) + stream) << 32) + step)
+
+
+def rate_factor(recipe: Recipe, step: int, steps: int) -> float:
+    """Learning rate over its peak: linear warm-up, then cosine to zero or constant."""
+    warm = min(1.0, (step + 1) / max(1, recipe.warmup))
+    if recipe.decay == "constant":
+        return warm
+    return warm * 0.5 * (1 + math.cos(math.pi * step / steps))
+
+
+def update_average(average: nn.Module, network: nn.Module, decay: float) -> None:
+    """Exponential moving average of the weights; buffers (batch-norm statistics) are copied."""
+    with torch.no_grad():
+        torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), 1 - decay)
+        for mean, latest in zip(average.buffers(), network.buffers(), strict=True):
+            mean.copy_(latest)
+
+
+def best_precision() -> str:
+    """bfloat16 where the processor multiplies it in hardware, else float32."""
+    capable = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return "bfloat16" if capable else "float32"
+
+
+def load_state(path: Path, recipe: Recipe) -> dict[str, Any]:
+    """The state to resume from, or a fresh one. CheckpointError if another recipe's is there."""
+    if path.exists():
+        state = read_file(path)
+        check_same_recipe(path, state.get("recipe"), recipe)
+        return state
+    precision = best_precision() if recipe.precision == "auto" else recipe.precision
+    return {
+        "recipe": recipe.to_dict(),
+        "precision": precision,
+        "threads": torch.get_num_threads(),
+        "stage": None,
+        "step": 0,
+        "finished": {},
+    }
+
+
+def check_same_recipe(path: Path, found: object, recipe: Recipe) -> None:
+    """CheckpointError that names the keys in which the file's recipe differs."""
+    if not isinstance(found, dict):
+        raise CheckpointError(f"{path}: holds no recipe; choose another output with -o")
+    wanted = recipe.to_dict()
+    differing = sorted(k for k in wanted.keys() | found.keys() if wanted.get(k) != found.get(k))
+    if differing:
+        raise CheckpointError(
+            f"{path}: comes from another recipe (it differs in {', '.join(differing)}); "
+            "choose another output with -o, or delete the file to start again"
+        )
+
+
+def save_samples(run: Run, network: nn.Module, name: str) -> None:
+    """36 DDIM images of the averaged network as a grid beside the result."""
+    folder = run.out.with_suffix(".samples")
+    folder.mkdir(exist_ok=True)
+    size = (run.images.channels, run.recipe.image_size, run.recipe.image_size)
+    network.eval()
+    images = sample(network, size, steps=min(50, len(run.schedule)), count=36,
+                    seed=run.recipe.seed, schedule=run.schedule)  # fmt: skip
+    save_png(folder / f"{name}.png", make_grid(images, nrow=6, pad_value=1.0))
+
+
+def save_result(run: Run, state: dict[str, Any], held_out: Images) -> None:
+    """Write the finished networks, their probe images and where they come from."""
+    recipe = run.recipe
+    count = min(PROBES, len(held_out))
+    if count == 0:
+        raise DataError(f"{recipe.dataset}: has no held-out images")
+    stored = torch.float16 if recipe.store == "float16" else torch.float32
+    networks = {
+        stage: {
+            "config": recipe.network(run.images.channels, recipe.levels * (stage == "qann")).to_dict(),
+            "state": {
+                k: v.to(stored) if v.is_floating_point() else v for k, v in weights.items()
+            },
+        }
+        for stage, weights in state["finished"].items()
+    }
+    seen = {"ann": recipe.steps, "qann": recipe.quantized_steps}
+    provenance = {
+        "dataset": recipe.dataset,
+        "training_images": len(run.images),
+        "images_seen": {stage: seen[stage] * recipe.batch_size for stage in networks},
+        "weights": f"exponential moving average, decay {recipe.ema}, kept in {recipe.store}",
+        "precision": run.precision,
+        "seed": recipe.seed,
+        "torch": torch.__version__,
+        "snnconvert": snnconvert.__version__,
+    }
+    save_checkpoint(
+        run.out,
+        {
+            "stage": list(networks)[-1],
+            "networks": networks,
+            "recipe": recipe.to_dict(),
+            "probe": held_out.take(range(count)),
+            "provenance": provenance,
+        },
+    )
+
+
