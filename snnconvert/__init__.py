@@ -1,3 +1,45 @@
-"""Convert artificial neural networks into spiking ones, and say what was lost."""
+"""Convert artificial neural networks into spiking ones, and say what was lost.
+
+    ann = snnconvert.load("checkpoints/fashion-unet.pt")
+    snn = snnconvert.convert(ann, timesteps=4, example_inputs=(x, t))
+    report = snnconvert.compare(ann, snn, [(x, t)])
+
+The names below are imported on first use, so that `import snnconvert` stays instant.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from snnconvert.conversion.convert import check, convert
+    from snnconvert.diffusion.sampling import sample
+    from snnconvert.loading import load, save
+    from snnconvert.report.compare import compare
+    from snnconvert.training import train
 
 __version__ = "0.1.0"
+__all__ = ["check", "compare", "convert", "load", "sample", "save", "train"]
+
+_HOMES = {
+    "check": "conversion.convert",
+    "compare": "report.compare",
+    "convert": "conversion.convert",
+    "load": "loading",
+    "sample": "diffusion.sampling",
+    "save": "loading",
+    "train": "training",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'snnconvert' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"snnconvert.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

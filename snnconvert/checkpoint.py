@@ -1,11 +1,11 @@
 """Files: one dictionary of plain values and tensors, written atomically, read without pickle.
 
-    format, version   "snnconvert", 1
-    stage             "ann", "qann", "snn" or "spiking": the most advanced network inside
-    networks          {stage: {"config": {...}, "state": {name: tensor}}}
-    recipe            the resolved recipe of the training, or {}
-    probe             uint8 [N, C, H, W]: held-out real images, for calibration and reports
-    provenance        data, seed, steps, images seen, versions
+format, version   "snnconvert", 1
+stage             "ann", "qann", "snn" or "spiking": the most advanced network inside
+networks          {stage: {"config": {...}, "state": {name: tensor}}}
+recipe            the resolved recipe of the training, or {}
+probe             uint8 [N, C, H, W]: held-out real images, for calibration and reports
+provenance        data, seed, steps, images seen, versions
 """
 
 from __future__ import annotations

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 from PIL import Image
 from torch import Tensor
+from torchvision.utils import make_grid
 
 from snnconvert.checkpoint import write_atomically
 from snnconvert.datasets.images import to_pixels
@@ -16,3 +18,8 @@ def save_png(path: str | Path, image: Tensor) -> None:
     pixels = to_pixels(image).permute(1, 2, 0).numpy()
     picture = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
     write_atomically(path, lambda file: picture.save(file, format="PNG"))
+
+
+def grid(images: Tensor) -> Tensor:
+    """Images [N, C, H, W] side by side in a nearly square picture, white lines between."""
+    return make_grid(images, nrow=math.ceil(math.sqrt(len(images))), pad_value=1.0)

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torchvision.utils import make_grid
 from tqdm import tqdm
 
 import snnconvert
@@ -33,7 +31,7 @@ from snnconvert.diffusion.sampling import sample
 from snnconvert.diffusion.schedule import Schedule
 from snnconvert.errors import CheckpointError, DataError
 from snnconvert.models.unet import UNet
-from snnconvert.pictures import save_png
+from snnconvert.pictures import grid, save_png
 from snnconvert.recipe import Recipe
 
 PROBES = 256  # held-out images that travel in the checkpoint
@@ -171,7 +169,9 @@ def batch_of(run: Run, step: int, rng: torch.Generator) -> Tensor:
     size, count = run.recipe.batch_size, len(run.images)
     indices = []
     for position in range(step * size, (step + 1) * size):
-        indices.append(int(epoch_order(run.recipe.seed, position // count, count)[position % count]))
+        indices.append(
+            int(epoch_order(run.recipe.seed, position // count, count)[position % count])
+        )
     images = to_unit_range(run.images.take(indices))
     if run.recipe.flip:
         mirrored = torch.rand(size, 1, 1, 1, generator=rng) < 0.5
@@ -260,7 +260,7 @@ def save_samples(run: Run, network: nn.Module, name: str) -> None:
     network.eval()
     images = sample(network, size, steps=min(50, len(run.schedule)), count=36,
                     seed=run.recipe.seed, schedule=run.schedule)  # fmt: skip
-    save_png(folder / f"{name}.png", make_grid(images, nrow=6, pad_value=1.0))
+    save_png(folder / f"{name}.png", grid(images))
 
 
 def save_result(run: Run, state: dict[str, Any], held_out: Images) -> None:
@@ -272,10 +272,10 @@ def save_result(run: Run, state: dict[str, Any], held_out: Images) -> None:
     stored = torch.float16 if recipe.store == "float16" else torch.float32
     networks = {
         stage: {
-            "config": recipe.network(run.images.channels, recipe.levels * (stage == "qann")).to_dict(),
-            "state": {
-                k: v.to(stored) if v.is_floating_point() else v for k, v in weights.items()
-            },
+            "config": recipe.network(
+                run.images.channels, recipe.levels * (stage == "qann")
+            ).to_dict(),
+            "state": {k: v.to(stored) if v.is_floating_point() else v for k, v in weights.items()},
         }
         for stage, weights in state["finished"].items()
     }
@@ -300,5 +300,3 @@ def save_result(run: Run, state: dict[str, Any], held_out: Images) -> None:
             "provenance": provenance,
         },
     )
-
-

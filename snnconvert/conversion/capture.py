@@ -59,7 +59,6 @@ def widened(value: object, index: int) -> Tensor:
     return value if len(value) > 1 else torch.cat([value, value])
 
 
-
 def read_exported(exported: torch.export.ExportedProgram) -> tuple[Program, dict[str, Tensor]]:
     """`Program` and constants of an exported program."""
     signature = exported.graph_signature
@@ -100,7 +99,9 @@ def read_exported(exported: torch.export.ExportedProgram) -> tuple[Program, dict
                 continue
             kwargs = {k: reference(v) for k, v in node.kwargs.items()}
             nodes.append(Node(node.name, op, reference(tuple(node.args)), kwargs, layer_of(node)))
-    output = pytree.tree_unflatten([reference(leaf) for leaf in leaves], exported.call_spec.out_spec)
+    output = pytree.tree_unflatten(
+        [reference(leaf) for leaf in leaves], exported.call_spec.out_spec
+    )
     return Program(tuple(inputs), tuple(nodes), output), constants
 
 

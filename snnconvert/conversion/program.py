@@ -117,7 +117,7 @@ def decode(value: Any) -> Any:
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, dict) and len(value) == 1:
-        (kind, content), = value.items()
+        ((kind, content),) = value.items()
         if kind == "ref" and isinstance(content, str):
             return Ref(content)
         if kind in ("list", "tuple") and isinstance(content, list):

@@ -65,29 +65,44 @@ def _add(rule: Rule, names: str) -> None:
         RULES.register(namespace + name)(rule)
 
 
-_add(Rule("bilinear", macs_of_weights), """
-    conv1d.default conv2d.default conv2d.padding conv3d.default linear.default""")
-_add(Rule("bilinear", macs_of_transposed), """
-    conv_transpose1d.default conv_transpose2d.input conv_transpose3d.input""")
+_add(
+    Rule("bilinear", macs_of_weights),
+    """
+    conv1d.default conv2d.default conv2d.padding conv3d.default linear.default""",
+)
+_add(
+    Rule("bilinear", macs_of_transposed),
+    """
+    conv_transpose1d.default conv_transpose2d.input conv_transpose3d.input""",
+)
 _add(Rule("bilinear", macs_of_matmul), "matmul.default bmm.default mm.default")
 _add(Rule("bilinear"), "mul.Tensor mul.Scalar")
 _add(Rule("divided"), "div.Tensor div.Scalar")
-_add(Rule("linear"), """
+_add(
+    Rule("linear"),
+    """
     add.Tensor add.Scalar sub.Tensor sub.Scalar rsub.Scalar neg.default batch_norm.default
     avg_pool1d.default avg_pool2d.default avg_pool3d.default adaptive_avg_pool1d.default
     adaptive_avg_pool2d.default mean.dim mean.default sum.dim_IntList
-    upsample_bilinear2d.vec upsample_bicubic2d.vec""")
-_add(Rule("linear", moves=True), """
+    upsample_bilinear2d.vec upsample_bicubic2d.vec""",
+)
+_add(
+    Rule("linear", moves=True),
+    """
     cat.default stack.default slice.Tensor select.int unsqueeze.default squeeze.dim
     flatten.using_ints unflatten.int view.default reshape.default permute.default transpose.int
     chunk.default split.Tensor split_with_sizes.default expand.default contiguous.default
     clone.default pixel_shuffle.default pixel_unshuffle.default upsample_nearest1d.vec
-    upsample_nearest2d.vec upsample_nearest3d.vec to.dtype dropout.default getitem""")
-_add(Rule("accumulated"), """
+    upsample_nearest2d.vec upsample_nearest3d.vec to.dtype dropout.default getitem""",
+)
+_add(
+    Rule("accumulated"),
+    """
     group_norm.default layer_norm.default instance_norm.default rms_norm.default softmax.int
     sin.default cos.default exp.default log.default sqrt.default rsqrt.default tanh.default
     sigmoid.default silu.default gelu.default pow.Tensor_Scalar
-    max_pool1d.default max_pool2d.default max_pool3d.default""")
+    max_pool1d.default max_pool2d.default max_pool3d.default""",
+)
 _add(Rule("fires"), QUANTIZED_CLIP)
 _add(Rule("static"), "snnconvert.quantized_weight.default embedding.default arange.default")
 

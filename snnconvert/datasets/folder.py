@@ -37,7 +37,9 @@ class FolderImages:
             with Image.open(file) as opened:
                 picture = transforms.pil_to_tensor(opened.convert("RGB"))
         except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
-            raise DataError(f"{file}: not a readable image ({error}); remove or repair it") from error
+            raise DataError(
+                f"{file}: not a readable image ({error}); remove or repair it"
+            ) from error
         square = transforms.center_crop(picture, [min(picture.shape[-2:])] * 2)
         return transforms.resize(square, [self.image_size] * 2, antialias=True)
 

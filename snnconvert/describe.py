@@ -1,0 +1,45 @@
+"""What a recipe or a checkpoint is, in words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from snnconvert.conversion.network import SpikingNetwork
+from snnconvert.loading import network_from
+from snnconvert.models.unet import UNet
+from snnconvert.quantizer import QuantizedClip
+from snnconvert.recipe import Recipe
+
+CHANNELS = {"fashion-mnist": 1}  # all other sources give colour
+
+
+def describe_recipe(recipe: Recipe) -> str:
+    """Size of the network and length of the training, as TOML comments."""
+    network = UNet(recipe.network(CHANNELS.get(recipe.dataset, 3), recipe.levels))
+    steps = recipe.steps + (recipe.quantized_steps if recipe.levels else 0)
+    return f"# {describe_network(network)}\n# {steps} steps, {steps * recipe.batch_size} images"
+
+
+def describe_network(network: nn.Module) -> str:
+    """One line: size and kind."""
+    if isinstance(network, SpikingNetwork):
+        weights = sum(v.numel() for v in network.constants.values() if v.is_floating_point())
+        return f"{weights:,} weights, {network.extra_repr()}"
+    sites = [m for m in network.modules() if isinstance(m, QuantizedClip)]
+    weights = sum(p.numel() for n, p in network.named_parameters() if not n.endswith("ceiling"))
+    quantised = f", {len(sites)} quantised activations" if sites else ", ReLU activations"
+    return f"{weights:,} weights{quantised}"
+
+
+def describe_checkpoint(content: dict[str, Any], source: str) -> str:
+    """Several lines: stages, networks, provenance, recipe."""
+    lines = [f"{source}: stage {content['stage']}, version {content['version']}"]
+    for stage in content["networks"]:
+        lines.append(f"  {stage}: {describe_network(network_from(content, stage, source))}")
+    if content["probe"] is not None:
+        lines.append(f"  probe: {len(content['probe'])} images {list(content['probe'].shape[1:])}")
+    for title in ("provenance", "recipe"):
+        lines += [f"  {title}:", *(f"    {k} = {v}" for k, v in content[title].items())]
+    return "\n".join(lines)

@@ -1,0 +1,1 @@
+"""What a conversion lost, where, and what the spiking network costs."""

@@ -1,0 +1,100 @@
+"""The error of each neuron layer, split by cause.
+
+For a layer that replaces the activation f (ReLU; the identity where it is signed), with a the
+quantised ANN's input, a' the spiking network's accumulated input, n its spike counts:
+
+    clipping      |f(a) - clip(a)|          values above the ceiling
+    quantisation  |clip(a) - q(a)|          T levels instead of a continuum
+    propagated    |q(a) - q(a')|            what its inputs already carried
+    temporal      |q(a') - n * theta / T|   spikes that came too early, too late or not at all
+
+as root mean squares over |f(a)|'s. Their sum bounds the layer's whole error (triangle inequality).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+from torch import Tensor
+
+from snnconvert.neurons.counts import IF
+from snnconvert.quantizer import along_channels, from_counts, to_counts
+
+PARTS = ("clipping", "quantisation", "temporal", "propagated")
+
+
+class LayerErrors:
+    """Accumulates the statistics of one neuron layer over batches.
+
+    Args:
+        name: the user's module path.
+        neuron: kind of neuron.
+        cell: its threshold and number of levels.
+    """
+
+    def __init__(self, name: str, neuron: str, cell: IF) -> None:
+        self.name, self.neuron, self.cell = name, neuron, cell
+        self.squares: dict[str, float] = defaultdict(float)
+        self.sums: dict[str, float] = defaultdict(float)
+
+    def add(self, a: Tensor, q: Tensor, seen: Tensor, counts: Tensor, emitted: Tensor) -> None:
+        """One batch.
+
+        Args:
+            a, q: input and output of the quantiser in the quantised ANN.
+            seen: a', the accumulated mean input of the neurons.
+            counts, emitted: signed count and number of spikes of either sign per neuron.
+        """
+        theta, levels, low = self.cell.v_threshold, self.cell.timesteps, self.cell.lowest
+        top = along_channels(theta, a)
+        exact = a if low < 0 else a.relu()
+        clipped = exact.minimum(top).maximum(top * (low / levels))
+        quantised_seen = from_counts(to_counts(seen, theta, levels, low, levels), theta, levels)
+        emitted_value = from_counts(counts, theta, levels)
+        differences = {
+            "exact": exact,
+            "clipping": exact - clipped,
+            "quantisation": clipped - q,
+            "propagated": q - quantised_seen,
+            "temporal": quantised_seen - emitted_value,
+            "total": exact - emitted_value,
+            "threshold": top.expand_as(a),
+        }
+        for key, value in differences.items():
+            self.squares[key] += value.double().square().sum().item()
+        wanted = (q * (levels / top)).round()
+        sums = {
+            "neurons": counts.numel(),
+            "mismatched": (wanted != counts).sum().item(),
+            "spikes": emitted.sum().item(),
+            "counts": counts.abs().sum().item(),
+            "silent": (emitted == 0).sum().item(),
+            "saturated": (counts.abs() == levels).sum().item(),
+        }
+        for name, number in sums.items():
+            self.sums[name] += number
+
+    def relative(self, part: str) -> float:
+        """RMS of a part over the RMS of f(a); over the threshold where f(a) is zero everywhere."""
+        scale = self.squares["exact"] or self.squares["threshold"]
+        return (self.squares[part] / scale) ** 0.5
+
+    @property
+    def adds_up(self) -> bool:
+        """Whether the whole error is within the sum of its parts, as it must be."""
+        return self.relative("total") <= sum(map(self.relative, PARTS)) * (1 + 1e-6) + 1e-12
+
+    def to_dict(self) -> dict[str, Any]:
+        theta, neurons = self.cell.v_threshold, self.sums["neurons"]
+        return {
+            "name": self.name,
+            "neuron": self.neuron,
+            "v_threshold": theta.tolist(),
+            "levels": self.cell.timesteps,
+            **{part: self.relative(part) for part in (*PARTS, "total")},
+            "mismatched_fraction": self.sums["mismatched"] / neurons,
+            "spike_rate": self.sums["spikes"] / neurons / self.cell.timesteps,
+            "silent_fraction": self.sums["silent"] / neurons,
+            "saturated_fraction": self.sums["saturated"] / neurons,
+        }
