@@ -45,8 +45,8 @@ def write_atomically(path: str | Path, write) -> None:
             os.fsync(file.fileno())
         umask = os.umask(0)
         os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)  # temporary files are private by default
-        os.replace(temporary, path)
+        Path(temporary).chmod(0o666 & ~umask)  # temporary files are private by default
+        Path(temporary).replace(path)
         temporary = None
     except (OSError, RuntimeError) as error:  # torch.save reports a full disk as RuntimeError
         raise InputError(f"{path}: cannot be written ({error}); nothing was changed") from error
@@ -98,12 +98,12 @@ def read_file(path: str | Path) -> Any:
 
 def unreadable(path: Path, error: Exception) -> str:
     """Why `torch.load` refused: a damaged file, or one that would have run code."""
-    if "Unsupported global" in str(error) or "weights_only" in str(error):
-        if zipfile.is_zipfile(path):
-            return (
-                "holds Python objects, which could run code, and is refused; save plain "
-                "tensors (a state_dict) or export the network with torch.export"
-            )
+    foreign = "Unsupported global" in str(error) or "weights_only" in str(error)
+    if foreign and zipfile.is_zipfile(path):
+        return (
+            "holds Python objects, which could run code, and is refused; save plain "
+            "tensors (a state_dict) or export the network with torch.export"
+        )
     return "is damaged or no checkpoint; write it again with `snnconvert train` or `convert`"
 
 

@@ -40,16 +40,25 @@ def build_parser() -> argparse.ArgumentParser:
 
 def add_train(commands: argparse._SubParsersAction) -> None:
     command = commands.add_parser(
-        "train", help="train a network from a recipe",
+        "train",
+        help="train a network from a recipe",
         description="Train the float and then the quantised network of a recipe. The same command "
         "again resumes an unfinished training.",
-    )  # fmt: skip
+    )
     command.add_argument("recipe", metavar="RECIPE", help="TOML file, see recipes/")
     command.add_argument("-o", "--out", help="checkpoint to write (default: <recipe stem>.pt)")
-    command.add_argument("--set", action="append", default=[], metavar="KEY=VALUE",
-                         help="change a key of the recipe; may be repeated")  # fmt: skip
-    command.add_argument("--dry-run", action="store_true",
-                         help="print the resolved recipe and the size of the network, then stop")  # fmt: skip
+    command.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change a key of the recipe; may be repeated",
+    )
+    command.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="print the resolved recipe and the size of the network, then stop",
+    )
     command.set_defaults(run=run_train)
 
 
@@ -84,26 +93,57 @@ def settle_steps(text: str) -> int | str:
 
 def add_convert(commands: argparse._SubParsersAction) -> None:
     command = commands.add_parser(
-        "convert", help="turn a quantised network into a spiking one and report the error",
+        "convert",
+        help="turn a quantised network into a spiking one and report the error",
         description="Rewrite the quantised network of a checkpoint into a spiking one and measure "
         "it on the real images in the checkpoint, noised over the whole diffusion.",
-    )  # fmt: skip
+    )
     command.add_argument("ann", metavar="ANN", help="checkpoint with a quantised network")
-    command.add_argument("--timesteps", type=int, default=4, metavar="T",
-                         help="steps in which the input is presented (default 4)")  # fmt: skip
-    command.add_argument("--firing", choices=("immediate", "deferred"), default="immediate",
-                         help="fire while integrating (default), or integrate first")  # fmt: skip
+    command.add_argument(
+        "--timesteps",
+        type=int,
+        default=4,
+        metavar="T",
+        help="steps in which the input is presented (default 4)",
+    )
+    command.add_argument(
+        "--firing",
+        choices=("immediate", "deferred"),
+        default="immediate",
+        help="fire while integrating (default), or integrate first",
+    )
     sign = command.add_mutually_exclusive_group()
-    sign.add_argument("--signed", dest="signed", action="store_true", default=True,
-                      help="spikes may be taken back by negative ones (default)")  # fmt: skip
-    sign.add_argument("--unsigned", dest="signed", action="store_false",
-                      help="classical neurons without negative spikes")  # fmt: skip
-    command.add_argument("--settle", type=settle_steps, metavar="K|auto",
-                         help="input-free steps after the T; auto (default): until silence")  # fmt: skip
-    command.add_argument("--simulate", choices=("steps", "counts"), default="steps",
-                         help="run the clock (default), or one pass where that is exact")  # fmt: skip
-    command.add_argument("--norm", choices=("accumulated", "per_step"), default="accumulated",
-                         help="what norms see; per_step reproduces the published SDM rule")  # fmt: skip
+    sign.add_argument(
+        "--signed",
+        dest="signed",
+        action="store_true",
+        default=True,
+        help="spikes may be taken back by negative ones (default)",
+    )
+    sign.add_argument(
+        "--unsigned",
+        dest="signed",
+        action="store_false",
+        help="classical neurons without negative spikes",
+    )
+    command.add_argument(
+        "--settle",
+        type=settle_steps,
+        metavar="K|auto",
+        help="input-free steps after the T; auto (default): until silence",
+    )
+    command.add_argument(
+        "--simulate",
+        choices=("steps", "counts"),
+        default="steps",
+        help="run the clock (default), or one pass where that is exact",
+    )
+    command.add_argument(
+        "--norm",
+        choices=("accumulated", "per_step"),
+        default="accumulated",
+        help="what norms see; per_step reproduces the published SDM rule",
+    )
     command.add_argument("--neuron", choices=("if",), default="if", help="kind of neuron")
     command.add_argument("-o", "--out", help="file to write (default: <ANN stem>.snn.pt)")
     command.set_defaults(run=run_convert)
@@ -146,13 +186,17 @@ def run_convert(args: argparse.Namespace) -> None:
 
 def add_sample(commands: argparse._SubParsersAction) -> None:
     command = commands.add_parser(
-        "sample", help="draw images from a network",
+        "sample",
+        help="draw images from a network",
         description="Draw images from any network of a checkpoint. Equal seeds start from equal "
         "noise, whatever the network and the batch size.",
-    )  # fmt: skip
+    )
     command.add_argument("file", metavar="FILE", help="checkpoint")
-    command.add_argument("--stage", choices=("ann", "qann", "snn"),
-                         help="which network, where the file holds several")  # fmt: skip
+    command.add_argument(
+        "--stage",
+        choices=("ann", "qann", "snn"),
+        help="which network, where the file holds several",
+    )
     command.add_argument("--solver", default="ddim", help="ddim (default) or ddpm")
     command.add_argument("--steps", type=int, default=50, help="solver steps (default 50)")
     command.add_argument("-n", "--count", type=int, default=64, help="images (default 64)")

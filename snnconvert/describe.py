@@ -36,8 +36,10 @@ def describe_network(network: nn.Module) -> str:
 def describe_checkpoint(content: dict[str, Any], source: str) -> str:
     """Several lines: stages, networks, provenance, recipe."""
     lines = [f"{source}: stage {content['stage']}, version {content['version']}"]
-    for stage in content["networks"]:
-        lines.append(f"  {stage}: {describe_network(network_from(content, stage, source))}")
+    lines += [
+        f"  {stage}: {describe_network(network_from(content, stage, source))}"
+        for stage in content["networks"]
+    ]
     if content["probe"] is not None:
         lines.append(f"  probe: {len(content['probe'])} images {list(content['probe'].shape[1:])}")
     for title in ("provenance", "recipe"):

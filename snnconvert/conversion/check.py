@@ -61,6 +61,6 @@ def _no_rule(op: str) -> tuple[str, str]:
     if short in ACTIVATIONS:
         return (
             "an activation without learned ceiling has no threshold",
-            "replace it by snnconvert.quantizer.QuantizedClip and train, as `snnconvert train` does",
+            "use snnconvert.quantizer.QuantizedClip and train, as `snnconvert train` does",
         )
     return "has no conversion rule", "replace the layer, or add a rule to conversion/rules.py"

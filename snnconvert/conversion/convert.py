@@ -46,13 +46,15 @@ def convert(
         UnsupportedOpError: operations without a rule, all of them by layer.
         InputError: an option out of range, or options that contradict each other.
     """
-    if settle is None:
-        settle = 0 if norm == "per_step" else "auto"
-    if isinstance(settle, str) and settle != "auto":
-        raise InputError(f"settle: found {settle!r}, allowed are integers from 0 up, or 'auto'")
+    if settle is None and norm == "per_step":
+        settle = 0
+    if isinstance(settle, str):
+        if settle != "auto":
+            raise InputError(f"settle: found {settle!r}, allowed are integers from 0 up, or 'auto'")
+        settle = None
     config = SpikingConfig(
         timesteps=timesteps, firing=firing, signed=signed, simulate=simulate, norm=norm,
-        settle=None if settle == "auto" else settle, neuron=neuron,
+        settle=settle, neuron=neuron,
     )  # fmt: skip
     program, constants = capture(model, example_inputs)
     problems = find_problems(program)

@@ -13,6 +13,27 @@ from snnconvert.conversion.rules import NEURON, function_of
 Values = dict[str, Any]
 
 
+def call_of(node: Node) -> Callable[[Values], Any]:
+    """The operation of `node` as a function of all values so far."""
+    call = function_of(node.op)
+    if not node.kwargs and not any(isinstance(a, (list, tuple)) for a in node.args):
+        plain = [(a.name, None) if isinstance(a, Ref) else (None, a) for a in node.args]
+
+        def run_plain(values: Values) -> Any:
+            return call(*[values[name] if name else value for name, value in plain])
+
+        return run_plain
+
+    def run(values: Values) -> Any:
+        def look_up(ref: Ref) -> Any:
+            return values[ref.name]
+
+        args = [substitute(a, look_up) for a in node.args]
+        return call(*args, **{k: substitute(v, look_up) for k, v in node.kwargs.items()})
+
+    return run
+
+
 class Executor:
     """Runs the nodes of a program against a dictionary of values.
 
@@ -21,45 +42,27 @@ class Executor:
     Attributes:
         static: nodes that depend on no neuron, run once a call.
         neurons: the neuron nodes in order.
-        dynamic: all nodes downstream of a neuron, neurons included, in order.
+        dynamic: all nodes downstream of a neuron, neurons included (function None), in order,
+            with the names that each reads.
     """
 
     def __init__(self, program: Program) -> None:
         self.program = program
         self.neurons = [node for node in program.nodes if node.op == NEURON]
         moving = program.downstream_of({node.name for node in self.neurons})
-        self.static = [self._compile(n) for n in program.nodes if n.name not in moving]
-        self.dynamic = [self._compile(n) for n in program.nodes if n.name in moving]
+        self.static = [(n, call_of(n)) for n in program.nodes if n.name not in moving]
+        self.dynamic = [
+            (n, None if n.op == NEURON else call_of(n), frozenset(n.refs))
+            for n in program.nodes
+            if n.name in moving
+        ]
         self.dynamic_names = moving
-
-    def _compile(self, node: Node) -> tuple[Node, Callable[[Values], Any] | None, tuple[str, ...]]:
-        """(node, function of the values, names it reads that may change)."""
-        if node.op == NEURON:
-            return node, None, (node.args[0].name,)
-        call = function_of(node.op)
-        reads = tuple(dict.fromkeys(node.refs))
-        if not node.kwargs and not any(isinstance(a, (list, tuple)) for a in node.args):
-            plain = [(a.name, None) if isinstance(a, Ref) else (None, a) for a in node.args]
-
-            def run_plain(values: Values) -> Any:
-                return call(*[values[name] if name else value for name, value in plain])
-
-            return node, run_plain, reads
-
-        def run(values: Values) -> Any:
-            def look_up(ref: Ref) -> Any:
-                return values[ref.name]
-
-            args = [substitute(a, look_up) for a in node.args]
-            return call(*args, **{k: substitute(v, look_up) for k, v in node.kwargs.items()})
-
-        return node, run, reads
 
     def start(self, constants: Mapping[str, Tensor], inputs: Iterable[Tensor]) -> Values:
         """Values of constants, inputs and all static nodes."""
         values: Values = dict(constants)
         values.update(zip(self.program.inputs, inputs, strict=True))
-        for node, run, _ in self.static:
+        for node, run in self.static:
             values[node.name] = run(values)
         return values
 

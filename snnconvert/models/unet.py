@@ -6,7 +6,9 @@ Ho et al. 2020 (DDPM); Cao et al. (SDM, IEEE TAI) for the quantised form without
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +16,8 @@ from torch import Tensor, nn
 
 from snnconvert.errors import InputError
 from snnconvert.quantizer import QuantizedClip, QuantizedConv2d, QuantizedLinear
+
+Layer = TypeVar("Layer", nn.Conv2d, nn.Linear)
 
 
 @dataclass(frozen=True)
@@ -79,30 +83,32 @@ def conv(
     config: UNetConfig, inputs: int, outputs: int, size: int = 3, stride: int = 1, gain: float = 1.0
 ) -> nn.Conv2d:
     """Convolution with Xavier-uniform weights times `gain`, zero bias, size kept at stride 1."""
-    kwargs = {"stride": stride, "padding": size // 2}
-    layer = (
-        QuantizedConv2d(inputs, outputs, size, bits=config.weight_bits, **kwargs)
-        if config.weight_bits
-        else nn.Conv2d(inputs, outputs, size, **kwargs)
-    )
-    nn.init.xavier_uniform_(layer.weight, gain)
-    nn.init.zeros_(layer.bias)
-    return layer
+    layer: nn.Conv2d
+    if config.weight_bits:
+        layer = QuantizedConv2d(inputs, outputs, size, stride, size // 2, bits=config.weight_bits)
+    else:
+        layer = nn.Conv2d(inputs, outputs, size, stride, size // 2)
+    return initialised(layer, gain)
 
 
 def linear(config: UNetConfig, inputs: int, outputs: int) -> nn.Linear:
-    layer = (
-        QuantizedLinear(inputs, outputs, bits=config.weight_bits)
-        if config.weight_bits
-        else nn.Linear(inputs, outputs)
-    )
-    nn.init.xavier_uniform_(layer.weight)
-    nn.init.zeros_(layer.bias)
+    if config.weight_bits:
+        return initialised(QuantizedLinear(inputs, outputs, bits=config.weight_bits))
+    return initialised(nn.Linear(inputs, outputs))
+
+
+def initialised(layer: Layer, gain: float = 1.0) -> Layer:
+    """`layer` with Xavier-uniform weights times `gain` and zero bias."""
+    nn.init.xavier_uniform_(layer.weight, gain)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
     return layer
 
 
 class TimeEmbedding(nn.Module):
     """t [B], whole or fractional -> [B, 4 * channels]; sine and cosine interleaved as in SDM."""
+
+    frequencies: Tensor
 
     def __init__(self, config: UNetConfig) -> None:
         super().__init__()
@@ -187,7 +193,7 @@ class UNet(nn.Module):
         path, skips, width = nn.ModuleList(), [widths[0]], widths[0]
         for level, wide in enumerate(widths):
             for _ in range(self.config.blocks):
-                stage = [ResBlock(self.config, width, wide)]
+                stage: list[nn.Module] = [ResBlock(self.config, width, wide)]
                 if level in self.config.attention:
                     stage.append(AttentionBlock(self.config, wide))
                 path.append(nn.ModuleList(stage))
@@ -202,7 +208,7 @@ class UNet(nn.Module):
         path, width = nn.ModuleList(), widths[-1]
         for level, wide in reversed(list(enumerate(widths))):
             for _ in range(self.config.blocks + 1):
-                stage = [ResBlock(self.config, width + skips.pop(), wide)]
+                stage: list[nn.Module] = [ResBlock(self.config, width + skips.pop(), wide)]
                 if level in self.config.attention:
                     stage.append(AttentionBlock(self.config, wide))
                 path.append(nn.ModuleList(stage))
@@ -224,20 +230,21 @@ class UNet(nn.Module):
         h = self.head(F.pixel_unshuffle(x, patch) if patch > 1 else x)
         skips = [h]
         for stage in self.down:
-            h = run_stage(stage, h, time)
+            h = run_stage(stage.children(), h, time)
             skips.append(h)
         h = run_stage(self.middle, h, time)
         for stage in self.up:
-            if isinstance(stage[0], ResBlock):
+            layers = list(stage.children())
+            if isinstance(layers[0], ResBlock):
                 h = torch.cat([h, skips.pop()], dim=1)
             else:  # to the size of the skip that comes next, so that odd sizes work
                 h = F.interpolate(h, size=skips[-1].shape[-2:], mode="nearest")
-            h = run_stage(stage, h, time)
+            h = run_stage(layers, h, time)
         h = self.tail(self.tail_act(self.tail_norm(h)))
         return F.pixel_shuffle(h, patch) if patch > 1 else h
 
 
-def run_stage(stage: nn.ModuleList, h: Tensor, time: Tensor) -> Tensor:
+def run_stage(stage: Iterable[nn.Module], h: Tensor, time: Tensor) -> Tensor:
     """Layers in turn; residual blocks also get the time embedding."""
     for layer in stage:
         h = layer(h, time) if isinstance(layer, ResBlock) else layer(h)

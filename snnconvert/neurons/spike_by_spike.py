@@ -5,6 +5,8 @@ The count-held neurons of `counts.py` are checked against this one; it is not us
 
 from __future__ import annotations
 
+from typing import Any
+
 from spikingjelly.activation_based.neuron import SimpleBaseNode
 from torch import Tensor
 
@@ -19,6 +21,9 @@ class ClippedIFNode(SimpleBaseNode):
     v < 0 and count > lowest. Reset: v <- v - v_threshold * spike (Fast-SNN's signed neuron, with
     threshold 0 instead of -1e-3 for taking a spike back).
     """
+
+    v: Any  # 0.0 until the first step after a reset, then a tensor
+    count: Any
 
     def __init__(self, cell: IF, signed: bool) -> None:
         super().__init__(v_threshold=1.0, v_reset=None)

@@ -78,9 +78,8 @@ def count_cost(
     repeats = 1 if network.config.firing == "deferred" else steps
     spikes: dict[str, Any] = dict(emitted)
     cost = Cost()
-    for node, run, _ in (*executor.static, *executor.dynamic):
-        if run is None:
-            continue
+    dynamic = [(node, run) for node, run, _ in executor.dynamic if run is not None]
+    for node, run in (*executor.static, *dynamic):
         rule = RULES[node.op]
         moving = [name for name in node.refs if name in executor.dynamic_names]
         driven = bool(moving) and all(name in spikes for name in moving)
