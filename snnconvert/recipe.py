@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from snnconvert.errors import InputError, RecipeError
+from snnconvert.hardware import DEVICES
 from snnconvert.models.unet import UNetConfig
 from snnconvert.registry import nearest
 
@@ -50,6 +51,7 @@ class Recipe:
     grad_clip: float = 1.0  # largest gradient norm
     ema: float = 0.9999  # decay of the averaged weights, which are what is kept
     seed: int = 0
+    device: str = "auto"  # "auto" (a GPU where there is one), "cpu" or "cuda"
     precision: str = "auto"  # "auto", "float32" or "bfloat16" (autocast)
     save_every: int = 500  # steps between two states to resume from
     sample_every: int = 5000  # steps between two sample grids; 0: none
@@ -61,6 +63,8 @@ class Recipe:
         problems = [
             (self.model != "unet", f"model: found {self.model!r}, allowed: unet"),
             (self.decay not in ("cosine", "constant"), "decay: allowed are cosine and constant"),
+            (self.device not in DEVICES,
+             f"device: found {self.device!r}, allowed: {', '.join(DEVICES)}"),
             (self.precision not in ("auto", "float32", "bfloat16"),
              f"precision: found {self.precision!r}, allowed are auto, float32 and bfloat16"),
             (self.store not in ("float32", "float16"), "store: allowed are float32 and float16"),
