@@ -19,7 +19,7 @@ LAYERS = [  # a file may import from its own row and the rows above
 
 def part(module: str) -> str:
     """The first level below the package: "snnconvert.report.cost" -> "report"."""
-    return (module.split(".") + ["__init__"])[1]
+    return [*module.split("."), "__init__"][1]
 
 
 def imports(tree: ast.AST) -> set[str]:
