@@ -11,6 +11,7 @@ from pathlib import Path
 from snnconvert.errors import InputError, RecipeError
 from snnconvert.hardware import DEVICES
 from snnconvert.models.unet import UNetConfig
+from snnconvert.randomness import LARGEST_SEED
 from snnconvert.registry import nearest
 
 
@@ -76,8 +77,8 @@ class Recipe:
             (self.levels > 0 and self.quantized_steps < 1, "quantized_steps: allowed from 1 up"),
             (min(self.learning_rate, self.quantized_learning_rate, self.grad_clip) <= 0,
              "learning_rate, quantized_learning_rate and grad_clip: must be positive"),
-            (min(self.warmup, self.sample_every, self.seed) < 0,
-             "warmup, sample_every and seed: must not be negative"),
+            (min(self.warmup, self.sample_every) < 0 or not 0 <= self.seed <= LARGEST_SEED,
+             "warmup, sample_every and seed: must not be negative (seed below 2^31)"),
             (self.image_size % self.patch != 0 if self.patch > 0 else True,
              f"image_size: {self.image_size} must be a multiple of patch = {self.patch}"),
         ]  # fmt: skip

@@ -34,6 +34,7 @@ from snnconvert.errors import CheckpointError, DataError
 from snnconvert.hardware import best_memory_format, best_precision, choose_device
 from snnconvert.models.unet import UNet
 from snnconvert.pictures import grid, save_png
+from snnconvert.randomness import stream_seed
 from snnconvert.recipe import Recipe, recipe_from_dict
 
 PROBES = 256  # held-out images that travel in the checkpoint
@@ -184,8 +185,7 @@ def batch_of(run: Run, step: int, rng: torch.Generator) -> Tensor:
 
 def step_generator(recipe: Recipe, stage: str, step: int) -> torch.Generator:
     """The random numbers of one step, a function of seed, stage and step."""
-    stream = ("calibration", *STAGES).index(stage)
-    return torch.Generator().manual_seed((((recipe.seed << 2) + stream) << 32) + step)
+    return torch.Generator().manual_seed(stream_seed(recipe.seed, step, stage))
 
 
 def rate_factor(recipe: Recipe, step: int, steps: int) -> float:

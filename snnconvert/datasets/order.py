@@ -7,6 +7,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from snnconvert.randomness import stream_seed
+
 
 def step_indices(seed: int, step: int, batch_size: int, count: int) -> list[int]:
     """Indices of one step's images; every epoch visits all `count` images in a new order."""
@@ -19,4 +21,5 @@ def step_indices(seed: int, step: int, batch_size: int, count: int) -> list[int]
 @lru_cache(maxsize=2)  # a batch touches two epochs at most, unless the dataset is tiny
 def epoch_order(seed: int, epoch: int, count: int) -> Tensor:
     """The permutation of `count` images in an epoch."""
-    return torch.randperm(count, generator=torch.Generator().manual_seed((seed << 20) + epoch))
+    rng = torch.Generator().manual_seed(stream_seed(seed, epoch, "order"))
+    return torch.randperm(count, generator=rng)
