@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from snnconvert.conversion.capture import capture
 from snnconvert.conversion.check import Problem, find_problems
+from snnconvert.conversion.config import SpikingConfig
 from snnconvert.conversion.executor import Executor
-from snnconvert.conversion.network import SpikingConfig, SpikingNetwork
+from snnconvert.conversion.network import SpikingNetwork
 from snnconvert.conversion.program import Node, Program, Ref
 from snnconvert.conversion.rules import NEURON, QUANTIZED_CLIP
 from snnconvert.errors import InputError, UnsupportedOpError
@@ -27,20 +28,23 @@ def convert(
     *,
     example_inputs: Sequence[Tensor],
     firing: str = "immediate",
+    code: str = "rate",
     signed: bool = True,
     settle: int | str | None = None,
     simulate: str = "steps",
     norm: str = "accumulated",
     neuron: str = "if",
+    reset: str = "call",
 ) -> SpikingNetwork:
     """The spiking network of a quantised-clip `model`; `model` itself is left as it is.
 
     Args:
         model: a network whose activations are `snnconvert.quantizer.quantized_clip`.
-        timesteps: T; the spiking network computes what `model` with `levels = T` computes.
+        timesteps: T; the spiking network computes what `model` with `levels = T` computes, or
+            with `levels = 2^T - 1` under `code="radix"`.
         example_inputs: arguments of one call, batch first, e.g. `(x, t)`.
         settle: input-free steps of immediate firing, or "auto" (default; 0 for `norm="per_step"`).
-        firing, signed, simulate, norm, neuron: see `SpikingConfig`.
+        firing, code, signed, simulate, norm, neuron, reset: see `SpikingConfig`.
 
     Raises:
         UnsupportedOpError: operations without a rule, all of them by layer.
@@ -54,7 +58,7 @@ def convert(
         settle = None
     config = SpikingConfig(
         timesteps=timesteps, firing=firing, signed=signed, simulate=simulate, norm=norm,
-        settle=settle, neuron=neuron,
+        settle=settle, neuron=neuron, code=code, reset=reset,
     )  # fmt: skip
     program, constants = capture(model, example_inputs)
     problems = find_problems(program)

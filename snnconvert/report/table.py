@@ -15,7 +15,8 @@ def format_report(content: dict[str, Any]) -> str:
 def _verdict(c: dict[str, Any]) -> list[str]:
     output, immediate = c["output"], c["immediate"]
     signed = "signed" if c["signed"] else "unsigned"
-    kind = f"{c['firing']} firing" + (f", {signed} spikes" if c["firing"] == "immediate" else "")
+    kind = f"code {c['code']}, " if c["code"] != "rate" else ""
+    kind += f"{c['firing']} firing" + (f", {signed} spikes" if c["firing"] == "immediate" else "")
     if output["bit_equal"]:
         loss = "nothing was lost: bit-equal to the quantised ANN"
     else:
@@ -24,10 +25,13 @@ def _verdict(c: dict[str, Any]) -> list[str]:
         f"T = {c['timesteps']}, {kind}, norm {c['norm']}, {c['images']} inputs: {loss}",
         f"spike counts that differ {c['counts']['mismatched_fraction']:.3g}, "
         f"clock steps {c['latency_steps']}",
-        f"immediate firing until silence: {immediate['steps_to_silence']} steps, "
-        f"{immediate['spikes_per_count']:.2f} spikes per count, "
-        + ("bit-equal" if immediate["bit_equal"] else "not bit-equal"),
     ]
+    if immediate is not None:
+        lines.append(
+            f"immediate firing until silence: {immediate['steps_to_silence']} steps, "
+            f"{immediate['spikes_per_count']:.2f} spikes per count, "
+            + ("bit-equal" if immediate["bit_equal"] else "not bit-equal")
+        )
     if c["output_ann"] is not None:
         lines.append(
             f"relative distance from the float ANN {c['output_ann']['relative_error']:.3g}"
