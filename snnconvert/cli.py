@@ -97,6 +97,18 @@ def settle_steps(text: str) -> int | str:
         ) from None
 
 
+def start_potential(text: str) -> float | str:
+    """A number, or the word half."""
+    if text == "half":
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"found {text!r}, allowed are numbers and 'half'"
+        ) from None
+
+
 def add_convert(commands: argparse._SubParsersAction) -> None:
     command = commands.add_parser(
         "convert",
@@ -130,8 +142,8 @@ def add_convert(commands: argparse._SubParsersAction) -> None:
         "--signed",
         dest="signed",
         action="store_true",
-        default=True,
-        help="spikes may be taken back by negative ones (default)",
+        default=None,
+        help="spikes may be taken back by negative ones (default, where nothing leaks)",
     )
     sign.add_argument(
         "--unsigned",
@@ -157,7 +169,33 @@ def add_convert(commands: argparse._SubParsersAction) -> None:
         default="accumulated",
         help="what norms see; per_step reproduces the published SDM rule",
     )
-    command.add_argument("--neuron", choices=("if",), default="if", help="kind of neuron")
+    command.add_argument(
+        "--neuron",
+        choices=("if", "lif"),
+        default="if",
+        help="integrate and fire (default), or with a leak, fitted to the checkpoint's images",
+    )
+    command.add_argument(
+        "--tau",
+        type=float,
+        default=2.0,
+        metavar="STEPS",
+        help="membrane time constant of --neuron lif (default 2)",
+    )
+    command.add_argument(
+        "--hard-reset",
+        dest="v_reset",
+        action="store_const",
+        const=0.0,
+        help="set the potential to zero after a spike instead of subtracting the threshold",
+    )
+    command.add_argument(
+        "--v-init",
+        type=start_potential,
+        default="half",
+        metavar="V|half",
+        help="start of the potential, in thresholds (default half)",
+    )
     add_reset(command, "call")
     command.add_argument("-o", "--out", help="file to write (default: <ANN stem>.snn.pt)")
     command.set_defaults(run=run_convert)
@@ -201,7 +239,8 @@ def run_convert(args: argparse.Namespace) -> None:
     snn = convert(
         qann, args.timesteps, example_inputs=batches[0], firing=args.firing, code=args.code,
         signed=args.signed, settle=args.settle, simulate=args.simulate, norm=args.norm,
-        neuron=args.neuron, reset=args.reset,
+        neuron=args.neuron, reset=args.reset, tau=args.tau, v_reset=args.v_reset,
+        v_init=args.v_init, calibration=batches,
     )  # fmt: skip
     report = compare(qann, snn, batches, float_ann=ann)
     save(snn, out, like=content)

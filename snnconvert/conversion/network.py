@@ -11,10 +11,12 @@ from torch import Tensor, nn
 from snnconvert.conversion import simulation
 from snnconvert.conversion.config import SpikingConfig
 from snnconvert.conversion.executor import Executor
-from snnconvert.conversion.program import Program, decode_program, encode_program
+from snnconvert.conversion.leak import fitted_names
+from snnconvert.conversion.program import Node, Program, decode_program, encode_program
 from snnconvert.conversion.simulation import Call, Recorder, Run
 from snnconvert.errors import CheckpointError, InputError
 from snnconvert.neurons.counts import IF
+from snnconvert.neurons.potential import Potential
 from snnconvert.neurons.radix import RadixIF
 
 RECORDS = (None, "counts", "spikes")
@@ -67,22 +69,47 @@ class SpikingNetwork(nn.Module):
         self._names = tuple(constants)
         for name, value in constants.items():
             self.register_buffer(f"constant_{name}", value)
+        self._check_neurons()
 
     @property
     def constants(self) -> dict[str, Tensor]:
         return {name: getattr(self, f"constant_{name}") for name in self._names}
 
     @property
-    def neurons(self) -> dict[str, IF]:
+    def neurons(self) -> dict[str, IF | Potential]:
         """Neuron layers by node name, in execution order."""
-        levels = self.config.levels
-        kind = RadixIF if self.config.code == "radix" else IF
-        return {
-            node.name: kind(
-                getattr(self, f"constant_{node.args[1]}"), levels, -levels if node.args[2] else 0
-            )
-            for node in self.executor.neurons
-        }
+        return {node.name: self._cell(node) for node in self.executor.neurons}
+
+    def _cell(self, node: Node) -> IF | Potential:
+        config, levels = self.config, self.config.levels
+        ceiling = getattr(self, f"constant_{node.args[1]}")
+        lowest = -levels if node.args[2] else 0
+        if config.held_as_counts:
+            return (RadixIF if config.code == "radix" else IF)(ceiling, levels, lowest)
+        fitted = {"v_threshold": ceiling, "gain": ceiling, "bias": torch.zeros_like(ceiling)}
+        if config.neuron == "lif":
+            names = fitted_names(node.name)
+            fitted = {key: getattr(self, f"constant_{name}") for key, name in names.items()}
+        return Potential(
+            ceiling, levels=levels, lowest=lowest, tau=config.leak, v_reset=config.v_reset,
+            v_init=config.start, **fitted,
+        )  # fmt: skip
+
+    def _check_neurons(self) -> None:
+        """InputError where the config asks for neurons that this network cannot have."""
+        for node in self.executor.neurons:
+            if self.config.forgets and node.args[2]:
+                raise InputError(
+                    f"{node.layer or node.name}: its activation is signed, so its neurons fire "
+                    "negative spikes, which neurons with a leak or a hard reset cannot: use "
+                    "neuron='if' with v_reset=None"
+                )
+            missing = set(fitted_names(node.name).values()) - set(self._names)
+            if self.config.neuron == "lif" and missing:
+                raise InputError(
+                    f"{node.layer or node.name}: neuron='lif' needs a threshold fitted to data: "
+                    "convert with calibration=[...], some batches of the network's inputs"
+                )
 
     @property
     def layers(self) -> dict[str, str]:
@@ -137,6 +164,8 @@ class SpikingNetwork(nn.Module):
             return simulation.per_step(call, config.signed)
         if config.firing == "deferred":
             return simulation.deferred(call)
+        if not config.held_as_counts:
+            return simulation.potentials(call, config.settle or 0, config.signed)
         return simulation.immediate(call, config.settle, config.signed, carried)
 
     def reset(self) -> None:
@@ -152,7 +181,18 @@ class SpikingNetwork(nn.Module):
         return super()._apply(*args, **kwargs)
 
     def with_config(self, **changes: Any) -> SpikingNetwork:
-        """The same network spiking another way; weights are shared, not copied."""
+        """The same network spiking another way; weights are shared, not copied.
+
+        Raises:
+            InputError: as `SpikingConfig`, or a change that a leaky network's fit does not fit.
+        """
+        fitted = [key for key in ("timesteps", "tau", "v_reset", "v_init") if key in changes]
+        changed = [key for key in fitted if changes[key] != getattr(self.config, key)]
+        if changed and self.config.neuron == changes.get("neuron", "lif") == "lif":
+            raise InputError(
+                f"{', '.join(changed)}: the thresholds of neuron='lif' were fitted for other "
+                "values; convert again"
+            )
         config = SpikingConfig(**{**asdict(self.config), **changes})
         return SpikingNetwork(self.program, self.constants, config)
 
@@ -168,10 +208,12 @@ class SpikingNetwork(nn.Module):
     def extra_repr(self) -> str:
         c = self.config
         settle = "auto" if c.settle is None else c.settle
+        kind = c.neuron if c.leak is None else f"lif, tau={c.leak:g}"
+        kind += "" if c.v_reset is None else ", hard reset"
         return (
-            f"timesteps={c.timesteps}, firing={c.firing}, signed={c.signed}, settle={settle}, "
-            f"code={c.code}, simulate={c.simulate}, norm={c.norm}, reset={c.reset}, "
-            f"neuron layers={len(self.executor.neurons)}"
+            f"neuron={kind}, timesteps={c.timesteps}, firing={c.firing}, signed={c.signed}, "
+            f"settle={settle}, code={c.code}, simulate={c.simulate}, norm={c.norm}, "
+            f"reset={c.reset}, neuron layers={len(self.executor.neurons)}"
         )
 
     def to_content(self) -> dict[str, Any]:

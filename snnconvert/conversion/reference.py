@@ -24,8 +24,11 @@ from snnconvert.conversion.network import SpikingNetwork
 from snnconvert.conversion.program import Node, substitute
 from snnconvert.conversion.rules import NEURON, RULES
 from snnconvert.conversion.simulation import depths
+from snnconvert.neurons.counts import IF
+from snnconvert.neurons.potential import PotentialNode
 from snnconvert.neurons.radix import digit_weights
 from snnconvert.neurons.spike_by_spike import ClippedIFNode
+from snnconvert.quantizer import along_channels
 
 
 @dataclass
@@ -51,7 +54,7 @@ class PlainSimulation:
     Args:
         network: firing immediate or deferred, norm accumulated.
         forced: trains that replace the spikes of every layer after they were compared, so that
-            each layer is judged on the same input spikes.
+            each layer is judged on the same input spikes (neurons held as counts only).
     """
 
     def __init__(self, network: SpikingNetwork, forced: Mapping[str, Tensor] | None = None):
@@ -65,10 +68,14 @@ class PlainSimulation:
         unit = 1 / levels if self.radix else 1.0
         places = digit_weights(levels) if self.radix else [1] * self.timesteps
         self.weights = [place * unit for place in places]
+        signed = network.config.signed and not self.deferred
         self.cells = {
-            name: ClippedIFNode(cell, network.config.signed and not self.deferred, unit)
+            name: ClippedIFNode(cell, signed, unit)
+            if isinstance(cell, IF)
+            else PotentialNode(cell, signed)
             for name, cell in network.neurons.items()
         }
+        self.collected: dict[str, Tensor] = {}  # input so far of neurons that first collect it
         self.sums: dict[str, Any] = {}  # accumulated operands of non-linear operations
         self.before: dict[str, Any] = {}  # s * f(S / s) of the step before
         self.at_zero: dict[str, Any] = {}  # f(0) of affine operations
@@ -147,13 +154,15 @@ class PlainSimulation:
 
     def _fire(self, node: Node, current: Tensor, step: int) -> Tensor:
         name, cell = node.name, self.cells[node.name]
-        cell.neuronal_charge(current)
         window, within = divmod(step - 1, self.timesteps)
         weight = self.weights[within]
-        if self.deferred and window != self.depth[name]:
-            spikes = torch.zeros_like(current)
-        else:
-            spikes = cell.neuronal_fire(weight)
+        fires = not self.deferred or window == self.depth[name]
+        if isinstance(cell, PotentialNode):
+            spikes = self._drive(name, cell, current, step, fires)
+            self.rows[name].append(spikes.to(torch.int8))
+            return spikes * along_channels(cell.cell.gain, current).to(current.dtype)
+        cell.neuronal_charge(current)
+        spikes = cell.neuronal_fire(weight) if fires else torch.zeros_like(current)
         if self.forced is not None:
             wanted = self._wanted(name, step, spikes)
             wrong = spikes != wanted
@@ -166,6 +175,17 @@ class PlainSimulation:
         cell.neuronal_reset(charge)
         self.rows[name].append(spikes.to(torch.int8))
         return charge * cell.v_threshold
+
+    def _drive(
+        self, name: str, cell: PotentialNode, current: Tensor, step: int, fires: bool
+    ) -> Tensor:
+        """One step of a neuron that keeps its potential; deferred, of its collected mean."""
+        if not self.deferred:
+            cell.presented = step <= self.timesteps
+            return cell(current)
+        total = self.collected.get(name)
+        self.collected[name] = total = current if total is None else total + current
+        return cell(total / self.timesteps) if fires else torch.zeros_like(current)
 
     def _wanted(self, name: str, step: int, like: Tensor) -> Tensor:
         """The forced spikes of this step; deferred trains start when the first layer may fire."""

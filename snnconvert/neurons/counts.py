@@ -34,6 +34,11 @@ class IF:
     levels: int
     lowest: int = 0
 
+    @property
+    def ceiling(self) -> Tensor:
+        """Of the activation they replace."""
+        return self.v_threshold
+
     def target(self, mean: Tensor, steps: int) -> Tensor:
         """The count that `steps` steps of mean input `mean` call for."""
         return to_counts(mean, self.v_threshold, steps, self.lowest, self.levels)

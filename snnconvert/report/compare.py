@@ -130,6 +130,9 @@ class _Comparison:
             "settle": "auto" if config.settle is None else config.settle,
             "norm": config.norm,
             "neuron": config.neuron,
+            "tau": config.leak,
+            "v_reset": config.v_reset,
+            "v_init": config.start,
             "reset": config.reset,
             "images": self.images,
             "latency_steps": self.steps,
@@ -205,22 +208,24 @@ class _Comparison:
 
     def _timing(self, inputs: Sequence[Tensor]) -> dict[str, Any]:
         stepped = self.classic.with_config(settle=0) if self.classic else self.clocked
-        counts = (self.classic or self.snn).with_config(simulate="counts", reset="call")
         calls = {
             "qann_s": lambda: self.ann(*inputs),
             "step_s": lambda: stepped(*inputs),
-            "counts_s": lambda: counts(*inputs),
         }
+        base = self.classic or self.snn
+        if base.config.held_as_counts or base.config.firing == "deferred":
+            counts = base.with_config(simulate="counts", reset="call")
+            calls["counts_s"] = lambda: counts(*inputs)
         if self.float_ann is not None:
             calls["ann_s"] = lambda: self.float_ann(*inputs)  # type: ignore[misc]
         seconds = seconds_per_call(calls)
         seconds["step_s"] /= stepped.latency_steps or self.steps
-        return {"ann_s": seconds.get("ann_s"), **seconds, "batch_size": len(inputs[0])}
+        return {"ann_s": None, "counts_s": None, **seconds, "batch_size": len(inputs[0])}
 
 
 def classic_pipeline(snn: SpikingNetwork) -> SpikingNetwork | None:
     """The network firing immediately until silence; None where its neurons have no such form."""
-    if snn.config.code != "rate":
+    if snn.config.code != "rate" or not snn.config.held_as_counts:
         return None
     return snn.with_config(
         firing="immediate", signed=True, settle=None, simulate="steps", norm="accumulated",

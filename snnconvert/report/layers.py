@@ -19,6 +19,7 @@ from typing import Any
 from torch import Tensor
 
 from snnconvert.neurons.counts import IF
+from snnconvert.neurons.potential import Potential
 from snnconvert.quantizer import along_channels, from_counts, to_counts
 
 PARTS = ("clipping", "quantisation", "temporal", "propagated")
@@ -34,7 +35,7 @@ class LayerErrors:
         timesteps: T, in which it fires.
     """
 
-    def __init__(self, name: str, neuron: str, cell: IF, timesteps: int) -> None:
+    def __init__(self, name: str, neuron: str, cell: IF | Potential, timesteps: int) -> None:
         self.name, self.neuron, self.cell, self.timesteps = name, neuron, cell, timesteps
         self.squares: dict[str, float] = defaultdict(float)
         self.sums: dict[str, float] = defaultdict(float)
@@ -47,12 +48,12 @@ class LayerErrors:
             seen: a', the accumulated mean input of the neurons.
             counts, emitted: signed count and number of spikes of either sign per neuron.
         """
-        theta, levels, low = self.cell.v_threshold, self.cell.levels, self.cell.lowest
+        theta, levels, low = self.cell.ceiling, self.cell.levels, self.cell.lowest
         top = along_channels(theta, a)
         exact = a if low < 0 else a.relu()
         clipped = exact.minimum(top).maximum(top * (low / levels))
         quantised_seen = from_counts(to_counts(seen, theta, levels, low, levels), theta, levels)
-        emitted_value = from_counts(counts, theta, levels)
+        emitted_value = self.cell.value(counts)
         differences = {
             "exact": exact,
             "clipping": exact - clipped,

@@ -9,6 +9,7 @@ from snnconvert.conversion.simulation.deferred import deferred
 from snnconvert.conversion.simulation.depth import depths, settling_bound
 from snnconvert.conversion.simulation.immediate import immediate
 from snnconvert.conversion.simulation.per_step import per_step
+from snnconvert.conversion.simulation.potentials import potentials
 from snnconvert.conversion.simulation.recorder import Call, Recorder, Run
 
 __all__ = [
@@ -20,5 +21,6 @@ __all__ = [
     "depths",
     "immediate",
     "per_step",
+    "potentials",
     "settling_bound",
 ]

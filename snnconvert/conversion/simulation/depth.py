@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from snnconvert.conversion.executor import Executor
-from snnconvert.neurons.counts import IF
 
 
 def depths(executor: Executor) -> dict[str, int]:
@@ -17,7 +17,7 @@ def depths(executor: Executor) -> dict[str, int]:
     return found
 
 
-def settling_bound(executor: Executor, neurons: Mapping[str, IF]) -> int:
+def settling_bound(executor: Executor, neurons: Mapping[str, Any]) -> int:
     """Settle steps that always suffice: once its input rests, a layer needs its count's range."""
     ranges = [cell.levels - cell.lowest for cell in neurons.values()]
     return 1 + max(ranges, default=0) * max(depths(executor).values(), default=0)

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from snnconvert.conversion.executor import Executor, Values
-from snnconvert.neurons.counts import IF
 
 
 @dataclass
@@ -93,7 +92,8 @@ class Call:
     """A call in progress.
 
     Attributes:
-        executor, neurons: of the network.
+        executor, neurons: of the network; neurons are the cells of `snnconvert.neurons`, of the
+            kind that the simulation runs.
         values: every constant, input and static value; the simulation adds the rest.
         timesteps: T.
         recorder: where the simulation reports its spikes.
@@ -101,7 +101,7 @@ class Call:
 
     executor: Executor
     values: Values
-    neurons: Mapping[str, IF]
+    neurons: Mapping[str, Any]
     timesteps: int
     recorder: Recorder
 
