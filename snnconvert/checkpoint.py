@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.torch_version import TorchVersion  # a str that old files hold in their provenance
 
 from snnconvert.errors import CheckpointError, InputError
 
@@ -88,7 +89,8 @@ def read_file(path: str | Path) -> Any:
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals([TorchVersion]):
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged bytes can raise nearly anything inside the unpickler
         if isinstance(error, OSError):
             raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error

@@ -6,9 +6,15 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from snnconvert import __version__
 from snnconvert.errors import InputError, SnnconvertError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from snnconvert.conversion.network import SpikingNetwork
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -91,6 +97,18 @@ def settle_steps(text: str) -> int | str:
         ) from None
 
 
+def start_potential(text: str) -> float | str:
+    """A number, or the word half."""
+    if text == "half":
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"found {text!r}, allowed are numbers and 'half'"
+        ) from None
+
+
 def add_convert(commands: argparse._SubParsersAction) -> None:
     command = commands.add_parser(
         "convert",
@@ -112,13 +130,20 @@ def add_convert(commands: argparse._SubParsersAction) -> None:
         default="immediate",
         help="fire while integrating (default), or integrate first",
     )
+    command.add_argument(
+        "--code",
+        choices=("rate", "radix"),
+        default="rate",
+        help="what T spikes mean: their number (default; T levels), or their binary number "
+        "(2^T - 1 levels, needs --firing deferred)",
+    )
     sign = command.add_mutually_exclusive_group()
     sign.add_argument(
         "--signed",
         dest="signed",
         action="store_true",
-        default=True,
-        help="spikes may be taken back by negative ones (default)",
+        default=None,
+        help="spikes may be taken back by negative ones (default, where nothing leaks)",
     )
     sign.add_argument(
         "--unsigned",
@@ -144,9 +169,47 @@ def add_convert(commands: argparse._SubParsersAction) -> None:
         default="accumulated",
         help="what norms see; per_step reproduces the published SDM rule",
     )
-    command.add_argument("--neuron", choices=("if",), default="if", help="kind of neuron")
+    command.add_argument(
+        "--neuron",
+        choices=("if", "lif"),
+        default="if",
+        help="integrate and fire (default), or with a leak, fitted to the checkpoint's images",
+    )
+    command.add_argument(
+        "--tau",
+        type=float,
+        default=2.0,
+        metavar="STEPS",
+        help="membrane time constant of --neuron lif (default 2)",
+    )
+    command.add_argument(
+        "--hard-reset",
+        dest="v_reset",
+        action="store_const",
+        const=0.0,
+        help="set the potential to zero after a spike instead of subtracting the threshold",
+    )
+    command.add_argument(
+        "--v-init",
+        type=start_potential,
+        default="half",
+        metavar="V|half",
+        help="start of the potential, in thresholds (default half)",
+    )
+    add_reset(command, "call")
     command.add_argument("-o", "--out", help="file to write (default: <ANN stem>.snn.pt)")
     command.set_defaults(run=run_convert)
+
+
+def add_reset(command: argparse.ArgumentParser, default: str | None) -> None:
+    command.add_argument(
+        "--reset",
+        choices=("call", "trajectory"),
+        default=default,
+        help="when spike counts start at zero: in every network call, or once, so that a "
+        "solver's calls are one continuous run (default: "
+        f"{default or 'as the file says'})",
+    )
 
 
 def run_convert(args: argparse.Namespace) -> None:
@@ -174,8 +237,10 @@ def run_convert(args: argparse.Namespace) -> None:
     ann = network_from(content, "ann", str(source)) if "ann" in content["networks"] else None
     batches = probe_batches(content, str(source))
     snn = convert(
-        qann, args.timesteps, example_inputs=batches[0], firing=args.firing, signed=args.signed,
-        settle=args.settle, simulate=args.simulate, norm=args.norm, neuron=args.neuron,
+        qann, args.timesteps, example_inputs=batches[0], firing=args.firing, code=args.code,
+        signed=args.signed, settle=args.settle, simulate=args.simulate, norm=args.norm,
+        neuron=args.neuron, reset=args.reset, tau=args.tau, v_reset=args.v_reset,
+        v_init=args.v_init, calibration=batches,
     )  # fmt: skip
     report = compare(qann, snn, batches, float_ann=ann)
     save(snn, out, like=content)
@@ -202,12 +267,15 @@ def add_sample(commands: argparse._SubParsersAction) -> None:
     command.add_argument("-n", "--count", type=int, default=64, help="images (default 64)")
     command.add_argument("--seed", type=int, default=0, help="default 0")
     command.add_argument("--batch-size", type=int, default=32, help="images at once (default 32)")
+    add_reset(command, None)
     command.add_argument("-o", "--out", default="samples.png", help="PNG (default samples.png)")
     command.set_defaults(run=run_sample)
 
 
 def run_sample(args: argparse.Namespace) -> None:
     from snnconvert.checkpoint import check_destination, read_checkpoint
+    from snnconvert.conversion.network import SpikingNetwork
+    from snnconvert.describe import describe_history
     from snnconvert.diffusion.sampling import sample
     from snnconvert.loading import network_from
     from snnconvert.pictures import grid, save_png
@@ -217,6 +285,10 @@ def run_sample(args: argparse.Namespace) -> None:
     content = read_checkpoint(args.file)
     recipe = recipe_of(content, args.file)
     network = network_from(content, args.stage, args.file)
+    if args.reset is not None:
+        network = with_reset(network, args.reset, args.file)
+    if isinstance(network, SpikingNetwork):
+        network.keep_history()
     channels = content["probe"].shape[1]
     images = sample(
         network, (channels, recipe.image_size, recipe.image_size), solver=args.solver,
@@ -225,6 +297,20 @@ def run_sample(args: argparse.Namespace) -> None:
     )  # fmt: skip
     save_png(out, grid(images))
     print(f"wrote {out}")
+    if isinstance(network, SpikingNetwork) and network.history:
+        print(describe_history(network.history))
+
+
+def with_reset(network: nn.Module, reset: str, source: str) -> SpikingNetwork:
+    """The network with another `reset`; InputError for a network that does not spike."""
+    from snnconvert.conversion.network import SpikingNetwork
+
+    if not isinstance(network, SpikingNetwork):
+        raise InputError(
+            f"{source}: --reset is for spiking networks, this one is {type(network).__name__}; "
+            "convert it first, or choose it with --stage snn"
+        )
+    return network.with_config(reset=reset)
 
 
 def add_info(commands: argparse._SubParsersAction) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from torch import nn
 
-from snnconvert.conversion.network import SpikingNetwork
+from snnconvert.conversion.network import CallRecord, SpikingNetwork
 from snnconvert.loading import network_from
 from snnconvert.models.unet import UNet
 from snnconvert.quantizer import QuantizedClip
@@ -45,3 +46,17 @@ def describe_checkpoint(content: dict[str, Any], source: str) -> str:
     for title in ("provenance", "recipe"):
         lines += [f"  {title}:", *(f"    {k} = {v}" for k, v in content[title].items())]
     return "\n".join(lines)
+
+
+def describe_history(history: Sequence[CallRecord]) -> str:
+    """One line: what the calls of a spiking network took on average."""
+    calls = len(history)
+    steps, spikes, counts = (
+        sum(getattr(call, name) for call in history) / calls
+        for name in ("steps", "spikes", "counts")
+    )
+    return (
+        f"{calls} calls, {sum(call.carried for call in history)} of them carried on: "
+        f"{steps:.1f} clock steps, {spikes:,.0f} spikes per image and call, "
+        f"{spikes / max(counts, 1.0):.2f} spikes per count"
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import torch
@@ -10,8 +10,10 @@ from torch import Tensor, nn
 
 from snnconvert.conversion.capture import capture
 from snnconvert.conversion.check import Problem, find_problems
+from snnconvert.conversion.config import SpikingConfig
 from snnconvert.conversion.executor import Executor
-from snnconvert.conversion.network import SpikingConfig, SpikingNetwork
+from snnconvert.conversion.leak import compensate_leak
+from snnconvert.conversion.network import SpikingNetwork
 from snnconvert.conversion.program import Node, Program, Ref
 from snnconvert.conversion.rules import NEURON, QUANTIZED_CLIP
 from snnconvert.errors import InputError, UnsupportedOpError
@@ -28,26 +30,42 @@ def convert(
     *,
     example_inputs: Sequence[Tensor],
     firing: str = "immediate",
-    signed: bool = True,
+    code: str = "rate",
+    signed: bool | None = None,
     settle: int | str | None = None,
     simulate: str = "steps",
     norm: str = "accumulated",
     neuron: str = "if",
+    reset: str = "call",
+    tau: float = 2.0,
+    v_reset: float | None = None,
+    v_init: float | str = "half",
+    calibration: Iterable[Sequence[Tensor]] | None = None,
+    per_channel: bool = True,
 ) -> SpikingNetwork:
     """The spiking network of a quantised-clip `model`; `model` itself is left as it is.
 
     Args:
         model: a network whose activations are `snnconvert.quantizer.quantized_clip`.
-        timesteps: T; the spiking network computes what `model` with `levels = T` computes.
+        timesteps: T; the spiking network computes what `model` with `levels = T` computes, or
+            with `levels = 2^T - 1` under `code="radix"`.
         example_inputs: arguments of one call, batch first, e.g. `(x, t)`.
-        settle: input-free steps of immediate firing, or "auto" (default; 0 for `norm="per_step"`).
-        firing, signed, simulate, norm, neuron: see `SpikingConfig`.
+        settle: input-free steps of immediate firing, or "auto" (default; 0 for `norm="per_step"`
+            and for neurons whose silence proves nothing: a leak, a hard reset, another start).
+        signed: default True, False where a leak or a hard reset loses charge.
+        calibration: batches of inputs (tuples like `example_inputs`), needed for `neuron="lif"`.
+        per_channel: fit leaky neurons for each channel instead of each layer.
+        firing, code, simulate, norm, neuron, reset, tau, v_reset, v_init: see
+            `SpikingConfig`.
 
     Raises:
         UnsupportedOpError: operations without a rule, all of them by layer.
         InputError: an option out of range, or options that contradict each other.
     """
-    if settle is None and norm == "per_step":
+    losing = neuron == "lif" or v_reset is not None
+    if signed is None:
+        signed = not losing
+    if settle is None and (norm == "per_step" or losing or v_init not in ("half", 0.5)):
         settle = 0
     if isinstance(settle, str):
         if settle != "auto":
@@ -55,7 +73,8 @@ def convert(
         settle = None
     config = SpikingConfig(
         timesteps=timesteps, firing=firing, signed=signed, simulate=simulate, norm=norm,
-        settle=settle, neuron=neuron,
+        settle=settle, neuron=neuron, code=code, reset=reset,
+        tau=tau, v_reset=v_reset, v_init=v_init,
     )  # fmt: skip
     program, constants = capture(model, example_inputs)
     problems = find_problems(program)
@@ -63,7 +82,10 @@ def convert(
         lines = "".join(f"\n  {problem}" for problem in problems)
         raise UnsupportedOpError(f"{type(model).__name__} cannot be converted:{lines}")
     program, constants = fold_constants(program, constants)
-    return SpikingNetwork(place_neurons(program, constants), constants, config)
+    program = place_neurons(program, constants)
+    if config.neuron == "lif" and calibration is not None:
+        constants |= compensate_leak(program, constants, config, calibration, per_channel)
+    return SpikingNetwork(program, constants, config)
 
 
 def fold_constants(

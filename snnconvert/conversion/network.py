@@ -9,64 +9,35 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from snnconvert.conversion import simulate
+from snnconvert.conversion import simulation
+from snnconvert.conversion.config import SpikingConfig
 from snnconvert.conversion.executor import Executor
-from snnconvert.conversion.program import Program, decode_program, encode_program
-from snnconvert.conversion.simulate import Recorder, Run
+from snnconvert.conversion.leak import fitted_names
+from snnconvert.conversion.program import Node, Program, decode_program, encode_program
+from snnconvert.conversion.simulation import Call, Recorder, Run
 from snnconvert.errors import CheckpointError, InputError
 from snnconvert.neurons.counts import IF
+from snnconvert.neurons.potential import Potential
+from snnconvert.neurons.radix import RadixIF
 
 RECORDS = (None, "counts", "spikes")
 
 
 @dataclass(frozen=True)
-class SpikingConfig:
-    """How a converted network spikes.
+class CallRecord:
+    """What `SpikingNetwork.history` keeps of one call.
 
     Attributes:
-        timesteps: T, steps in which the input is presented; a neuron carries T levels.
-        firing: "immediate" (fire while integrating) or "deferred" (integrate T steps, then fire).
-        signed: spikes may be taken back by negative ones (immediate firing only).
-        settle: input-free steps after the T; None until no neuron fires ("auto").
-        simulate: "steps" (the clock runs) or "counts" (one pass, where that is exact).
-        norm: "accumulated", or "per_step" to reproduce SDM's conversion.
-        neuron: "if".
+        steps: clock steps it took.
+        spikes: of either sign, per input of the batch.
+        counts: sum of the absolute counts in which it ended, per input of the batch.
+        carried: True where it went on from the counts of the call before.
     """
 
-    timesteps: int = 4
-    firing: str = "immediate"
-    signed: bool = True
-    settle: int | None = None
-    simulate: str = "steps"
-    norm: str = "accumulated"
-    neuron: str = "if"
-
-    def __post_init__(self) -> None:
-        if type(self.timesteps) is not int or self.timesteps < 1:
-            raise InputError(f"timesteps: found {self.timesteps!r}, allowed are integers from 1 up")
-        allowed = {"firing": ("immediate", "deferred"), "simulate": ("steps", "counts"),
-                   "norm": ("accumulated", "per_step"), "neuron": ("if",)}  # fmt: skip
-        for key, choices in allowed.items():
-            if getattr(self, key) not in choices:
-                found = getattr(self, key)
-                raise InputError(f"{key}: found {found!r}, allowed: {', '.join(choices)}")
-        if self.settle is not None and (type(self.settle) is not int or self.settle < 0):
-            raise InputError(
-                f"settle: found {self.settle!r}, allowed are integers from 0 up, or 'auto'"
-            )
-        fixed = self.firing == "immediate" and (self.settle is not None or not self.signed)
-        combinations = [
-            (self.simulate == "counts" and fixed,
-             "simulate='counts' is exact only for deferred firing, and for immediate firing with "
-             "signed spikes and settle='auto': use simulate='steps'"),
-            (self.norm == "per_step" and (self.firing == "deferred" or self.simulate == "counts"),
-             "norm='per_step' reproduces SDM's conversion, which fires immediately, step by step"),
-            (self.norm == "per_step" and self.settle != 0,
-             "norm='per_step' has no input-free steps: use settle=0"),
-        ]  # fmt: skip
-        for wrong, message in combinations:
-            if wrong:
-                raise InputError(message)
+    steps: int
+    spikes: float
+    counts: float
+    carried: bool
 
 
 def check_shapes(program: Program, inputs: Sequence[Tensor]) -> None:
@@ -86,6 +57,13 @@ def check_shapes(program: Program, inputs: Sequence[Tensor]) -> None:
 class SpikingNetwork(nn.Module):
     """A converted network. Call it like its ANN; it resets itself at every call.
 
+    With `reset="trajectory"` the counts stay from one call to the next, and the next input is
+    a change. Every call still ends in silence, so its result depends on its own inputs alone; a
+    batch of another shape therefore just starts at zero again, and `reset()` does so at any time.
+
+    Attributes:
+        history: a `CallRecord` per call after `keep_history()`; None (default) keeps none.
+
     Args:
         program: captured network whose activations are "neuron" nodes
             `(input, name of the threshold, lowest count is negative)`.
@@ -100,26 +78,53 @@ class SpikingNetwork(nn.Module):
         self.program = program
         self.config = config
         self.executor = Executor(program)
+        self.history: list[CallRecord] | None = None
+        self._carried: dict[str, Tensor] = {}
+        self._carried_from: Any = None  # shapes, types and places of the inputs that left them
         self._names = tuple(constants)
         for name, value in constants.items():
             self.register_buffer(f"constant_{name}", value)
+        self._check_neurons()
 
     @property
     def constants(self) -> dict[str, Tensor]:
         return {name: getattr(self, f"constant_{name}") for name in self._names}
 
     @property
-    def neurons(self) -> dict[str, IF]:
+    def neurons(self) -> dict[str, IF | Potential]:
         """Neuron layers by node name, in execution order."""
-        timesteps = self.config.timesteps
-        return {
-            node.name: IF(
-                getattr(self, f"constant_{node.args[1]}"),
-                timesteps,
-                -timesteps if node.args[2] else 0,
-            )
-            for node in self.executor.neurons
-        }
+        return {node.name: self._cell(node) for node in self.executor.neurons}
+
+    def _cell(self, node: Node) -> IF | Potential:
+        config, levels = self.config, self.config.levels
+        ceiling = getattr(self, f"constant_{node.args[1]}")
+        lowest = -levels if node.args[2] else 0
+        if config.held_as_counts:
+            return (RadixIF if config.code == "radix" else IF)(ceiling, levels, lowest)
+        fitted = {"v_threshold": ceiling, "gain": ceiling, "bias": torch.zeros_like(ceiling)}
+        if config.neuron == "lif":
+            names = fitted_names(node.name)
+            fitted = {key: getattr(self, f"constant_{name}") for key, name in names.items()}
+        return Potential(
+            ceiling, levels=levels, lowest=lowest, tau=config.leak, v_reset=config.v_reset,
+            v_init=config.start, **fitted,
+        )  # fmt: skip
+
+    def _check_neurons(self) -> None:
+        """InputError where the config asks for neurons that this network cannot have."""
+        for node in self.executor.neurons:
+            if self.config.forgets and node.args[2]:
+                raise InputError(
+                    f"{node.layer or node.name}: its activation is signed, so its neurons fire "
+                    "negative spikes, which neurons with a leak or a hard reset cannot: use "
+                    "neuron='if' with v_reset=None"
+                )
+            missing = set(fitted_names(node.name).values()) - set(self._names)
+            if self.config.neuron == "lif" and missing:
+                raise InputError(
+                    f"{node.layer or node.name}: neuron='lif' needs a threshold fitted to data: "
+                    "convert with calibration=[...], some batches of the network's inputs"
+                )
 
     @property
     def layers(self) -> dict[str, str]:
@@ -146,25 +151,64 @@ class SpikingNetwork(nn.Module):
             names = ", ".join(self.program.inputs)
             raise InputError(f"found {len(inputs)} inputs, the network takes ({names})")
         check_shapes(self.program, inputs)
-        values = self.executor.start(self.constants, inputs)
-        config, neurons = self.config, self.neurons
-        if config.simulate == "counts":
-            if record == "spikes":
-                raise InputError("record='spikes' needs simulate='steps'")
-            return simulate.by_counts(self.executor, values, neurons)
-        recorder = Recorder(self.executor, record)
-        if config.norm == "per_step":
-            return simulate.per_step(
-                self.executor, values, neurons, config.timesteps, config.signed, recorder
+        if record == "spikes" and self.config.simulate == "counts":
+            raise InputError("record='spikes' needs simulate='steps'")
+        recorder = Recorder(self.executor, record, tally=self.history is not None)
+        call = Call(
+            self.executor, self.executor.start(self.constants, inputs), self.neurons,
+            self.config.timesteps, recorder,
+        )  # fmt: skip
+        kept = [(value.shape, value.dtype, value.device) for value in inputs]
+        carried = self._carried if self._carried_from == kept else None
+        run = self._simulate(call, carried)
+        if self.config.reset == "trajectory":
+            sound = all(bool(n.sum().isfinite()) for n in run.counts.values())  # else: NaN inputs
+            self._carried, self._carried_from = run.counts, kept if sound else None
+        if self.history is not None:
+            counts = sum(float(n.abs().sum()) for n in run.counts.values())
+            each = len(inputs[0])
+            self.history.append(
+                CallRecord(run.steps, recorder.fired / each, counts / each, carried is not None)
             )
+        return run
+
+    def _simulate(self, call: Call, carried: dict[str, Tensor] | None) -> Run:
+        config = self.config
+        if config.simulate == "counts":
+            return simulation.by_counts(call)
+        if config.norm == "per_step":
+            return simulation.per_step(call, config.signed)
         if config.firing == "deferred":
-            return simulate.deferred(self.executor, values, neurons, config.timesteps, recorder)
-        return simulate.immediate(
-            self.executor, values, neurons, config.timesteps, config.settle, config.signed, recorder
-        )
+            return simulation.deferred(call)
+        if not config.held_as_counts:
+            return simulation.potentials(call, config.settle or 0, config.signed)
+        return simulation.immediate(call, config.settle, config.signed, carried)
+
+    def reset(self) -> None:
+        """Forget the counts that `reset="trajectory"` carries from call to call."""
+        self._carried, self._carried_from = {}, None
+
+    def keep_history(self) -> None:
+        """From now on `history` holds a `CallRecord` of every call; starts an empty one."""
+        self.history = []
+
+    def _apply(self, *args: Any, **kwargs: Any) -> SpikingNetwork:
+        self.reset()  # carried counts do not move to another device or type
+        return super()._apply(*args, **kwargs)
 
     def with_config(self, **changes: Any) -> SpikingNetwork:
-        """The same network spiking another way; weights are shared, not copied."""
+        """The same network spiking another way; weights are shared, not copied.
+
+        Raises:
+            InputError: as `SpikingConfig`, or a change that a leaky network's fit does not fit.
+        """
+        fitted = [key for key in ("timesteps", "tau", "v_reset", "v_init") if key in changes]
+        changed = [key for key in fitted if changes[key] != getattr(self.config, key)]
+        if changed and self.config.neuron == changes.get("neuron", "lif") == "lif":
+            raise InputError(
+                f"{', '.join(changed)}: the thresholds of neuron='lif' were fitted for other "
+                "values; convert again"
+            )
         config = SpikingConfig(**{**asdict(self.config), **changes})
         return SpikingNetwork(self.program, self.constants, config)
 
@@ -173,16 +217,19 @@ class SpikingNetwork(nn.Module):
         """Clock steps from input to output; None where a call ends only at silence."""
         config = self.config
         if config.firing == "deferred":
-            deepest = max(simulate.depths(self.executor).values(), default=0)
+            deepest = max(simulation.depths(self.executor).values(), default=0)
             return config.timesteps * (deepest + 1)
         return None if config.settle is None else config.timesteps + config.settle
 
     def extra_repr(self) -> str:
         c = self.config
         settle = "auto" if c.settle is None else c.settle
+        kind = c.neuron if c.leak is None else f"lif, tau={c.leak:g}"
+        kind += "" if c.v_reset is None else ", hard reset"
         return (
-            f"timesteps={c.timesteps}, firing={c.firing}, signed={c.signed}, settle={settle}, "
-            f"simulate={c.simulate}, norm={c.norm}, neuron layers={len(self.executor.neurons)}"
+            f"neuron={kind}, timesteps={c.timesteps}, firing={c.firing}, signed={c.signed}, "
+            f"settle={settle}, code={c.code}, simulate={c.simulate}, norm={c.norm}, "
+            f"reset={c.reset}, neuron layers={len(self.executor.neurons)}"
         )
 
     def to_content(self) -> dict[str, Any]:

@@ -67,6 +67,7 @@ def sample(
     bar = tqdm(total=len(batches) * (len(times) - 1), unit="call", disable=not progress)
     with bar, torch.no_grad():
         for first in batches:
+            start_over(denoiser)
             noise = SampleNoise(
                 [stream_seed(seed, i) for i in range(first, min(first + batch_size, count))]
             )
@@ -75,3 +76,10 @@ def sample(
             x = noise.normal(shape)
             images.append(solve(network, x, schedule, times, noise=noise, **options))
     return torch.cat(images)
+
+
+def start_over(denoiser: object) -> None:
+    """Reset a network that carries state from call to call; other denoisers have no `reset`."""
+    reset = getattr(denoiser, "reset", None)
+    if callable(reset):
+        reset()

@@ -12,6 +12,7 @@ and the comparison uses the very expression of the quantiser.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -25,21 +26,30 @@ class IF:
 
     Attributes:
         v_threshold: [] or [C], the ceiling of the activation they replace.
-        timesteps: T, the largest count.
-        lowest: smallest count: 0, or -T where the activation is signed.
+        levels: the largest count; T under the rate code.
+        lowest: smallest count: 0, or -levels where the activation is signed.
     """
 
     v_threshold: Tensor
-    timesteps: int
+    levels: int
     lowest: int = 0
+
+    @property
+    def ceiling(self) -> Tensor:
+        """Of the activation they replace."""
+        return self.v_threshold
 
     def target(self, mean: Tensor, steps: int) -> Tensor:
         """The count that `steps` steps of mean input `mean` call for."""
-        return to_counts(mean, self.v_threshold, steps, self.lowest, self.timesteps)
+        return to_counts(mean, self.v_threshold, steps, self.lowest, self.levels)
 
-    def value(self, counts: Tensor, steps: int) -> Tensor:
-        """The mean current that `counts` spikes in `steps` steps are."""
-        return from_counts(counts, self.v_threshold, steps)
+    def final(self, mean: Tensor) -> Tensor:
+        """The count in which a whole call with mean input `mean` ends: the quantiser's integer."""
+        return self.target(mean, self.levels)
+
+    def value(self, counts: Tensor, steps: int | None = None) -> Tensor:
+        """The mean current that `counts` in `steps` steps (default: a whole call) stand for."""
+        return from_counts(counts, self.v_threshold, self.levels if steps is None else steps)
 
     def spikes(self, counts: Tensor, target: Tensor, signed: bool) -> Tensor:
         """Spikes of one step, at most one a neuron, from `counts` towards `target`.
@@ -49,3 +59,14 @@ class IF:
         """
         down = -1 if signed or self.lowest < 0 else 0
         return target.sub(counts).clamp_(down, 1)
+
+    def emit(self, mean: Tensor) -> Iterator[tuple[Tensor, int]]:
+        """(spikes, weight of each) in every step of a deferred firing window, having seen `mean`.
+
+        Spikes are in {0, 1}, or {-1, 0, 1} where the activation is signed; all spikes of one
+        neuron have one sign.
+        """
+        target = self.final(mean)
+        sign, size = target.sign(), target.abs()
+        for fired in range(self.levels):
+            yield sign * (size > fired), 1

@@ -14,7 +14,7 @@ from torch.utils import _pytree as pytree
 
 from snnconvert.checkpoint import write_atomically
 from snnconvert.conversion.network import SpikingNetwork
-from snnconvert.conversion.simulate import Run
+from snnconvert.conversion.simulation import Run
 from snnconvert.errors import InputError
 from snnconvert.report.cost import Cost, count_cost
 from snnconvert.report.layers import LayerErrors
@@ -78,7 +78,7 @@ def compare(
 
     Args:
         ann: the quantised network that `snn` was converted from. It is run as the quantised ANN of
-            `levels = timesteps`, whatever it was trained with.
+            `levels` (T; 2^T - 1 under the radix code), whatever it was trained with.
         snn: the converted network.
         batches: argument tuples of one call each, batch first, e.g. `(x, t)`.
         float_ann: the float network, for `output_ann` and its time.
@@ -98,12 +98,10 @@ class _Comparison:
     def __init__(self, ann: nn.Module, snn: SpikingNetwork, float_ann: nn.Module | None) -> None:
         self.ann, self.snn = ann, snn
         self.float_ann = None if float_ann is None else float_ann.eval()
-        self.clocked = snn.with_config(simulate="steps")
-        self.classic = snn.with_config(
-            firing="immediate", signed=True, settle=None, simulate="steps", norm="accumulated"
-        )
+        self.clocked = snn.with_config(simulate="steps", reset="call")
+        self.classic = classic_pipeline(snn)
         self.layers = [
-            LayerErrors(snn.layers[name], snn.config.neuron, cell)
+            LayerErrors(snn.layers[name], snn.config.neuron, cell, snn.config.timesteps)
             for name, cell in snn.neurons.items()
         ]
         self.output, self.output_ann = Difference(), Difference()
@@ -125,11 +123,17 @@ class _Comparison:
         mismatched = sum(layer.sums["mismatched"] for layer in self.layers)
         return ConversionReport({
             "timesteps": config.timesteps,
+            "levels": config.levels,
             "firing": config.firing,
+            "code": config.code,
             "signed": config.signed,
             "settle": "auto" if config.settle is None else config.settle,
             "norm": config.norm,
             "neuron": config.neuron,
+            "tau": config.leak,
+            "v_reset": config.v_reset,
+            "v_init": config.start,
+            "reset": config.reset,
             "images": self.images,
             "latency_steps": self.steps,
             "output": self.output.to_dict(),
@@ -137,18 +141,23 @@ class _Comparison:
             "counts": {"mismatched_fraction": mismatched / neurons},
             "layers": [layer.to_dict() for layer in self.layers],
             "layers_add_up": all(layer.adds_up for layer in self.layers),
-            "cost": self.cost.to_dict(config.timesteps),
+            "cost": self.cost.to_dict(config.levels),
             "timing": self._timing([value[:TIMED_IMAGES] for value in batches[0]]),
-            "immediate": {
-                "steps_to_silence": max(self.classic_steps),
-                "spikes_per_count": self.classic_spikes / max(self.classic_counts, 1.0),
-                "bit_equal": self.classic_output.equal,
-            },
+            "immediate": self._immediate(),
             "by_step": self._by_step(),
         })  # fmt: skip
 
+    def _immediate(self) -> dict[str, Any] | None:
+        if self.classic is None:
+            return None
+        return {
+            "steps_to_silence": max(self.classic_steps),
+            "spikes_per_count": self.classic_spikes / max(self.classic_counts, 1.0),
+            "bit_equal": self.classic_output.equal,
+        }
+
     def _add(self, batch: Sequence[Tensor]) -> None:
-        probe = QuantizerProbe(self.snn.config.timesteps)
+        probe = QuantizerProbe(self.snn.config.levels)
         with probe:
             wanted = self.ann(*batch)
         run = self.clocked.run(*batch, record="counts")
@@ -156,17 +165,18 @@ class _Comparison:
             raise InputError("compare: the spiking network was not converted from this ANN")
         for layer, (a, q), name in zip(self.layers, probe.seen, run.counts, strict=True):
             layer.add(a, q, run.inputs[name], run.counts[name], run.emitted[name])
-        found = self.snn(*batch) if self.snn.config.simulate == "counts" else run.output
+        found = run.output if self.snn.config == self.clocked.config else self.snn(*batch)
         self.output.add(found, wanted)
         if self.float_ann is not None:
             self.output_ann.add(found, self.float_ann(*batch))
         self.steps = max(self.steps, run.steps)
-        same = self.classic.config == self.clocked.config
-        classic = run if same else self.classic.run(*batch, record="counts")
-        self.classic_output.add(classic.output, wanted)
-        self.classic_steps.append(classic.steps)
-        self.classic_spikes += sum(v.sum().item() for v in classic.emitted.values())
-        self.classic_counts += sum(v.abs().sum().item() for v in classic.counts.values())
+        if self.classic is not None:
+            same = self.classic.config == self.clocked.config
+            classic = run if same else self.classic.run(*batch, record="counts")
+            self.classic_output.add(classic.output, wanted)
+            self.classic_steps.append(classic.steps)
+            self.classic_spikes += sum(v.sum().item() for v in classic.emitted.values())
+            self.classic_counts += sum(v.abs().sum().item() for v in classic.counts.values())
         self.outputs.append((run.by_step, wanted))
         self._add_cost(batch, run)
 
@@ -197,15 +207,27 @@ class _Comparison:
         return rows
 
     def _timing(self, inputs: Sequence[Tensor]) -> dict[str, Any]:
-        fixed = self.classic.with_config(settle=0)
-        counts = self.classic.with_config(simulate="counts")
+        stepped = self.classic.with_config(settle=0) if self.classic else self.clocked
         calls = {
             "qann_s": lambda: self.ann(*inputs),
-            "step_s": lambda: fixed(*inputs),
-            "counts_s": lambda: counts(*inputs),
+            "step_s": lambda: stepped(*inputs),
         }
+        base = self.classic or self.snn
+        if base.config.held_as_counts or base.config.firing == "deferred":
+            counts = base.with_config(simulate="counts", reset="call")
+            calls["counts_s"] = lambda: counts(*inputs)
         if self.float_ann is not None:
             calls["ann_s"] = lambda: self.float_ann(*inputs)  # type: ignore[misc]
         seconds = seconds_per_call(calls)
-        seconds["step_s"] /= fixed.config.timesteps
-        return {"ann_s": seconds.get("ann_s"), **seconds, "batch_size": len(inputs[0])}
+        seconds["step_s"] /= stepped.latency_steps or self.steps
+        return {"ann_s": None, "counts_s": None, **seconds, "batch_size": len(inputs[0])}
+
+
+def classic_pipeline(snn: SpikingNetwork) -> SpikingNetwork | None:
+    """The network firing immediately until silence; None where its neurons have no such form."""
+    if snn.config.code != "rate" or not snn.config.held_as_counts:
+        return None
+    return snn.with_config(
+        firing="immediate", signed=True, settle=None, simulate="steps", norm="accumulated",
+        reset="call",
+    )  # fmt: skip

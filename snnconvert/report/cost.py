@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from snnconvert.conversion import simulate
+from snnconvert.conversion import simulation
 from snnconvert.conversion.network import SpikingNetwork
 from snnconvert.conversion.rules import RULES
 
@@ -73,7 +73,15 @@ def count_cost(
     """
     executor = network.executor
     values = executor.start(network.constants, inputs)
-    simulate.by_counts(executor, values, network.neurons)  # every shape
+    simulation.by_counts(
+        simulation.Call(
+            executor,
+            values,
+            network.neurons,
+            network.config.timesteps,
+            simulation.Recorder(executor, None),
+        )
+    )  # every shape
     images = len(inputs[0])
     repeats = 1 if network.config.firing == "deferred" else steps
     spikes: dict[str, Any] = dict(emitted)

@@ -1,12 +1,12 @@
 """The error of each neuron layer, split by cause.
 
 For a layer that replaces the activation f (ReLU; the identity where it is signed), with a the
-quantised ANN's input, a' the spiking network's accumulated input, n its spike counts:
+quantised ANN's input, a' the spiking network's accumulated input, n its counts of L levels:
 
     clipping      |f(a) - clip(a)|          values above the ceiling
-    quantisation  |clip(a) - q(a)|          T levels instead of a continuum
+    quantisation  |clip(a) - q(a)|          a few levels instead of a continuum
     propagated    |q(a) - q(a')|            what its inputs already carried
-    temporal      |q(a') - n * theta / T|   spikes that came too early, too late or not at all
+    temporal      |q(a') - n * theta / L|   spikes that came too early, too late or not at all
 
 as root mean squares over |f(a)|'s. Their sum bounds the layer's whole error (triangle inequality).
 """
@@ -19,6 +19,7 @@ from typing import Any
 from torch import Tensor
 
 from snnconvert.neurons.counts import IF
+from snnconvert.neurons.potential import Potential
 from snnconvert.quantizer import along_channels, from_counts, to_counts
 
 PARTS = ("clipping", "quantisation", "temporal", "propagated")
@@ -31,10 +32,11 @@ class LayerErrors:
         name: the user's module path.
         neuron: kind of neuron.
         cell: its threshold and number of levels.
+        timesteps: T, in which it fires.
     """
 
-    def __init__(self, name: str, neuron: str, cell: IF) -> None:
-        self.name, self.neuron, self.cell = name, neuron, cell
+    def __init__(self, name: str, neuron: str, cell: IF | Potential, timesteps: int) -> None:
+        self.name, self.neuron, self.cell, self.timesteps = name, neuron, cell, timesteps
         self.squares: dict[str, float] = defaultdict(float)
         self.sums: dict[str, float] = defaultdict(float)
 
@@ -46,12 +48,12 @@ class LayerErrors:
             seen: a', the accumulated mean input of the neurons.
             counts, emitted: signed count and number of spikes of either sign per neuron.
         """
-        theta, levels, low = self.cell.v_threshold, self.cell.timesteps, self.cell.lowest
+        theta, levels, low = self.cell.ceiling, self.cell.levels, self.cell.lowest
         top = along_channels(theta, a)
         exact = a if low < 0 else a.relu()
         clipped = exact.minimum(top).maximum(top * (low / levels))
         quantised_seen = from_counts(to_counts(seen, theta, levels, low, levels), theta, levels)
-        emitted_value = from_counts(counts, theta, levels)
+        emitted_value = self.cell.value(counts)
         differences = {
             "exact": exact,
             "clipping": exact - clipped,
@@ -91,10 +93,10 @@ class LayerErrors:
             "name": self.name,
             "neuron": self.neuron,
             "v_threshold": theta.tolist(),
-            "levels": self.cell.timesteps,
+            "levels": self.cell.levels,
             **{part: self.relative(part) for part in (*PARTS, "total")},
             "mismatched_fraction": self.sums["mismatched"] / neurons,
-            "spike_rate": self.sums["spikes"] / neurons / self.cell.timesteps,
+            "spike_rate": self.sums["spikes"] / neurons / self.timesteps,
             "silent_fraction": self.sums["silent"] / neurons,
             "saturated_fraction": self.sums["saturated"] / neurons,
         }

@@ -15,7 +15,10 @@ def format_report(content: dict[str, Any]) -> str:
 def _verdict(c: dict[str, Any]) -> list[str]:
     output, immediate = c["output"], c["immediate"]
     signed = "signed" if c["signed"] else "unsigned"
-    kind = f"{c['firing']} firing" + (f", {signed} spikes" if c["firing"] == "immediate" else "")
+    kind = "" if c["tau"] is None else f"leaky neurons, tau {c['tau']:g}, "
+    kind += "" if c["v_reset"] is None else "hard reset, "
+    kind += f"code {c['code']}, " if c["code"] != "rate" else ""
+    kind += f"{c['firing']} firing" + (f", {signed} spikes" if c["firing"] == "immediate" else "")
     if output["bit_equal"]:
         loss = "nothing was lost: bit-equal to the quantised ANN"
     else:
@@ -24,10 +27,13 @@ def _verdict(c: dict[str, Any]) -> list[str]:
         f"T = {c['timesteps']}, {kind}, norm {c['norm']}, {c['images']} inputs: {loss}",
         f"spike counts that differ {c['counts']['mismatched_fraction']:.3g}, "
         f"clock steps {c['latency_steps']}",
-        f"immediate firing until silence: {immediate['steps_to_silence']} steps, "
-        f"{immediate['spikes_per_count']:.2f} spikes per count, "
-        + ("bit-equal" if immediate["bit_equal"] else "not bit-equal"),
     ]
+    if immediate is not None:
+        lines.append(
+            f"immediate firing until silence: {immediate['steps_to_silence']} steps, "
+            f"{immediate['spikes_per_count']:.2f} spikes per count, "
+            + ("bit-equal" if immediate["bit_equal"] else "not bit-equal")
+        )
     if c["output_ann"] is not None:
         lines.append(
             f"relative distance from the float ANN {c['output_ann']['relative_error']:.3g}"
@@ -55,12 +61,13 @@ def _layers(layers: list[dict[str, Any]]) -> list[str]:
 
 def _figures(c: dict[str, Any]) -> list[str]:
     cost, timing = c["cost"], c["timing"]
+    times = f"one real step {timing['step_s'] / timing['qann_s']:.2f}"
+    if timing["counts_s"] is not None:
+        times += f", one call by counts {timing['counts_s'] / timing['qann_s']:.2f}"
     return [
         f"per image and call: {cost['macs'] / 1e6:.1f} M MACs, {cost['acs'] / 1e6:.1f} M ACs, "
         f"{cost['spike_driven_fraction']:.1%} of the ANN's MACs are spike-driven",
         f"energy (45 nm, arithmetic only): ANN {cost['energy_ann_mj']:.4f} mJ, quantised ANN "
         f"{cost['energy_qann_mj']:.4f} mJ, SNN {cost['energy_snn_mj']:.4f} mJ",
-        f"time, as a multiple of the quantised ANN's call: one real step "
-        f"{timing['step_s'] / timing['qann_s']:.2f}, one call by counts "
-        f"{timing['counts_s'] / timing['qann_s']:.2f}",
+        f"time, as a multiple of the quantised ANN's call: {times}",
     ]

@@ -1,0 +1,143 @@
+"""How a converted network spikes: every option, and every combination that is refused, with why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from snnconvert.errors import InputError
+
+LONGEST_RADIX = 16  # 2^16 - 1 levels: more than the rounding of a float32 network can tell apart
+CHOICES = {
+    "firing": ("immediate", "deferred"),
+    "code": ("rate", "radix"),
+    "simulate": ("steps", "counts"),
+    "norm": ("accumulated", "per_step"),
+    "reset": ("call", "trajectory"),
+    "neuron": ("if", "lif"),
+}
+
+
+@dataclass(frozen=True)
+class SpikingConfig:
+    """How a converted network spikes.
+
+    Attributes:
+        timesteps: T, steps in which the input is presented.
+        firing: "immediate" (fire while integrating) or "deferred" (integrate T steps, then fire).
+        code: what T spikes mean: "rate" their number (T levels), "radix" their binary number
+            (2^T - 1 levels; deferred firing only).
+        signed: spikes may be taken back by negative ones (immediate firing only).
+        settle: input-free steps after the T; None until no neuron fires ("auto").
+        simulate: "steps" (the clock runs) or "counts" (one pass, where that is exact).
+        norm: "accumulated", or "per_step" to reproduce SDM's conversion.
+        neuron: "if", or "lif" with a leak (threshold, gain and bias fitted to calibration data).
+        reset: "call" (counts start at zero in every call) or "trajectory" (they stay, and the
+            next call's input arrives as a change).
+        tau: membrane time constant of "lif" in steps, above 1.
+        v_reset: after a spike the threshold is subtracted (None) or v set to it (0.0).
+        v_init: start of the potential, in thresholds, inside [0, 1); "half" is 0.5.
+    """
+
+    timesteps: int = 4
+    firing: str = "immediate"
+    signed: bool = True
+    settle: int | None = None
+    simulate: str = "steps"
+    norm: str = "accumulated"
+    neuron: str = "if"
+    code: str = "rate"
+    reset: str = "call"
+    tau: float = 2.0
+    v_reset: float | None = None
+    v_init: float | str = 0.5
+
+    @property
+    def levels(self) -> int:
+        """Largest count of a neuron; the network computes the quantised ANN of so many levels."""
+        return 2**self.timesteps - 1 if self.code == "radix" else self.timesteps
+
+    @property
+    def leak(self) -> float | None:
+        """Membrane time constant; None where there is no leak."""
+        return float(self.tau) if self.neuron == "lif" else None
+
+    @property
+    def start(self) -> float:
+        """`v_init` as a number."""
+        return 0.5 if self.v_init == "half" else float(self.v_init)
+
+    @property
+    def forgets(self) -> bool:
+        """Whether the reset or the leak loses charge, so that no spike can be taken back."""
+        return self.neuron == "lif" or self.v_reset is not None
+
+    @property
+    def held_as_counts(self) -> bool:
+        """Whether a spike count tells all of a neuron's state; else its potential is needed."""
+        return not self.forgets and self.start == 0.5
+
+    def __post_init__(self) -> None:
+        if type(self.timesteps) is not int or self.timesteps < 1:
+            raise InputError(f"timesteps: found {self.timesteps!r}, allowed are integers from 1 up")
+        for key, choices in CHOICES.items():
+            if getattr(self, key) not in choices:
+                found = getattr(self, key)
+                raise InputError(f"{key}: found {found!r}, allowed: {', '.join(choices)}")
+        if self.settle is not None and (type(self.settle) is not int or self.settle < 0):
+            raise InputError(
+                f"settle: found {self.settle!r}, allowed are integers from 0 up, or 'auto'"
+            )
+        if not is_number(self.tau) or not 1 < float(self.tau) < float("inf"):
+            raise InputError(f"tau: found {self.tau!r}, allowed are numbers of steps above 1")
+        if self.v_reset is not None and (not is_number(self.v_reset) or self.v_reset != 0):
+            raise InputError(f"v_reset: found {self.v_reset!r}, allowed: None (soft), 0.0 (hard)")
+        if self.v_init != "half" and (not is_number(self.v_init) or not 0 <= self.start < 1):
+            raise InputError(
+                f"v_init: found {self.v_init!r}, allowed are 'half' and numbers of thresholds "
+                "from 0 up to, but not, 1"
+            )
+        for wrong, message in contradictions(self):
+            if wrong:
+                raise InputError(message)
+
+
+def is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def contradictions(c: SpikingConfig) -> list[tuple[Any, str]]:
+    """(holds, message) for every combination of options that means nothing."""
+    deferred, radix, trajectory = c.firing == "deferred", c.code == "radix", c.reset != "call"
+    fixed = not deferred and (c.settle is not None or not c.signed)
+    plain = "neuron='if', v_reset=None and v_init='half'"
+    return [
+        (not c.held_as_counts and (radix or trajectory or c.norm == "per_step"),
+         "code='radix', reset='trajectory' and norm='per_step' need neurons that lose no charge "
+         f"and start at half their threshold: {plain}"),
+        (not c.held_as_counts and not deferred and c.settle is None,
+         "settle='auto' waits for the silence that proves the result, and there is no such proof "
+         f"without {plain}: use an integer, e.g. settle=0"),
+        (c.forgets and not deferred and c.signed,
+         "signed=True takes spikes back, which only neurons without leak and with soft reset "
+         "(neuron='if', v_reset=None) can: use signed=False"),
+        (c.simulate == "counts" and fixed,
+         "simulate='counts' is exact only for deferred firing, and for immediate firing with "
+         "signed spikes and settle='auto': use simulate='steps'"),
+        (c.norm == "per_step" and (deferred or c.simulate == "counts"),
+         "norm='per_step' reproduces SDM's conversion, which fires immediately, step by step"),
+        (c.norm == "per_step" and c.settle != 0,
+         "norm='per_step' has no input-free steps: use settle=0"),
+        (radix and not deferred,
+         "code='radix' needs firing='deferred': the first spike is the most significant digit of "
+         "the result, so a neuron must have seen all of its input before it fires"),
+        (radix and c.timesteps > LONGEST_RADIX,
+         f"code='radix': found timesteps={c.timesteps}, allowed are 1 ... {LONGEST_RADIX} "
+         f"({2**LONGEST_RADIX - 1} levels; float32 tells no more apart)"),
+        (trajectory and (deferred or fixed),
+         "reset='trajectory' keeps the counts from call to call and corrects them until silence: "
+         "it needs firing='immediate', signed spikes and settle='auto'"),
+        (trajectory and c.simulate == "counts",
+         "reset='trajectory' is about the steps that a call takes: use simulate='steps' "
+         "(the result of simulate='counts' would be the same)"),
+    ]  # fmt: skip

@@ -1,0 +1,177 @@
+"""Leak compensation: threshold, gain and bias current of leaky neurons, fitted to their inputs.
+
+A leaky neuron is silent below the current that its leak eats up, and answers in plateaus above it.
+The fit goes through the layers in order, runs the calibration inputs as the spiking network will
+run them (deferred: each neuron driven by its mean input; immediate: by the current of every single
+step), and takes the threshold and the bias current against the leak for which the spike counts,
+times the best gain, are closest in mean square to the activation of the quantised network. What it
+leaves over is what `compare` reports as temporal error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor
+
+from snnconvert.conversion.config import SpikingConfig
+from snnconvert.conversion.executor import Executor, Values
+from snnconvert.conversion.program import Node, Program
+from snnconvert.errors import InputError
+from snnconvert.neurons.potential import Potential, PotentialNode
+from snnconvert.quantizer import along_channels, from_counts, to_counts
+
+INPUTS = 256  # of the calibration batches; more would only cost memory
+INPUT_STEPS = 1024  # inputs times clock steps, where every step is kept
+FEWEST_INPUTS = 16
+VALUES = 16_384  # per layer that the fit looks at
+FEWEST_VALUES = 64  # that a channel needs to have a threshold of its own
+THRESHOLDS = [1.0, *torch.logspace(-0.9, 0.2, 24).tolist()]  # over the ceiling
+BIASES = (0.0, 0.3, 0.6, 0.9)  # over the current that just fires
+
+
+def fitted_names(neuron: str) -> dict[str, str]:
+    """Names of the constants that hold the fit of a neuron layer."""
+    return {key: f"{neuron}__{key}" for key in ("v_threshold", "gain", "bias")}
+
+
+@torch.no_grad()
+def compensate_leak(
+    program: Program,
+    constants: dict[str, Tensor],
+    config: SpikingConfig,
+    batches: Iterable[Sequence[Tensor]],
+    per_channel: bool = True,
+) -> dict[str, Tensor]:
+    """Constants that hold the fit of every neuron layer, by the names of `fitted_names`.
+
+    Args:
+        program, constants: of the spiking network.
+        batches: argument tuples of calls; the first 256 inputs are used (immediate firing: so
+            many that all their clock steps fit into memory, 16 or more).
+        per_channel: a fit for each channel, where there are enough values, instead of each layer.
+
+    Raises:
+        InputError: no batches.
+    """
+    executor = Executor(program)
+    kept = 1 if config.firing == "deferred" else config.timesteps
+    inputs = first_inputs(batches, min(INPUTS, max(FEWEST_INPUTS, INPUT_STEPS // kept)))
+    clean = executor.start(constants, inputs)
+    leaky = [dict(clean) for _ in range(kept)]  # means after each clock step; deferred: the last
+    last = {name: node.name for node in program.nodes for name in node.refs}
+    fits: dict[str, Tensor] = {}
+    for node, run, _ in executor.dynamic:
+        if run is None:
+            fits |= fit_layer(node, constants[node.args[1]], clean, leaky, config, per_channel)
+        else:
+            for values in (clean, *leaky):
+                values[node.name] = run(values)
+        for name in set(node.refs):
+            if last[name] == node.name and name not in constants:
+                for values in (clean, *leaky):
+                    del values[name]
+    return fits
+
+
+def first_inputs(batches: Iterable[Sequence[Tensor]], limit: int) -> list[Tensor]:
+    """Arguments of one call with the first `limit` inputs of `batches`."""
+    found: list[Sequence[Tensor]] = []
+    for batch in batches:
+        found.append(batch)
+        if sum(len(kept[0]) for kept in found) >= limit:
+            break
+    if not found:
+        raise InputError("calibration: no batches were given; give some of the network's inputs")
+    return [torch.cat(list(values))[:limit] for values in zip(*found, strict=True)]
+
+
+def fit_layer(
+    node: Node,
+    ceiling: Tensor,
+    clean: Values,
+    leaky: list[Values],
+    config: SpikingConfig,
+    per_channel: bool,
+) -> dict[str, Tensor]:
+    """Fit one neuron layer and set its value in all of `clean` and `leaky`."""
+    source, levels = node.args[0].name, config.timesteps
+    x = clean[source]
+    counts = to_counts(x, ceiling, levels, 0, levels)
+    clean[node.name] = from_counts(counts, ceiling, levels)
+    means = [values[source] for values in leaky]
+    deferred = config.firing == "deferred"
+    currents = means * levels if deferred else single_steps(means)
+    top = along_channels(ceiling, x).to(x.dtype)
+    seen = torch.stack([sampled(current / top) for current in currents])
+    wanted = sampled(counts / levels)
+    # axis 1 of [B, tokens, features] is no channel
+    if not (per_channel and x.ndim != 3 and len(wanted) >= FEWEST_VALUES):
+        seen, wanted = seen.reshape(len(seen), -1, 1), wanted.reshape(-1, 1)
+    fitted = fit(seen, wanted, config)
+    threshold, gain, bias = (
+        (value if len(value) > 1 else value[0]).to(ceiling.dtype) * ceiling for value in fitted
+    )
+    cell = Potential(
+        ceiling, threshold, gain, bias, levels, 0, config.leak, config.v_reset, config.start
+    )
+    if deferred:
+        leaky[0][node.name] = cell.value(cell.final(means[0]))
+    else:
+        neuron, fired = PotentialNode(cell, signed=False), torch.zeros_like(x)
+        for step, (values, current) in enumerate(zip(leaky, currents, strict=True), start=1):
+            fired = fired + neuron(current)
+            values[node.name] = cell.value(fired, step)
+    names = fitted_names(node.name)
+    return {names["v_threshold"]: threshold, names["gain"]: gain, names["bias"]: bias}
+
+
+def single_steps(means: Sequence[Tensor]) -> list[Tensor]:
+    """Currents of single steps whose means after steps 1, 2, ... are `means`."""
+    later = [k * means[k - 1] - (k - 1) * means[k - 2] for k in range(2, len(means) + 1)]
+    return [means[0], *later]
+
+
+def sampled(x: Tensor) -> Tensor:
+    """[B, C, ...] as [N, C], evenly thinned out."""
+    rows = x.transpose(0, 1).flatten(1).T
+    return rows[:: max(1, rows.numel() // VALUES)]
+
+
+def fit(currents: Tensor, wanted: Tensor, config: SpikingConfig) -> tuple[Tensor, Tensor, Tensor]:
+    """(v_threshold, gain, bias), each [C], for which `currents` give about `wanted`.
+
+    Args:
+        currents: of T steps, [T, N, C]; wanted: mean output, [N, C]; all over the ceiling.
+    """
+    best = wanted.new_full(wanted.shape[1:], torch.inf)
+    found = wanted.new_ones(3, *best.shape)
+    for scale in THRESHOLDS:
+        for share in BIASES:
+            bias = share * scale * rheobase(config)
+            one, size, push = (wanted.new_tensor(value) for value in (1.0, scale, bias))
+            cell = Potential(
+                one, size, one, push, len(currents), 0, config.leak, config.v_reset, config.start
+            )
+            neuron, rate = PotentialNode(cell, signed=False), torch.zeros_like(wanted)
+            for current in currents:
+                rate.add_(neuron(current))
+            rate.div_(len(currents))
+            power = rate.square().sum(0)
+            gain = torch.where(power > 0, (rate * wanted).sum(0) / power, 1.0)
+            error = (gain * rate - wanted).square().sum(0)
+            new = torch.stack([size.expand_as(gain), gain, push.expand_as(gain)])
+            found = torch.where(error < best, new, found)
+            best = best.minimum(error)
+    return found[0], found[1], found[2]
+
+
+def rheobase(config: SpikingConfig) -> float:
+    """The smallest constant current, in thresholds, that fires within T steps."""
+    kept = 1 - 1 / config.leak if config.leak is not None else 1.0
+    needed, received = [], 0.0
+    for step in range(1, config.timesteps + 1):
+        received = received * kept + 1
+        needed.append((1 - kept**step * config.start) / received)
+    return min(needed)

@@ -1,0 +1,61 @@
+"""Immediate firing: neurons fire in the step in which they integrate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from snnconvert.conversion.program import Node
+from snnconvert.conversion.simulation.depth import settling_bound
+from snnconvert.conversion.simulation.recorder import Call, Run, any_spike
+
+
+def immediate(
+    call: Call, settle: int | None, signed: bool, carried: Mapping[str, Tensor] | None = None
+) -> Run:
+    """T steps with the input, then `settle` input-free steps.
+
+    Args:
+        settle: their number, or None for "until no neuron fires". Silence is reached after at most
+            (range of a count) steps per neuron layer on the longest path, so the loop is bounded.
+        carried: counts in which an earlier call ended; the run goes on from there, with all T
+            input steps behind it, and the new input arrives as a change of the mean.
+    """
+    counts = {name: n.clone() for name, n in (carried or {}).items()}
+    behind = 0 if carried is None else call.timesteps
+    restless: set[str] = set()  # layers that fired in the latest step and may do so again
+    values, recorder, timesteps = call.values, call.recorder, call.timesteps
+    step = 0
+
+    def neuron(node: Node, fresh: bool) -> bool:
+        name = node.name
+        if not fresh and name not in restless:
+            recorder.rest(name, counts[name])
+            return False
+        cell, seen = call.neurons[name], min(step + behind, timesteps)
+        target = cell.target(values[node.args[0].name], seen)
+        n = counts[name] if name in counts else torch.zeros_like(target)
+        spikes = cell.spikes(n, target, signed)
+        counts[name] = n.add_(spikes)
+        recorder.spikes(name, spikes)
+        if step + behind <= timesteps or any_spike(spikes):
+            restless.add(name)
+        else:
+            restless.discard(name)
+            if name in values:
+                return False
+        values[name] = cell.value(n, seen)
+        return True
+
+    bound = timesteps - behind
+    bound += settle if settle is not None else settling_bound(call.executor, call.neurons)
+    silent = False
+    while step < bound and not (settle is None and silent):
+        step += 1
+        rests = step + behind > timesteps and step > 1  # the input is what it was
+        call.executor.step(values, neuron, changed=set() if rests else None)
+        recorder.end_step(call.output)
+        silent = step + behind > timesteps and not restless
+    return call.end(step, silent, counts)
