@@ -14,6 +14,8 @@ from snnconvert.diffusion.schedule import CLEAN, Schedule
 from snnconvert.diffusion.solvers import SOLVERS
 from snnconvert.errors import InputError
 
+GOLDEN = 0x9E3779B1  # 2^32 / golden ratio, odd
+
 
 def uniform_grid(schedule: Schedule, solver_steps: int) -> list[float]:
     """Times from the noisiest to clean data in `solver_steps` even intervals.
@@ -75,5 +77,10 @@ def sample(
 
 
 def image_seeds(seed: int, first: int, last: int) -> list[int]:
-    """Seeds of images first ... last - 1 under one user seed; distinct seeds never share one."""
-    return [(seed << 32) + index for index in range(first, last)]
+    """Seeds of images first ... last - 1 under one user seed, distinct among themselves.
+
+    torch's CPU generator takes the low 32 bits of a seed and drops the rest, so the user's seed has
+    to reach those. Multiples of 2^32 / golden ratio keep the ranges of neighbouring user seeds
+    apart: they are millions of images away from each other.
+    """
+    return [(seed * GOLDEN + index) % (1 << 32) for index in range(first, last)]
