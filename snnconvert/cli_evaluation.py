@@ -123,6 +123,12 @@ def add_evaluate(commands: argparse._SubParsersAction) -> None:
         action="store_true",
         help="also by nearest neighbours among the features, which are then kept in memory",
     )
+    command.add_argument(
+        "--no-inception-score",
+        dest="score",
+        action="store_false",
+        help="leave the Inception Score out; below 2048 features that is faster",
+    )
     add_device(command)
     add_image_options(command, None)
     command.add_argument("-o", "--out", help="JSON to write")
@@ -150,7 +156,8 @@ def run_evaluate(args: argparse.Namespace) -> None:
     check_comparable(source, against, dims, args.precision_recall)
     result = evaluate(
         source, against, Inception(dims, args.device), count=count, batch_size=args.batch_size,
-        neighbours=args.precision_recall, progress=True, command=args.command_line,
+        score=args.score, neighbours=args.precision_recall, progress=True,
+        command=args.command_line,
     )  # fmt: skip
     if out is not None:
         result.save(out)

@@ -59,6 +59,7 @@ def evaluate(
     inception: Inception,
     *,
     count: int | None = None,
+    score: bool = True,
     neighbours: bool = False,
     batch_size: int = 32,
     progress: bool = False,
@@ -71,6 +72,7 @@ def evaluate(
         against: statistics, or images whose statistics are computed (once) with `inception`.
         inception: feature network; its `dims` names the figure (FID-768).
         count: images to take; default all of `source`.
+        score: Inception Score too, where the weights allow; it runs Inception to its end.
         neighbours: precision and recall too; `against` must then be images, of which as many are
             taken as of `source` (or all there are).
         command: kept in the result, so that the figure can be found again.
@@ -88,7 +90,11 @@ def evaluate(
     else:
         reference = statistics_of(against, inception, batch_size=batch_size, progress=progress)
         real = against if neighbours else None
-    found = measure(source, inception, count, batch_size, real is not None, progress)
+    missing = inception.unscored if score else "not asked for"
+    found = measure(
+        source, inception, count, classify=missing is None, keep=real is not None,
+        batch_size=batch_size, progress=progress,
+    )  # fmt: skip
     closeness = None if real is None else near(found, real, inception, batch_size)
     return Evaluation({
         "metric": f"FID-{inception.dims}",
@@ -96,7 +102,7 @@ def evaluate(
         "dims": inception.dims,
         "samples": count,
         "inception_score": None if found.score is None else asdict(found.score),
-        "inception_score_missing": inception.unscored,
+        "inception_score_missing": missing,
         "precision_recall": closeness,
         "of": source.facts(),
         "against": {
@@ -126,17 +132,19 @@ def measure(
     source: Source,
     inception: Inception,
     count: int,
-    batch_size: int,
+    *,
+    classify: bool,
     keep: bool,
+    batch_size: int,
     progress: bool,
 ) -> Measured:
-    """Statistics, score and, with `keep`, features of the first `count` images, in one pass."""
+    """One pass over `count` images: statistics, and score and features where asked for."""
     moments = Moments(inception.dims)
-    score = InceptionScore(count) if inception.unscored is None else None
+    score = InceptionScore(count) if classify else None
     kept: list[Tensor] = []
     with tqdm(total=count, desc=source.name, unit="image", disable=not progress) as bar:
         for pixels in source.batches(batch_size, count):
-            features, probabilities = inception(pixels)
+            features, probabilities = inception(pixels, classify)
             moments.add(features.numpy())
             if score is not None and probabilities is not None:
                 score.add(probabilities.numpy())

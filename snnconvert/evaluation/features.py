@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 from urllib.parse import urlparse
 
 import torch
@@ -38,35 +40,35 @@ class Inception:
         check_dims(dims)
         source = pytorch_fid_inception()
         blocks = source.InceptionV3.BLOCK_INDEX_BY_DIM
-        whole = fetch(source)
+        network = fetch(source, sorted({blocks[dims], blocks[CLASSIFIED]}))
         self.dims, self.device = dims, checked_device(device)
         self.weights = fingerprint(weights_path(source))
-        network = source.InceptionV3(sorted({blocks[dims], blocks[CLASSIFIED]})).eval()
-        deepest = nn.ModuleList(network.blocks[: blocks[dims] + 1])
-        if holds_nan(deepest):
+        if holds_nan(network.blocks[: blocks[dims] + 1]):
             usable = [d for d in DIMS if not holds_nan(network.blocks[: blocks[d] + 1])]
             raise DataError(
                 f"{weights_path(source)}: these Inception weights hold NaN in the layers of "
                 f"{dims} features; usable: --dims {', '.join(map(str, usable)) or 'none'}"
             )
         self.unscored: str | None = None
-        classifier = whole.get_parameter("fc.weight").detach()
-        if holds_nan(network.blocks) or bool(classifier.isnan().any()):
+        classes = class_weights(weights_path(source))
+        if holds_nan(network.blocks) or bool(classes.isnan().any()):
             self.unscored = "the Inception weights hold NaN beyond the features used"
-            network = source.InceptionV3([blocks[dims]]).eval()
-        self.network = network.to(self.device)
-        self.classes = classifier.to(self.device)
+        self.deep, self.classes = network.to(self.device), classes.to(self.device)
+        self.shallow = copy.copy(self.deep)  # the same layers, run no further than needed
+        self.shallow.output_blocks = [blocks[dims]]
+        self.shallow.last_needed_block = blocks[dims]
 
     @torch.no_grad()
-    def __call__(self, pixels: Tensor) -> tuple[Tensor, Tensor | None]:
+    def __call__(self, pixels: Tensor, classify: bool = False) -> tuple[Tensor, Tensor | None]:
         """Features and class probabilities of images.
 
         Args:
             pixels: uint8 [B, 1 or 3, H, W]; grey is repeated. Inception resizes to 299 x 299.
+            classify: whether class probabilities are wanted, which run the network to its end.
 
         Returns:
-            float32 [B, dims] and float32 [B, 1008], or None where the weights do not allow it. The
-            classifier's bias is left out, as in the original Inception Score.
+            float32 [B, dims] and float32 [B, 1008], or None where not wanted or not possible.
+            The classifier's bias is left out, as in the original Inception Score.
 
         Raises:
             DataError: features that are not finite, or images of another kind.
@@ -76,11 +78,12 @@ class Inception:
                 f"images: found {pixels.dtype} {list(pixels.shape)}, needed uint8 [B, 1 or 3, H, W]"
             )
         colour = pixels.to(self.device).expand(-1, 3, -1, -1).float().div(255)
-        outputs = self.network(colour)
+        classify = classify and self.unscored is None
+        outputs = self.deep(colour) if classify else self.shallow(colour)
         features = outputs[0].mean(dim=(2, 3))  # pytorch-fid averages over space too
         if not bool(features.isfinite().all()):
             raise DataError(f"Inception: its {self.dims} features are not finite for some images")
-        if self.unscored is not None:
+        if not classify:
             return features.cpu(), None
         logits = outputs[-1].mean(dim=(2, 3)) @ self.classes.T
         return features.cpu(), logits.softmax(dim=1).cpu()
@@ -121,11 +124,11 @@ def weights_path(source: ModuleType) -> Path:
     )
 
 
-def fetch(source: ModuleType) -> nn.Module:
-    """The whole Inception with its classifier, downloaded on first use."""
+def fetch(source: ModuleType, blocks: list[int]) -> Any:
+    """Inception with the outputs of `blocks`; its weights are downloaded on first use."""
     path = weights_path(source)
     try:
-        return source.fid_inception_v3()
+        return source.InceptionV3(blocks).eval()
     except Exception as error:  # a download or a damaged file can raise nearly anything
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         if path.is_file():
@@ -138,6 +141,11 @@ def fetch(source: ModuleType) -> nn.Module:
             f"{source.FID_WEIGHTS_URL} there, or set TORCH_HOME to a folder that holds "
             f"hub/checkpoints/{path.name}"
         ) from error
+
+
+def class_weights(path: Path) -> Tensor:
+    """float32 [1008, 2048]: the classifier, which pytorch-fid's feature network leaves out."""
+    return torch.load(path, map_location="cpu", weights_only=True)["fc.weight"].float()
 
 
 def fingerprint(path: Path) -> str:
