@@ -28,7 +28,7 @@ def random_statistics(dims: int, count: int, seed: int, shift: float = 0.0) -> S
 # ---- moments
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, derandomize=True)
 @given(
     sizes=st.lists(st.integers(0, 9), min_size=1, max_size=8).filter(lambda s: sum(s) >= 2),
     dims=st.integers(1, 6),
@@ -171,7 +171,7 @@ def test_score_of_certain_balanced_answers_is_the_number_of_classes():
     assert scored(np.full((40, 5), 0.2), 7, 4).mean == pytest.approx(1)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30, deadline=None, derandomize=True)
 @given(count=st.integers(1, 40), batch=st.integers(1, 41), splits=st.integers(1, 10))
 def test_score_equals_its_definition_for_any_batching(count, batch, splits):
     p = np.random.default_rng(count).dirichlet(np.full(6, 0.3), size=count)

@@ -327,6 +327,19 @@ def test_bad_input_of_evaluate(tmp_path, checkpoint, capsys):
     assert not Path("r.json").exists()
 
 
+def test_features_that_overflow_are_refused(tmp_path, monkeypatch, capsys, random_home):
+    weights = torch.load(random_home / WEIGHTS, weights_only=True)
+    weights["Conv2d_1a_3x3.conv.weight"].fill_(torch.inf)
+    (tmp_path / "home" / WEIGHTS).parent.mkdir(parents=True)
+    torch.save(weights, tmp_path / "home" / WEIGHTS)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "home"))
+    folder = write_images(tmp_path / "a", 3)
+    capsys.readouterr()
+    assert run("stats", folder, "-o", "s.npz", "--dims", 64) == 2
+    assert "64 features are not finite" in capsys.readouterr().err
+    assert not Path("s.npz").exists()
+
+
 def test_missing_and_damaged_weights(tmp_path, monkeypatch, capsys):
     folder = write_images(tmp_path / "a", 3)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "home"))

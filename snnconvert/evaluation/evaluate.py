@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from snnconvert.evaluation.precision_recall import (
     precision_recall,
     torch_fidelity_metric,
 )
+from snnconvert.evaluation.sampled import SampledSource
 from snnconvert.evaluation.sources import Source, StoredSource
 from snnconvert.evaluation.statistics import Statistics
 
@@ -105,16 +107,21 @@ def evaluate(
         "inception_score_missing": missing,
         "precision_recall": closeness,
         "of": source.facts(),
-        "against": {
-            "source": reference.source,
-            "samples": reference.count or None,
-            "weights": reference.weights or None,
-        },
+        "against": about(reference),
         "weights": inception.weights,
         "notes": notes(found.statistics, reference),
         "command": command,
         "versions": {"snnconvert": snnconvert.__version__, "torch": str(torch.__version__)},
     })  # fmt: skip
+
+
+def about(reference: Statistics) -> dict[str, Any]:
+    """What a report says of a reference; None where its file does not say."""
+    return {
+        "source": reference.source,
+        "samples": reference.count or None,
+        "weights": reference.weights or None,
+    }
 
 
 def near(
@@ -142,7 +149,9 @@ def measure(
     moments = Moments(inception.dims)
     score = InceptionScore(count) if classify else None
     kept: list[Tensor] = []
-    with tqdm(total=count, desc=source.name, unit="image", disable=not progress) as bar:
+    with tqdm(total=count, desc=source.name, unit="image", miniters=0, disable=not progress) as bar:
+        if isinstance(source, SampledSource):  # a chunk takes long: show that it goes on
+            source.on_call = partial(show_evaluations, bar)
         for pixels in source.batches(batch_size, count):
             features, probabilities = inception(pixels, classify)
             moments.add(features.numpy())
@@ -156,6 +165,12 @@ def measure(
         score=score.result() if score is not None else None,
         features=torch.cat(kept) if keep else None,
     )
+
+
+def show_evaluations(bar: tqdm, evaluations: int) -> None:
+    """Network evaluations behind the bar, as often as the bar is drawn."""
+    bar.set_postfix_str(f"{evaluations} network evaluations", refresh=False)
+    bar.update(0)
 
 
 def check_comparable(

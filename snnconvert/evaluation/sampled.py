@@ -54,6 +54,9 @@ class SampledSource:
         CheckpointError: no such file or stage, or no recipe.
         InputError: whatever `sample` would refuse (before anything is drawn), or `simulate` for a
             network that does not spike.
+
+    Attributes:
+        on_call: called with the network evaluations so far, images times calls, after each call.
     """
 
     def __init__(
@@ -80,6 +83,7 @@ class SampledSource:
         self.image_size = (recipe.image_size, recipe.image_size)
         self.recipe, self.schedule = recipe, schedule_of(recipe)
         self.evaluations = self.drawn = 0
+        self.on_call: Callable[[int], object] | None = None
         with Path(path).open("rb") as file:
             self.sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         self.name = f"{path} ({self.stage}, {drawing.solver}-{drawing.steps})"
@@ -102,8 +106,11 @@ class SampledSource:
             yield from to_pixels(images).split(batch_size)
 
     def _predict(self, x: Tensor, t: Tensor) -> Tensor:
+        eps = self.network(x.to(self.device), t.to(self.device)).to(x.device)
         self.evaluations += len(x)
-        return self.network(x.to(self.device), t.to(self.device)).to(x.device)
+        if self.on_call is not None:
+            self.on_call(self.evaluations)
+        return eps
 
     @property
     def nfe(self) -> float:
