@@ -20,6 +20,7 @@ def save_png(path: str | Path, image: Tensor) -> None:
     write_atomically(path, lambda file: picture.save(file, format="PNG"))
 
 
-def grid(images: Tensor) -> Tensor:
-    """Images [N, C, H, W] side by side in a nearly square picture, white lines between."""
-    return make_grid(images, nrow=math.ceil(math.sqrt(len(images))), pad_value=1.0)
+def grid(images: Tensor, columns: int | None = None) -> Tensor:
+    """Images [N, C, H, W] side by side, nearly square unless `columns` is given."""
+    nrow = math.ceil(math.sqrt(len(images))) if columns is None else columns
+    return make_grid(images, nrow=nrow, pad_value=1.0)

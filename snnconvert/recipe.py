@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from snnconvert.errors import InputError, RecipeError
+from snnconvert.hardware import DEVICES
 from snnconvert.models.unet import UNetConfig
+from snnconvert.randomness import LARGEST_SEED
 from snnconvert.registry import nearest
 
 
@@ -50,6 +52,7 @@ class Recipe:
     grad_clip: float = 1.0  # largest gradient norm
     ema: float = 0.9999  # decay of the averaged weights, which are what is kept
     seed: int = 0
+    device: str = "auto"  # "auto" (a GPU where there is one), "cpu" or "cuda"
     precision: str = "auto"  # "auto", "float32" or "bfloat16" (autocast)
     save_every: int = 500  # steps between two states to resume from
     sample_every: int = 5000  # steps between two sample grids; 0: none
@@ -61,6 +64,8 @@ class Recipe:
         problems = [
             (self.model != "unet", f"model: found {self.model!r}, allowed: unet"),
             (self.decay not in ("cosine", "constant"), "decay: allowed are cosine and constant"),
+            (self.device not in DEVICES,
+             f"device: found {self.device!r}, allowed: {', '.join(DEVICES)}"),
             (self.precision not in ("auto", "float32", "bfloat16"),
              f"precision: found {self.precision!r}, allowed are auto, float32 and bfloat16"),
             (self.store not in ("float32", "float16"), "store: allowed are float32 and float16"),
@@ -72,8 +77,8 @@ class Recipe:
             (self.levels > 0 and self.quantized_steps < 1, "quantized_steps: allowed from 1 up"),
             (min(self.learning_rate, self.quantized_learning_rate, self.grad_clip) <= 0,
              "learning_rate, quantized_learning_rate and grad_clip: must be positive"),
-            (min(self.warmup, self.sample_every, self.seed) < 0,
-             "warmup, sample_every and seed: must not be negative"),
+            (min(self.warmup, self.sample_every) < 0 or not 0 <= self.seed <= LARGEST_SEED,
+             "warmup, sample_every and seed: must not be negative (seed below 2^31)"),
             (self.image_size % self.patch != 0 if self.patch > 0 else True,
              f"image_size: {self.image_size} must be a multiple of patch = {self.patch}"),
         ]  # fmt: skip

@@ -49,7 +49,7 @@ class Registry(Mapping[str, T]):
         return self._entries[name]
 
     def __contains__(self, name: object) -> bool:
-        return name in self._entries  # Mapping's own would let the InputError above through
+        return name in self._entries
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._entries)

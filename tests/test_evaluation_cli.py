@@ -23,10 +23,10 @@ from snnconvert.evaluation.sampled import CHUNK, Drawing, SampledSource
 from snnconvert.loading import save
 from snnconvert.models.unet import UNet
 from snnconvert.recipe import Recipe
+from tests.conftest import ROOT
 
 fid_score = pytest.importorskip("pytorch_fid.fid_score")
 
-ROOT = Path(__file__).resolve().parent.parent
 WEIGHTS = "hub/checkpoints/pt_inception-2015-12-05-6726825d.pth"
 SIZE = 8
 

@@ -103,7 +103,13 @@ def read_exported(exported: torch.export.ExportedProgram) -> tuple[Program, dict
     output = pytree.tree_unflatten(
         [reference(leaf) for leaf in leaves], exported.call_spec.out_spec
     )
-    return Program(tuple(inputs), tuple(nodes), output), constants
+    shapes = {
+        node.name: node.meta["val"].shape for node in exported.graph.find_nodes(op="placeholder")
+    }
+    fixed = tuple(
+        tuple(size if isinstance(size, int) else None for size in shapes[name]) for name in inputs
+    )
+    return Program(tuple(inputs), tuple(nodes), output, fixed), constants
 
 
 def _constant(exported: torch.export.ExportedProgram, target: str) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -76,7 +77,7 @@ def fold_constants(
     nodes = tuple(n for n in program.nodes if n.name in varying)
     read = {name for node in nodes for name in node.refs}
     kept = {name: values[name] for name in values if name in read}
-    return Program(program.inputs, nodes, program.output), kept
+    return replace(program, nodes=nodes), kept
 
 
 def place_neurons(program: Program, constants: dict[str, Tensor]) -> Program:
@@ -92,4 +93,4 @@ def place_neurons(program: Program, constants: dict[str, Tensor]) -> Program:
             args = (source, ceiling.name, bool(rest and rest[0]))
             node = Node(node.name, NEURON, args, {}, node.layer)
         nodes.append(node)
-    return Program(program.inputs, tuple(nodes), program.output)
+    return replace(program, nodes=tuple(nodes))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -68,6 +69,20 @@ class SpikingConfig:
                 raise InputError(message)
 
 
+def check_shapes(program: Program, inputs: Sequence[Tensor]) -> None:
+    """InputError if an input has another shape than the one that was captured."""
+    for name, found, shape in zip(program.inputs, inputs, program.shapes, strict=False):
+        fits = found.ndim == len(shape) and all(
+            size in (None, actual) for size, actual in zip(shape, found.shape, strict=True)
+        )
+        if not fits:
+            wanted = ", ".join("B" if size is None else str(size) for size in shape)
+            raise InputError(
+                f"{name}: found shape {list(found.shape)}, the network was converted for "
+                f"[{wanted}]; convert it again with example inputs of the new size"
+            )
+
+
 class SpikingNetwork(nn.Module):
     """A converted network. Call it like its ANN; it resets itself at every call.
 
@@ -130,6 +145,7 @@ class SpikingNetwork(nn.Module):
         if len(inputs) != len(self.program.inputs):
             names = ", ".join(self.program.inputs)
             raise InputError(f"found {len(inputs)} inputs, the network takes ({names})")
+        check_shapes(self.program, inputs)
         values = self.executor.start(self.constants, inputs)
         config, neurons = self.config, self.neurons
         if config.simulate == "counts":

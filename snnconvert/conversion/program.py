@@ -52,11 +52,13 @@ class Program:
         inputs: names of the caller's arguments, in order.
         nodes: each reads only inputs, constants and earlier nodes.
         output: what a call returns: a `Ref`, or lists, tuples and dicts of `Ref`s.
+        shapes: of the inputs, None for an axis of any length; () where unknown.
     """
 
     inputs: tuple[str, ...]
     nodes: tuple[Node, ...]
     output: Any
+    shapes: tuple[tuple[int | None, ...], ...] = ()
 
     def downstream_of(self, starts: set[str]) -> set[str]:
         """Names of nodes that depend on any of `starts` (which are included)."""
@@ -133,7 +135,12 @@ def decode(value: Any) -> Any:
 def encode_program(program: Program) -> dict[str, Any]:
     """Plain values from which `decode_program` rebuilds `program`."""
     rows = [[n.name, n.op, encode(n.args), encode(n.kwargs), n.layer] for n in program.nodes]
-    return {"inputs": list(program.inputs), "nodes": rows, "output": encode(program.output)}
+    return {
+        "inputs": list(program.inputs),
+        "shapes": [list(shape) for shape in program.shapes],
+        "nodes": rows,
+        "output": encode(program.output),
+    }
 
 
 def decode_program(content: Any) -> Program:
@@ -143,6 +150,7 @@ def decode_program(content: Any) -> Program:
             Node(str(name), str(op), tuple(decode(args)), dict(decode(kwargs)), str(layer))
             for name, op, args, kwargs, layer in content["nodes"]
         )
-        return Program(tuple(content["inputs"]), nodes, decode(content["output"]))
+        shapes = tuple(tuple(shape) for shape in content["shapes"])
+        return Program(tuple(content["inputs"]), nodes, decode(content["output"]), shapes)
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"program: is damaged ({error})") from error

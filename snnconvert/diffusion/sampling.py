@@ -13,8 +13,7 @@ from snnconvert.diffusion.noise import SampleNoise
 from snnconvert.diffusion.schedule import CLEAN, Schedule
 from snnconvert.diffusion.solvers import SOLVERS
 from snnconvert.errors import InputError
-
-GOLDEN = 0x9E3779B1  # 2^32 / golden ratio, odd
+from snnconvert.randomness import stream_seed
 
 
 def uniform_grid(schedule: Schedule, solver_steps: int) -> list[float]:
@@ -68,19 +67,11 @@ def sample(
     bar = tqdm(total=len(batches) * (len(times) - 1), unit="call", disable=not progress)
     with bar, torch.no_grad():
         for first in batches:
-            noise = SampleNoise(image_seeds(seed, first, min(first + batch_size, count)))
+            noise = SampleNoise(
+                [stream_seed(seed, i) for i in range(first, min(first + batch_size, count))]
+            )
             network = Denoiser(denoiser)
             network.on_call = bar.update
             x = noise.normal(shape)
             images.append(solve(network, x, schedule, times, noise=noise, **options))
     return torch.cat(images)
-
-
-def image_seeds(seed: int, first: int, last: int) -> list[int]:
-    """Seeds of images first ... last - 1 under one user seed, distinct among themselves.
-
-    torch's CPU generator takes the low 32 bits of a seed and drops the rest, so the user's seed has
-    to reach those. Multiples of 2^32 / golden ratio keep the ranges of neighbouring user seeds
-    apart: they are millions of images away from each other.
-    """
-    return [(seed * GOLDEN + index) % (1 << 32) for index in range(first, last)]

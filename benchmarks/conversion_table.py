@@ -1,0 +1,110 @@
+"""Output errors of every way to convert the shipped network, and pictures of the same seeds.
+
+    python benchmarks/conversion_table.py [--picture docs/conversions.png]
+
+Errors are relative to the quantised network, on the 256 real noised inputs in the checkpoint.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+from PIL import Image, ImageDraw
+
+import snnconvert
+from snnconvert.checkpoint import read_checkpoint
+from snnconvert.datasets.images import to_pixels
+from snnconvert.diffusion.sampling import sample
+from snnconvert.loading import network_from
+from snnconvert.pictures import grid
+from snnconvert.probe import probe_batches, recipe_of, schedule_of
+
+ROOT = Path(__file__).resolve().parent.parent
+WAYS = {
+    "SDM's rule, unsigned": {"norm": "per_step", "settle": 0, "signed": False},
+    "SDM's rule, signed": {"norm": "per_step", "settle": 0},
+    "ours, unsigned, settle 0": {"settle": 0, "signed": False},
+    "ours, unsigned, settle 4": {"settle": 4, "signed": False},
+    "ours, signed, settle 0": {"settle": 0},
+    "ours, signed, settle 1": {"settle": 1},
+    "ours, signed, settle 2": {"settle": 2},
+    "ours, signed, settle 4": {"settle": 4},
+    "ours, signed, settle auto": {},
+    "ours, deferred": {"firing": "deferred"},
+}
+PICTURED = ["SDM's rule, unsigned", "SDM's rule, signed", "ours, unsigned, settle 0",
+            "ours, signed, settle 0", "ours, signed, settle auto"]  # fmt: skip
+
+
+def measure(snn, qann, batches) -> dict[str, float]:
+    """Relative error, its largest element, clock steps and spikes per count."""
+    square = scale = largest = spikes = counts = 0.0
+    steps = 0
+    for batch in batches:
+        run = snn.run(*batch, record="counts")
+        with torch.no_grad():
+            wanted = qann(*batch)
+        gap = (run.output - wanted).double()
+        square += float(gap.square().sum())
+        scale += float(wanted.double().square().sum())
+        largest = max(largest, float(gap.abs().max()))
+        spikes += sum(float(v.sum()) for v in run.emitted.values())
+        counts += sum(float(v.abs().sum()) for v in run.counts.values())
+        steps = max(steps, run.steps)
+    return {"error": (square / scale) ** 0.5, "largest": largest, "steps": steps,
+            "spikes": spikes / counts}  # fmt: skip
+
+
+def picture(rows: dict, path: Path, count: int, schedule, shape) -> None:
+    """One captioned strip of `count` DDIM-50 images from seed 0 per network."""
+    strips = []
+    for title, network in rows.items():
+        images = sample(network, shape, solver="ddim", steps=50, count=count, seed=0,
+                        batch_size=count, schedule=schedule)  # fmt: skip
+        pixels = to_pixels(grid(images, count)).permute(1, 2, 0).numpy()
+        strip = Image.fromarray(pixels).resize((pixels.shape[1] * 2, pixels.shape[0] * 2), 0)
+        framed = Image.new("RGB", (strip.width, strip.height + 16), "white")
+        ImageDraw.Draw(framed).text((4, 2), title, fill="black")
+        framed.paste(strip, (0, 16))
+        strips.append(framed)
+    whole = Image.new("RGB", (strips[0].width, sum(s.height for s in strips)), "white")
+    top = 0
+    for strip in strips:
+        whole.paste(strip, (0, top))
+        top += strip.height
+    whole.save(path)
+    print(f"wrote {path}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--file", default=str(ROOT / "checkpoints" / "fashion-unet.pt"))
+    parser.add_argument("--timesteps", type=int, default=4)
+    parser.add_argument("--picture", type=Path)
+    parser.add_argument("--count", type=int, default=12, help="images a row")
+    args = parser.parse_args()
+    content = read_checkpoint(args.file)
+    qann = network_from(content, "qann", args.file)
+    ann = network_from(content, "ann", args.file)
+    batches = probe_batches(content, args.file)
+    print(f"| conversion, T = {args.timesteps} | relative error | largest | steps | spikes/count |")
+    print("|---|---|---|---|---|")
+    networks = {}
+    for title, options in WAYS.items():
+        snn = snnconvert.convert(qann, args.timesteps, example_inputs=batches[0], **options)
+        networks[title] = snn
+        row = measure(snn, qann, batches)
+        print(f"| {title} | {row['error']:.3g} | {row['largest']:.3g} | {row['steps']} "
+              f"| {row['spikes']:.2f} |", flush=True)  # fmt: skip
+    if args.picture:
+        recipe = recipe_of(content, args.file)
+        shape = (content["probe"].shape[1], recipe.image_size, recipe.image_size)
+        rows = {"float ANN": ann, "quantised ANN": qann}
+        rows |= {title: networks[title] for title in PICTURED}
+        picture(rows, args.picture, args.count, schedule_of(recipe), shape)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,34 @@
+"""What this machine computes fastest: device, precision and memory format of a training."""
+
+from __future__ import annotations
+
+import torch
+
+from snnconvert.errors import InputError
+
+DEVICES = ("auto", "cpu", "cuda")
+
+
+def choose_device(wanted: str) -> str:
+    """ "cuda" or "cpu"; "auto" takes the GPU where there is one. InputError if it is not there."""
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise InputError("device: found 'cuda', but no GPU is available here; use 'auto' or 'cpu'")
+    return ("cuda" if torch.cuda.is_available() else "cpu") if wanted == "auto" else wanted
+
+
+def best_precision(device: str) -> str:
+    """bfloat16 where the hardware multiplies it, else float32."""
+    if device == "cuda":
+        capable = torch.cuda.is_bf16_supported()
+    else:
+        capable = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return "bfloat16" if capable else "float32"
+
+
+def best_memory_format(device: str, precision: str, threads: int) -> torch.memory_format:
+    """channels_last where it trains faster: in bfloat16, but not on a single processor core.
+
+    Measured on a processor with AVX-512-BF16: +12 % on two threads, -7 % on one.
+    """
+    faster = precision == "bfloat16" and (device == "cuda" or threads > 1)
+    return torch.channels_last if faster else torch.contiguous_format

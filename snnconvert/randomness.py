@@ -1,0 +1,25 @@
+"""Seeds of independent random streams, a function of the user's seed and an index alone."""
+
+from __future__ import annotations
+
+from snnconvert.errors import InputError
+
+GOLDEN = 0x9E3779B1  # 2^32 / golden ratio, odd
+STREAMS = ("sampling", "calibration", "ann", "qann", "order")
+LARGEST_SEED = 2**31 - 1
+
+
+def stream_seed(seed: int, index: int, stream: str = "sampling") -> int:
+    """Seed of element `index` (an image, a training step, an epoch) of one stream.
+
+    torch's CPU generator takes the low 32 bits of a seed and drops the rest, so everything has to
+    reach those. Within a stream indices never collide; multiples of 2^32 / golden ratio keep
+    streams and neighbouring user seeds millions of indices apart.
+
+    Raises:
+        InputError: `seed` is no integer in 0 ... 2^31 - 1.
+    """
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= LARGEST_SEED:
+        raise InputError(f"seed: found {seed!r}, allowed are integers 0 ... {LARGEST_SEED}")
+    start = (seed * len(STREAMS) + STREAMS.index(stream)) * GOLDEN
+    return (start + index) % (1 << 32)

@@ -1,0 +1,133 @@
+"""Training as a user runs it: real processes, real images, killed and resumed."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+import snnconvert
+from snnconvert.checkpoint import read_checkpoint, read_file
+from snnconvert.datasets.order import step_indices
+from snnconvert.pictures import save_png
+from snnconvert.quantizer import QuantizedClip
+from tests.conftest import ROOT, assert_refused, call_cli, run_cli
+
+SMALL = """
+dataset = "folder"
+data_root = "images"
+image_size = 8
+flip = true
+channels = 4
+channel_mult = [1, 2]
+blocks = 1
+groups = 2
+levels = 3
+steps = 24
+quantized_steps = 24
+batch_size = 8
+warmup = 4
+dropout = 0.2
+save_every = 4
+sample_every = 20
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, shipped):
+    """A working folder with a recipe and 40 real images."""
+    (tmp_path / "images").mkdir()
+    for index, pixels in enumerate(shipped["probe"][:40]):
+        save_png(tmp_path / "images" / f"{index:03d}.png", pixels.float() / 127.5 - 1)
+    (tmp_path / "small.toml").write_text(SMALL)
+    return tmp_path
+
+
+def start_and_kill(folder, stage: str) -> None:
+    """Start a training and kill it with SIGKILL once `stage` has saved a state."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "snnconvert", "train", "small.toml", "-o", "killed.pt"],
+        cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    state = folder / "killed.train.pt"
+    try:
+        while process.poll() is None:
+            if state.exists() and read_file(state)["stage"] == stage:
+                break
+            time.sleep(0.02)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+
+
+def test_a_killed_training_resumes_to_the_last_bit(folder):
+    whole = run_cli("train", "small.toml", "-o", "whole.pt", cwd=folder)
+    assert whole.returncode == 0, whole.stderr
+    for stage in ("ann", "qann"):
+        start_and_kill(folder, stage)
+    resumed = run_cli("train", "small.toml", "-o", "killed.pt", cwd=folder)
+    assert resumed.returncode == 0, resumed.stderr
+    a, b = read_checkpoint(folder / "whole.pt"), read_checkpoint(folder / "killed.pt")
+    for stage in ("ann", "qann"):
+        for name, value in a["networks"][stage]["state"].items():
+            assert torch.equal(value, b["networks"][stage]["state"][name]), (stage, name)
+    assert not (folder / "killed.train.pt").exists()
+    assert sorted(p.name for p in (folder / "whole.samples").iterdir()) == [
+        "ann-0000020.png", "qann-0000020.png",
+    ]  # fmt: skip
+
+
+def test_a_trained_checkpoint_converts_and_samples(folder):
+    changes = ["--set", "steps=6", "--set", "quantized_steps=6", "--set", "sample_every=0"]
+    assert call_cli("train", "small.toml", *changes, cwd=folder).returncode == 0
+    content = read_checkpoint(folder / "small.pt")
+    assert content["stage"] == "qann"
+    assert content["recipe"]["steps"] == 6
+    assert content["provenance"]["images_seen"] == {"ann": 48, "qann": 48}
+    clips = [
+        m for m in snnconvert.load(folder / "small.pt").modules() if isinstance(m, QuantizedClip)
+    ]
+    assert clips and all(float(clip.ceiling.detach().min()) > 0 for clip in clips)
+    assert len({float(clip.ceiling.detach().max()) for clip in clips}) > 1  # calibrated
+    result = run_cli("convert", "small.pt", "--timesteps", "3", cwd=folder)
+    assert result.returncode == 0, result.stderr
+    assert "nothing was lost" in result.stdout
+
+
+def test_the_same_command_again_changes_nothing(folder):
+    changes = ["--set", "steps=4", "--set", "levels=0", "--set", "sample_every=0"]
+    assert call_cli("train", "small.toml", *changes, cwd=folder).returncode == 0
+    before = (folder / "small.pt").read_bytes()
+    assert call_cli("train", "small.toml", *changes, cwd=folder).returncode == 0
+    assert (folder / "small.pt").read_bytes() == before
+    other = call_cli("train", "small.toml", *changes, "--set", "seed=1", cwd=folder)
+    assert_refused(other, "small.pt", "seed", "-o")
+    assert (folder / "small.pt").read_bytes() == before
+
+
+def test_training_learns(folder):
+    """A few steps on real images already beat the untrained network."""
+    changes = ["--set", "steps=150", "--set", "levels=0", "--set", "learning_rate=3e-3"]
+    result = call_cli("train", "small.toml", "-o", "a.pt", *changes, "--set", "ema=0.9", cwd=folder)
+    assert result.returncode == 0, result.stderr
+    losses = [float(part.split("]")[0].split(",")[0]) for part in result.stderr.split("loss=")[1:]]
+    assert losses[-1] < 0.8 * losses[0]
+
+
+def test_every_epoch_visits_every_image_once():
+    seen = [i for step in range(10) for i in step_indices(3, step, 4, 20)]
+    assert sorted(seen[:20]) == sorted(seen[20:]) == list(range(20))
+    assert seen[:20] != seen[20:]
+    assert step_indices(3, 7, 4, 20) == seen[28:32]
+
+
+def test_missing_and_broken_images_are_named(folder):
+    assert_refused(
+        call_cli("train", "small.toml", "--set", "data_root=nowhere", cwd=folder), "nowhere"
+    )
+    (folder / "images" / "000.png").write_bytes(b"no image")
+    assert_refused(call_cli("train", "small.toml", cwd=folder), "000.png", "not a readable image")
