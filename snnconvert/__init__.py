@@ -15,17 +15,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from snnconvert.conversion.convert import check, convert
     from snnconvert.diffusion.sampling import sample
+    from snnconvert.evaluation.evaluate import evaluate
     from snnconvert.loading import load, save
     from snnconvert.report.compare import compare
     from snnconvert.training import train
 
 __version__ = "0.1.0"
-__all__ = ["check", "compare", "convert", "load", "sample", "save", "train"]
+__all__ = ["check", "compare", "convert", "evaluate", "load", "sample", "save", "train"]
 
 _HOMES = {
     "check": "conversion.convert",
     "compare": "report.compare",
     "convert": "conversion.convert",
+    "evaluate": "evaluation.evaluate",
     "load": "loading",
     "sample": "diffusion.sampling",
     "save": "loading",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from snnconvert import __version__
+from snnconvert.cli_evaluation import add_evaluate, add_stats
 from snnconvert.errors import InputError, SnnconvertError
 
 if TYPE_CHECKING:
@@ -19,7 +21,9 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code is 0, 2 for bad input, 130 after Ctrl-C."""
+    arguments = sys.argv[1:] if arguments is None else arguments
     parsed = build_parser().parse_args(arguments)
+    parsed.command_line = shlex.join(["snnconvert", *arguments])
     try:
         parsed.run(parsed)
     except SnnconvertError as error:
@@ -39,7 +43,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for add in (add_train, add_convert, add_sample, add_info):
+    for add in (add_train, add_convert, add_sample, add_stats, add_evaluate, add_info):
         add(commands)
     return parser
 

@@ -35,7 +35,7 @@ def test_help_needs_no_torch():
 
 def test_every_command_has_help():
     listing = call_cli("--help", cwd=ROOT).stdout
-    for command in ("train", "convert", "sample", "info"):
+    for command in ("train", "convert", "sample", "stats", "evaluate", "info"):
         assert command in listing
         assert call_cli(command, "--help", cwd=ROOT).returncode == 0
 

@@ -12,8 +12,8 @@ LAYERS = [  # a file may import from its own row and the rows above
     {"quantizer", "neurons", "models", "diffusion", "datasets", "recipe", "checkpoint", "pictures"},
     {"conversion", "probe"},
     {"loading"},
-    {"training", "report", "describe"},
-    {"cli", "__main__"},
+    {"training", "report", "describe", "evaluation"},
+    {"cli", "cli_evaluation", "__main__"},
 ]
 
 

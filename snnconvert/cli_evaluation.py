@@ -1,0 +1,230 @@
+"""The commands `stats` and `evaluate`. Heavy imports stay inside."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from snnconvert.errors import InputError
+
+if TYPE_CHECKING:
+    from snnconvert.evaluation.sources import Source, StoredSource
+    from snnconvert.evaluation.statistics import Statistics
+
+IMAGES = "dataset (NAME or NAME:test), folder of images, or .npz of uint8 images"
+DRAWING = ("stage", "solver", "steps", "seed", "simulate")
+
+
+def add_stats(commands: argparse._SubParsersAction) -> None:
+    command = commands.add_parser(
+        "stats",
+        help="compute the statistics of a set of images for the FID",
+        description="Mean and covariance of Inception features, streamed, in the .npz of "
+        "pytorch-fid. Computed once: the same images, number and feature size are cached.",
+    )
+    command.add_argument("data", metavar="DATA", help=IMAGES)
+    command.add_argument("-o", "--out", required=True, help=".npz to write")
+    command.add_argument("--dims", type=int, default=2048, help="64, 192, 768 or 2048 (default)")
+    command.add_argument("--count", type=int, help="only the first COUNT images (default: all)")
+    command.add_argument("--batch-size", type=int, default=32, help="images at once (default 32)")
+    add_device(command)
+    add_image_options(command, "data")
+    command.set_defaults(run=run_stats)
+
+
+def add_device(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--device", default="cpu", help="cpu (default), cuda, cuda:1, ...")
+
+
+def add_image_options(command: argparse.ArgumentParser, data_root: str | None) -> None:
+    command.add_argument(
+        "--data-root",
+        default=data_root,
+        help="where torchvision keeps datasets"
+        + (f" (default {data_root})" if data_root else " (default: as the checkpoint was trained)"),
+    )
+    command.add_argument(
+        "--image-size",
+        type=int,
+        metavar="N",
+        help="size of a dataset's images, or to crop and resize a folder's to",
+    )
+
+
+def run_stats(args: argparse.Namespace) -> None:
+    from snnconvert.checkpoint import check_destination
+    from snnconvert.evaluation.cache import checked_count, statistics_of
+    from snnconvert.evaluation.features import Inception, check_dims, checked_device
+    from snnconvert.evaluation.sources import open_source
+
+    out = check_destination(args.out)
+    if out.suffix != ".npz":
+        raise InputError(f"{out}: statistics are an .npz, which pytorch-fid tells by the name")
+    check_dims(args.dims)
+    check_batch_size(args.batch_size)
+    checked_device(args.device)
+    source = open_source(args.data, Path(args.data_root), args.image_size)
+    checked_count(source, args.count)
+    statistics = statistics_of(
+        source,
+        Inception(args.dims, args.device),
+        args.count,
+        batch_size=args.batch_size,
+        progress=True,
+    )
+    if statistics.singular:
+        print(
+            f"snnconvert: warning: {statistics.count} images for {statistics.dims} features: the "
+            "covariance is singular and a FID against it biased upwards",
+            file=sys.stderr,
+        )
+    statistics.save(out)
+    height, width = statistics.image_size
+    print(
+        f"wrote {out}: {statistics.count} images of {source.name}, {width} x {height}, "
+        f"{statistics.dims} features, Inception {statistics.weights}"
+    )
+
+
+def add_evaluate(commands: argparse._SubParsersAction) -> None:
+    command = commands.add_parser(
+        "evaluate",
+        help="FID and Inception Score of a network's images, or of stored ones",
+        description="Draw images from a checkpoint (or take stored ones) and hold them against "
+        "reference images or their statistics.",
+    )
+    command.add_argument("file", metavar="FILE", help=f"checkpoint, {IMAGES}")
+    command.add_argument(
+        "--against", required=True, metavar="DATA", help=f"statistics (.npz), {IMAGES}"
+    )
+    command.add_argument("--samples", type=int, help="images (default: 10000 drawn, or all stored)")
+    command.add_argument("--dims", type=int, help="64, 192, 768 or 2048 (default: as --against)")
+    command.add_argument("--stage", choices=("ann", "qann", "snn"), help="which network")
+    command.add_argument("--solver", help="default ddim")
+    command.add_argument("--steps", type=int, help="solver steps (default 50)")
+    command.add_argument("--seed", type=int, help="default 0")
+    command.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="an option of the solver, e.g. eta=0.5; may be repeated",
+    )
+    command.add_argument(
+        "--simulate",
+        choices=("steps", "counts"),
+        help="run a converted network this way (default: as in the file)",
+    )
+    command.add_argument("--batch-size", type=int, default=32, help="images at once (default 32)")
+    command.add_argument(
+        "--precision-recall",
+        action="store_true",
+        help="also by nearest neighbours among the features, which are then kept in memory",
+    )
+    command.add_argument(
+        "--no-inception-score",
+        dest="score",
+        action="store_false",
+        help="leave the Inception Score out; below 2048 features that is faster",
+    )
+    add_device(command)
+    add_image_options(command, None)
+    command.add_argument("-o", "--out", help="JSON to write")
+    command.set_defaults(run=run_evaluate)
+
+
+def run_evaluate(args: argparse.Namespace) -> None:
+    from snnconvert.checkpoint import check_destination
+    from snnconvert.evaluation.cache import checked_count
+    from snnconvert.evaluation.evaluate import check_comparable, evaluate
+    from snnconvert.evaluation.features import Inception, check_dims, checked_device
+    from snnconvert.evaluation.statistics import Statistics
+    from snnconvert.evaluation.table import format_evaluation
+
+    out = check_destination(args.out) if args.out else None
+    if args.dims is not None:
+        check_dims(args.dims)
+    check_batch_size(args.batch_size)
+    checked_device(args.device)
+    source, root = open_evaluated(args)
+    against = open_reference(args.against, root, args.image_size, source)
+    dims = args.dims or (against.dims if isinstance(against, Statistics) else 2048)
+    check_dims(dims)
+    count = checked_count(source, args.samples)
+    check_comparable(source, against, dims, args.precision_recall)
+    result = evaluate(
+        source, against, Inception(dims, args.device), count=count, batch_size=args.batch_size,
+        score=args.score, neighbours=args.precision_recall, progress=True,
+        command=args.command_line,
+    )  # fmt: skip
+    if out is not None:
+        result.save(out)
+    print(format_evaluation(result.to_dict()))
+    if out is not None:
+        print(f"wrote {out}")
+
+
+def open_evaluated(args: argparse.Namespace) -> tuple[Source, Path]:
+    """What FILE names, and where datasets are."""
+    from snnconvert.datasets import DATASETS
+
+    is_archive = Path(args.file).suffix == ".npz"
+    if is_archive or Path(args.file).is_dir() or args.file.partition(":")[0] in DATASETS:
+        from snnconvert.evaluation.sources import open_source
+
+        given = [f"--{name}" for name in (*DRAWING, "set") if getattr(args, name) not in (None, [])]
+        if given:
+            raise InputError(
+                f"{args.file}: holds finished images, {given[0]} applies to checkpoints only"
+            )
+        root = Path(args.data_root or "data")
+        return open_source(args.file, root, None if is_archive else args.image_size), root
+    from snnconvert.evaluation.sampled import Drawing, SampledSource
+
+    drawing = Drawing(
+        solver=args.solver or "ddim",
+        steps=50 if args.steps is None else args.steps,
+        seed=args.seed or 0,
+        batch_size=args.batch_size,
+        options=solver_options(args.set),
+    )
+    count = 10_000 if args.samples is None else args.samples
+    drawn = SampledSource(args.file, drawing, count, args.stage, args.simulate, args.device)
+    return drawn, Path(args.data_root or drawn.recipe.data_root)
+
+
+def open_reference(
+    data: str, root: Path, image_size: int | None, like: Source
+) -> Statistics | StoredSource:
+    """What --against names; a dataset comes in the size of the images that it is compared with."""
+    from snnconvert.datasets import DATASETS
+    from snnconvert.evaluation.sources import open_source
+    from snnconvert.evaluation.statistics import holds_statistics, load_statistics
+
+    if holds_statistics(data):
+        return load_statistics(data)
+    if Path(data).suffix == ".npz":
+        return open_source(data, root)
+    if data.partition(":")[0] in DATASETS and image_size is None:
+        image_size = max(like.image_size)
+    return open_source(data, root, image_size)
+
+
+def solver_options(changes: list[str]) -> dict[str, Any]:
+    """`key=value` texts as keywords; values are TOML, or strings where they are none."""
+    from snnconvert.recipe import parse_value
+
+    options = {}
+    for change in changes:
+        key, equals, text = change.partition("=")
+        if not equals:
+            raise InputError(f"--set {change}: write it as key=value")
+        options[key.strip()] = parse_value(text.strip())
+    return options
+
+
+def check_batch_size(batch_size: int) -> None:
+    if batch_size < 1:
+        raise InputError(f"--batch-size: found {batch_size}, allowed are 1 and more")
