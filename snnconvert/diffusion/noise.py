@@ -7,6 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from snnconvert.errors import InputError
+
+LARGEST_SEED = 2**31 - 1
+
 
 class SampleNoise:
     """Gaussian noise for a batch in which sample i draws from its own generator.
@@ -24,3 +28,18 @@ class SampleNoise:
     def normal(self, shape: Sequence[int]) -> Tensor:
         """float32 [B, *shape]; each sample's stream goes on where it stopped."""
         return torch.stack([torch.randn(*shape, generator=g) for g in self.generators])
+
+    def normal_like(self, x: Tensor) -> Tensor:
+        """Noise of the shape, precision and device of `x` [B, ...], drawn in float32."""
+        return self.normal(x.shape[1:]).to(x)
+
+
+def image_seeds(seed: int, indices: Sequence[int]) -> list[int]:
+    """Seeds of the images `indices` under one user seed; distinct seeds never share one.
+
+    Raises:
+        InputError: `seed` is no integer in 0 ... 2^31 - 1.
+    """
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= LARGEST_SEED:
+        raise InputError(f"seed: found {seed!r}, allowed are integers 0 ... {LARGEST_SEED}")
+    return [(seed << 32) + index for index in indices]
