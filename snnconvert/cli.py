@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from snnconvert import __version__
+from snnconvert.cli_sampling import add_moments, add_sample
 from snnconvert.errors import InputError, SnnconvertError
 
 
@@ -33,7 +34,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for add in (add_train, add_convert, add_sample, add_info):
+    for add in (add_train, add_convert, add_sample, add_moments, add_info):
         add(commands)
     return parser
 
@@ -182,49 +183,6 @@ def run_convert(args: argparse.Namespace) -> None:
     report.save(report_path)
     print(format_report(report.to_dict()))
     print(f"\nwrote {out} and {report_path}")
-
-
-def add_sample(commands: argparse._SubParsersAction) -> None:
-    command = commands.add_parser(
-        "sample",
-        help="draw images from a network",
-        description="Draw images from any network of a checkpoint. Equal seeds start from equal "
-        "noise, whatever the network and the batch size.",
-    )
-    command.add_argument("file", metavar="FILE", help="checkpoint")
-    command.add_argument(
-        "--stage",
-        choices=("ann", "qann", "snn"),
-        help="which network, where the file holds several",
-    )
-    command.add_argument("--solver", default="ddim", help="ddim (default) or ddpm")
-    command.add_argument("--steps", type=int, default=50, help="solver steps (default 50)")
-    command.add_argument("-n", "--count", type=int, default=64, help="images (default 64)")
-    command.add_argument("--seed", type=int, default=0, help="default 0")
-    command.add_argument("--batch-size", type=int, default=32, help="images at once (default 32)")
-    command.add_argument("-o", "--out", default="samples.png", help="PNG (default samples.png)")
-    command.set_defaults(run=run_sample)
-
-
-def run_sample(args: argparse.Namespace) -> None:
-    from snnconvert.checkpoint import check_destination, read_checkpoint
-    from snnconvert.diffusion.sampling import sample
-    from snnconvert.loading import network_from
-    from snnconvert.pictures import grid, save_png
-    from snnconvert.probe import recipe_of, schedule_of
-
-    out = check_destination(args.out)
-    content = read_checkpoint(args.file)
-    recipe = recipe_of(content, args.file)
-    network = network_from(content, args.stage, args.file)
-    channels = content["probe"].shape[1]
-    images = sample(
-        network, (channels, recipe.image_size, recipe.image_size), solver=args.solver,
-        steps=args.steps, count=args.count, seed=args.seed, batch_size=args.batch_size,
-        schedule=schedule_of(recipe), progress=True,
-    )  # fmt: skip
-    save_png(out, grid(images))
-    print(f"wrote {out}")
 
 
 def add_info(commands: argparse._SubParsersAction) -> None:
