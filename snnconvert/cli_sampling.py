@@ -129,7 +129,7 @@ def run_sample(args: argparse.Namespace) -> None:
         "network": fingerprint(content["networks"][stage]),
         "schedule": fingerprint(schedule_of(recipe).alphas_cumprod),
         **{name: value if isinstance(value, bool | int | float | str) else fingerprint(value)
-           for name, value in {**chosen.options, **chosen.corrections}.items()},
+           for name, value in chosen.all_options.items()},
     }  # fmt: skip
     with open_shard(args.device) as shard:
         job = Job(network.to(shard.device), chosen, shape, args.count, args.seed, args.batch_size)

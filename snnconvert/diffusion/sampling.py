@@ -39,6 +39,12 @@ class Plan:
         return Denoiser(network, self.schedule, **self.corrections)  # type: ignore[arg-type]
 
     @property
+    def all_options(self) -> dict[str, object]:
+        """Options of solver and denoiser, those left at their defaults too."""
+        defaults = SOLVERS[self.solver].options
+        return {"prediction": "eps", **defaults, **self.options, **self.corrections}
+
+    @property
     def adaptive(self) -> bool:
         """True where the number of evaluations depends on the network."""
         return self.options.get("method") == "adaptive"
