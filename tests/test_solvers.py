@@ -25,10 +25,12 @@ VARIANTS = [
     *((name, NEEDED.get(name, {})) for name in sorted(SOLVERS)),
     *((name, {"order": order, "method": method}) for name in FAST for order in (1, 2, 3)
       for method in ("multistep", "singlestep")),
-    *((name, {"order": 3, "solver_type": kind}) for name in FAST for kind in ("taylor", "published")),
+    *((name, {"order": 3, "solver_type": kind}) for name in FAST
+      for kind in ("taylor", "published")),
     *((name, {"order": 3, "method": "singlestep", "lower_order_final": False}) for name in FAST),
     *(("unipc", {"order": order, "variant": v}) for order in (1, 2, 3) for v in ("bh1", "bh2")),
-    ("sde-dpm-solver++", {"order": 1}), ("ddim", {"eta": 0.5}), ("ddpm", {"variance": "fixed_small"}),
+    ("sde-dpm-solver++", {"order": 1}), ("ddim", {"eta": 0.5}),
+    ("ddpm", {"variance": "fixed_small"}),
 ]  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """Analytic-DPM against data whose reverse process is known in closed form."""
 
+import itertools
 import math
 
 import pytest
@@ -60,7 +61,7 @@ def test_variance_lies_between_its_bounds():
 def exact_path_variance(name, times, eta):
     """Variance of x_0 after the linear recursion that the solver is for this denoiser."""
     points, variance = LINEAR.points(times), 1.0
-    for t, s in zip(points[:-1], points[1:], strict=True):
+    for t, s in itertools.pairwise(points):
         gain = t.sigma / (t.alpha**2 * SPREAD + t.sigma**2)
         scatter = eta * posterior_variance(t, s) ** 0.5
         of_x = s.alpha / t.alpha * (1 - t.sigma * gain) + math.sqrt(s.sigma**2 - scatter**2) * gain

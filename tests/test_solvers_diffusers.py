@@ -6,6 +6,7 @@ from known_score import mixture_denoiser
 
 import snnconvert
 from snnconvert.diffusion.grids import make_grid
+from snnconvert.diffusion.noise import image_seeds
 from snnconvert.diffusion.schedule import Schedule
 
 diffusers = pytest.importorskip("diffusers")
@@ -37,7 +38,7 @@ def closest(found, expected):
 
 def noise_after_start(seed):
     """The generator of sample 0 where `sample` has drawn (and, with x given, dropped) a start."""
-    generator = torch.Generator().manual_seed(seed << 32)
+    generator = torch.Generator().manual_seed(image_seeds(seed, [0])[0])
     torch.randn(2, generator=generator)
     return generator
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from snnconvert.errors import InputError
 
 LARGEST_SEED = 2**31 - 1
+GOLDEN = 0x9E3779B1  # 2^32 over the golden ratio, made odd
 
 
 class SampleNoise:
@@ -35,11 +36,15 @@ class SampleNoise:
 
 
 def image_seeds(seed: int, indices: Sequence[int]) -> list[int]:
-    """Seeds of the images `indices` under one user seed; distinct seeds never share one.
+    """Generator seeds of the images `indices` under one user seed.
+
+    torch's CPU generator looks at 32 bits of its seed only, so `(seed << 32) + index` would forget
+    the user's seed. Golden-ratio multiples keep user seeds apart: 0 ... 999 share no image among
+    their first million each.
 
     Raises:
         InputError: `seed` is no integer in 0 ... 2^31 - 1.
     """
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= LARGEST_SEED:
         raise InputError(f"seed: found {seed!r}, allowed are integers 0 ... {LARGEST_SEED}")
-    return [(seed << 32) + index for index in indices]
+    return [(seed * GOLDEN + index) % 2**32 for index in indices]
