@@ -16,9 +16,8 @@ from PIL import Image, ImageDraw
 import snnconvert
 from snnconvert.checkpoint import read_checkpoint
 from snnconvert.datasets.images import to_pixels
-from snnconvert.diffusion.sampling import sample
 from snnconvert.loading import network_from
-from snnconvert.pictures import grid
+from snnconvert.pictures import tile
 from snnconvert.probe import probe_batches, recipe_of, schedule_of
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -61,9 +60,9 @@ def picture(rows: dict, path: Path, count: int, schedule, shape) -> None:
     """One captioned strip of `count` DDIM-50 images from seed 0 per network."""
     strips = []
     for title, network in rows.items():
-        images = sample(network, shape, solver="ddim", steps=50, count=count, seed=0,
-                        batch_size=count, schedule=schedule)  # fmt: skip
-        pixels = to_pixels(grid(images, count)).permute(1, 2, 0).numpy()
+        images = snnconvert.sample(network, shape=(count, *shape), solver="ddim", steps=50, seed=0,
+                                   schedule=schedule, clip=True)  # fmt: skip
+        pixels = to_pixels(tile(images, count)).permute(1, 2, 0).numpy()
         strip = Image.fromarray(pixels).resize((pixels.shape[1] * 2, pixels.shape[0] * 2), 0)
         framed = Image.new("RGB", (strip.width, strip.height + 16), "white")
         ImageDraw.Draw(framed).text((4, 2), title, fill="black")

@@ -14,20 +14,36 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from snnconvert.conversion.convert import check, convert
-    from snnconvert.diffusion.sampling import sample
+    from snnconvert.diffusion.sampling import invert, sample
+    from snnconvert.diffusion.schedule import ContinuousSchedule, Schedule
     from snnconvert.evaluation.evaluate import evaluate
     from snnconvert.loading import load, save
     from snnconvert.report.compare import compare
     from snnconvert.training import train
 
 __version__ = "0.1.0"
-__all__ = ["check", "compare", "convert", "evaluate", "load", "sample", "save", "train"]
+__all__ = [
+    "ContinuousSchedule",
+    "Schedule",
+    "check",
+    "compare",
+    "convert",
+    "evaluate",
+    "invert",
+    "load",
+    "sample",
+    "save",
+    "train",
+]
 
 _HOMES = {
+    "ContinuousSchedule": "diffusion.schedule",
+    "Schedule": "diffusion.schedule",
     "check": "conversion.convert",
     "compare": "report.compare",
     "convert": "conversion.convert",
     "evaluate": "evaluation.evaluate",
+    "invert": "diffusion.sampling",
     "load": "loading",
     "sample": "diffusion.sampling",
     "save": "loading",

@@ -6,10 +6,12 @@ networks          {stage: {"config": {...}, "state": {name: tensor}}}
 recipe            the resolved recipe of the training, or {}
 probe             uint8 [N, C, H, W]: held-out real images, for calibration and reports
 provenance        data, seed, steps, images seen, versions
+moments           optional: {stage: {"eps_second_moment": [diffusion_steps], and how measured}}
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
 import zipfile
@@ -24,6 +26,7 @@ from snnconvert.errors import CheckpointError, InputError
 FORMAT, VERSION = "snnconvert", 1
 STAGES = ("ann", "qann", "snn", "spiking")
 KEYS = {"format", "version", "stage", "networks", "recipe", "probe", "provenance"}
+OPTIONAL = {"moments"}
 
 
 def write_atomically(path: str | Path, write) -> None:
@@ -74,7 +77,7 @@ def save_checkpoint(path: str | Path, content: dict[str, Any]) -> None:
     """Write `content` (keys as above; format and version are added) atomically to `path`."""
     full = {"recipe": {}, "probe": None, "provenance": {}, **content}
     full |= {"format": FORMAT, "version": VERSION}
-    if set(full) != KEYS:
+    if set(full) - OPTIONAL != KEYS:
         raise ValueError(f"checkpoint keys: found {sorted(full)}, needed {sorted(KEYS)}")
     write_atomically(path, lambda file: torch.save(full, file))
 
@@ -124,8 +127,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
             f"{path}: has version {version!r}, this snnconvert reads {VERSION}: "
             "upgrade snnconvert, or write the file again with this one"
         )
-    if set(content) != KEYS:
-        wrong = ", ".join(sorted(map(str, set(content) ^ KEYS)))
+    if set(content) - OPTIONAL != KEYS:
+        wrong = ", ".join(sorted(map(str, (set(content) - OPTIONAL) ^ KEYS)))
         raise CheckpointError(f"{path}: missing or unknown keys: {wrong}")
     networks = content["networks"]
     if content["stage"] not in STAGES or not isinstance(networks, dict) or not networks:
@@ -133,4 +136,29 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     for stage, network in networks.items():
         if stage not in STAGES or set(network) != {"config", "state"}:
             raise CheckpointError(f"{path}: network {stage!r} is not of a known form")
+    if not isinstance(content.get("moments", {}), dict):
+        raise CheckpointError(f"{path}: its moments are not of a known form")
     return content
+
+
+def fingerprint(value: Any) -> str:
+    """A hash of plain values and tensors, to tell whether two things are the same."""
+    digest = hashlib.sha256()
+
+    def add(item: Any) -> None:
+        if isinstance(item, torch.Tensor):
+            digest.update(f"{item.dtype}{tuple(item.shape)}".encode())
+            flat = item.detach().cpu().contiguous().flatten()
+            digest.update(flat.view(torch.uint8).numpy().tobytes())
+        elif isinstance(item, dict):
+            for key in sorted(item, key=str):
+                digest.update(f"{key}:".encode())
+                add(item[key])
+        elif isinstance(item, (list, tuple)):
+            for part in item:
+                add(part)
+        else:
+            digest.update(f"{item!r};".encode())
+
+    add(value)
+    return digest.hexdigest()

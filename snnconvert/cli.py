@@ -7,16 +7,12 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from snnconvert import __version__
+from snnconvert.cli_conversion import add_convert
 from snnconvert.cli_evaluation import add_evaluate, add_stats
-from snnconvert.errors import InputError, SnnconvertError
-
-if TYPE_CHECKING:
-    from torch import nn
-
-    from snnconvert.conversion.network import SpikingNetwork
+from snnconvert.cli_sampling import add_moments, add_sample
+from snnconvert.errors import SnnconvertError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -43,7 +39,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for add in (add_train, add_convert, add_sample, add_stats, add_evaluate, add_info):
+    for add in (
+        add_train, add_convert, add_sample, add_moments, add_stats, add_evaluate, add_info,
+    ):  # fmt: skip
         add(commands)
     return parser
 
@@ -87,234 +85,6 @@ def run_train(args: argparse.Namespace) -> None:
     from snnconvert.training import train
 
     print(f"wrote {train(recipe, out)}")
-
-
-def settle_steps(text: str) -> int | str:
-    """An integer, or the word auto."""
-    if text == "auto":
-        return text
-    try:
-        return int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"found {text!r}, allowed are integers from 0 up and 'auto'"
-        ) from None
-
-
-def start_potential(text: str) -> float | str:
-    """A number, or the word half."""
-    if text == "half":
-        return text
-    try:
-        return float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"found {text!r}, allowed are numbers and 'half'"
-        ) from None
-
-
-def add_convert(commands: argparse._SubParsersAction) -> None:
-    command = commands.add_parser(
-        "convert",
-        help="turn a quantised network into a spiking one and report the error",
-        description="Rewrite the quantised network of a checkpoint into a spiking one and measure "
-        "it on the real images in the checkpoint, noised over the whole diffusion.",
-    )
-    command.add_argument("ann", metavar="ANN", help="checkpoint with a quantised network")
-    command.add_argument(
-        "--timesteps",
-        type=int,
-        default=4,
-        metavar="T",
-        help="steps in which the input is presented (default 4)",
-    )
-    command.add_argument(
-        "--firing",
-        choices=("immediate", "deferred"),
-        default="immediate",
-        help="fire while integrating (default), or integrate first",
-    )
-    command.add_argument(
-        "--code",
-        choices=("rate", "radix"),
-        default="rate",
-        help="what T spikes mean: their number (default; T levels), or their binary number "
-        "(2^T - 1 levels, needs --firing deferred)",
-    )
-    sign = command.add_mutually_exclusive_group()
-    sign.add_argument(
-        "--signed",
-        dest="signed",
-        action="store_true",
-        default=None,
-        help="spikes may be taken back by negative ones (default, where nothing leaks)",
-    )
-    sign.add_argument(
-        "--unsigned",
-        dest="signed",
-        action="store_false",
-        help="classical neurons without negative spikes",
-    )
-    command.add_argument(
-        "--settle",
-        type=settle_steps,
-        metavar="K|auto",
-        help="input-free steps after the T; auto (default): until silence",
-    )
-    command.add_argument(
-        "--simulate",
-        choices=("steps", "counts"),
-        default="steps",
-        help="run the clock (default), or one pass where that is exact",
-    )
-    command.add_argument(
-        "--norm",
-        choices=("accumulated", "per_step"),
-        default="accumulated",
-        help="what norms see; per_step reproduces the published SDM rule",
-    )
-    command.add_argument(
-        "--neuron",
-        choices=("if", "lif"),
-        default="if",
-        help="integrate and fire (default), or with a leak, fitted to the checkpoint's images",
-    )
-    command.add_argument(
-        "--tau",
-        type=float,
-        default=2.0,
-        metavar="STEPS",
-        help="membrane time constant of --neuron lif (default 2)",
-    )
-    command.add_argument(
-        "--hard-reset",
-        dest="v_reset",
-        action="store_const",
-        const=0.0,
-        help="set the potential to zero after a spike instead of subtracting the threshold",
-    )
-    command.add_argument(
-        "--v-init",
-        type=start_potential,
-        default="half",
-        metavar="V|half",
-        help="start of the potential, in thresholds (default half)",
-    )
-    add_reset(command, "call")
-    command.add_argument("-o", "--out", help="file to write (default: <ANN stem>.snn.pt)")
-    command.set_defaults(run=run_convert)
-
-
-def add_reset(command: argparse.ArgumentParser, default: str | None) -> None:
-    command.add_argument(
-        "--reset",
-        choices=("call", "trajectory"),
-        default=default,
-        help="when spike counts start at zero: in every network call, or once, so that a "
-        "solver's calls are one continuous run (default: "
-        f"{default or 'as the file says'})",
-    )
-
-
-def run_convert(args: argparse.Namespace) -> None:
-    source = Path(args.ann)
-    out = Path(args.out) if args.out else source.with_name(f"{source.stem}.snn.pt")
-    from snnconvert.checkpoint import check_destination, read_checkpoint
-    from snnconvert.conversion.convert import convert
-    from snnconvert.loading import network_from, save
-    from snnconvert.probe import probe_batches
-    from snnconvert.report.compare import compare
-    from snnconvert.report.table import format_report
-
-    content = read_checkpoint(source)
-    if "qann" not in content["networks"]:
-        held = ", ".join(content["networks"])
-        raise InputError(
-            f"{source}: holds no quantised network to convert, only: {held}; "
-            "train one with `snnconvert train` and levels above 0"
-        )
-    check_destination(out)
-    report_path = check_destination(out.with_name(f"{out.stem}.report.json"))
-    if out.resolve() == source.resolve():
-        raise InputError(f"{out}: is the input itself; choose another output with -o")
-    qann = network_from(content, "qann", str(source))
-    ann = network_from(content, "ann", str(source)) if "ann" in content["networks"] else None
-    batches = probe_batches(content, str(source))
-    snn = convert(
-        qann, args.timesteps, example_inputs=batches[0], firing=args.firing, code=args.code,
-        signed=args.signed, settle=args.settle, simulate=args.simulate, norm=args.norm,
-        neuron=args.neuron, reset=args.reset, tau=args.tau, v_reset=args.v_reset,
-        v_init=args.v_init, calibration=batches,
-    )  # fmt: skip
-    report = compare(qann, snn, batches, float_ann=ann)
-    save(snn, out, like=content)
-    report.save(report_path)
-    print(format_report(report.to_dict()))
-    print(f"\nwrote {out} and {report_path}")
-
-
-def add_sample(commands: argparse._SubParsersAction) -> None:
-    command = commands.add_parser(
-        "sample",
-        help="draw images from a network",
-        description="Draw images from any network of a checkpoint. Equal seeds start from equal "
-        "noise, whatever the network and the batch size.",
-    )
-    command.add_argument("file", metavar="FILE", help="checkpoint")
-    command.add_argument(
-        "--stage",
-        choices=("ann", "qann", "snn"),
-        help="which network, where the file holds several",
-    )
-    command.add_argument("--solver", default="ddim", help="ddim (default) or ddpm")
-    command.add_argument("--steps", type=int, default=50, help="solver steps (default 50)")
-    command.add_argument("-n", "--count", type=int, default=64, help="images (default 64)")
-    command.add_argument("--seed", type=int, default=0, help="default 0")
-    command.add_argument("--batch-size", type=int, default=32, help="images at once (default 32)")
-    add_reset(command, None)
-    command.add_argument("-o", "--out", default="samples.png", help="PNG (default samples.png)")
-    command.set_defaults(run=run_sample)
-
-
-def run_sample(args: argparse.Namespace) -> None:
-    from snnconvert.checkpoint import check_destination, read_checkpoint
-    from snnconvert.conversion.network import SpikingNetwork
-    from snnconvert.describe import describe_history
-    from snnconvert.diffusion.sampling import sample
-    from snnconvert.loading import network_from
-    from snnconvert.pictures import grid, save_png
-    from snnconvert.probe import recipe_of, schedule_of
-
-    out = check_destination(args.out)
-    content = read_checkpoint(args.file)
-    recipe = recipe_of(content, args.file)
-    network = network_from(content, args.stage, args.file)
-    if args.reset is not None:
-        network = with_reset(network, args.reset, args.file)
-    if isinstance(network, SpikingNetwork):
-        network.keep_history()
-    channels = content["probe"].shape[1]
-    images = sample(
-        network, (channels, recipe.image_size, recipe.image_size), solver=args.solver,
-        steps=args.steps, count=args.count, seed=args.seed, batch_size=args.batch_size,
-        schedule=schedule_of(recipe), progress=True,
-    )  # fmt: skip
-    save_png(out, grid(images))
-    print(f"wrote {out}")
-    if isinstance(network, SpikingNetwork) and network.history:
-        print(describe_history(network.history))
-
-
-def with_reset(network: nn.Module, reset: str, source: str) -> SpikingNetwork:
-    """The network with another `reset`; InputError for a network that does not spike."""
-    from snnconvert.conversion.network import SpikingNetwork
-
-    if not isinstance(network, SpikingNetwork):
-        raise InputError(
-            f"{source}: --reset is for spiking networks, this one is {type(network).__name__}; "
-            "convert it first, or choose it with --stage snn"
-        )
-    return network.with_config(reset=reset)
 
 
 def add_info(commands: argparse._SubParsersAction) -> None:

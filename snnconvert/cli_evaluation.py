@@ -5,8 +5,14 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from snnconvert.cli_sampling import (
+    DEFAULT_SOLVER,
+    SOLVER_OPTIONS,
+    add_solver_options,
+    chosen_options,
+)
 from snnconvert.errors import InputError
 
 if TYPE_CHECKING:
@@ -14,7 +20,7 @@ if TYPE_CHECKING:
     from snnconvert.evaluation.statistics import Statistics
 
 IMAGES = "dataset (NAME or NAME:test), folder of images, or .npz of uint8 images"
-DRAWING = ("stage", "solver", "steps", "seed", "simulate")
+DRAWING = ("stage", "solver", "grid", "steps", "seed", "simulate")
 
 
 def add_stats(commands: argparse._SubParsersAction) -> None:
@@ -102,16 +108,8 @@ def add_evaluate(commands: argparse._SubParsersAction) -> None:
     command.add_argument("--samples", type=int, help="images (default: 10000 drawn, or all stored)")
     command.add_argument("--dims", type=int, help="64, 192, 768 or 2048 (default: as --against)")
     command.add_argument("--stage", choices=("ann", "qann", "snn"), help="which network")
-    command.add_argument("--solver", help="default ddim")
-    command.add_argument("--steps", type=int, help="solver steps (default 50)")
+    command.add_argument("--steps", type=int, help="network evaluations (default 20)")
     command.add_argument("--seed", type=int, help="default 0")
-    command.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="an option of the solver, e.g. eta=0.5; may be repeated",
-    )
     command.add_argument(
         "--simulate",
         choices=("steps", "counts"),
@@ -132,7 +130,8 @@ def add_evaluate(commands: argparse._SubParsersAction) -> None:
     add_device(command)
     add_image_options(command, None)
     command.add_argument("-o", "--out", help="JSON to write")
-    command.set_defaults(run=run_evaluate)
+    add_solver_options(command)
+    command.set_defaults(run=run_evaluate, solver=None)
 
 
 def run_evaluate(args: argparse.Namespace) -> None:
@@ -174,24 +173,33 @@ def open_evaluated(args: argparse.Namespace) -> tuple[Source, Path]:
     if is_archive or Path(args.file).is_dir() or args.file.partition(":")[0] in DATASETS:
         from snnconvert.evaluation.sources import open_source
 
-        given = [f"--{name}" for name in (*DRAWING, "set") if getattr(args, name) not in (None, [])]
+        given = [
+            f"--{name.replace('_', '-')}"
+            for name in (*DRAWING, *SOLVER_OPTIONS)
+            if getattr(args, name) is not None
+        ]
         if given:
             raise InputError(
                 f"{args.file}: holds finished images, {given[0]} applies to checkpoints only"
             )
         root = Path(args.data_root or "data")
         return open_source(args.file, root, None if is_archive else args.image_size), root
+    from snnconvert.checkpoint import read_checkpoint
+    from snnconvert.diffusion.sampling import plan
     from snnconvert.evaluation.sampled import Drawing, SampledSource
+    from snnconvert.probe import recipe_of, schedule_of
 
-    drawing = Drawing(
-        solver=args.solver or "ddim",
-        steps=50 if args.steps is None else args.steps,
-        seed=args.seed or 0,
-        batch_size=args.batch_size,
-        options=solver_options(args.set),
-    )
+    content = read_checkpoint(args.file)
+    args.solver = args.solver or DEFAULT_SOLVER
+    options = chosen_options(args, content, args.stage or content["stage"])
+    schedule = schedule_of(recipe_of(content, args.file))
+    steps = 20 if args.steps is None else args.steps
+    chosen = plan(args.solver, steps, schedule, args.grid, **options)
     count = 10_000 if args.samples is None else args.samples
-    drawn = SampledSource(args.file, drawing, count, args.stage, args.simulate, args.device)
+    drawing = Drawing(chosen, args.seed or 0, args.batch_size)
+    drawn = SampledSource(
+        content, args.file, drawing, count, args.stage, args.simulate, args.device
+    )
     return drawn, Path(args.data_root or drawn.recipe.data_root)
 
 
@@ -210,19 +218,6 @@ def open_reference(
     if data.partition(":")[0] in DATASETS and image_size is None:
         image_size = max(like.image_size)
     return open_source(data, root, image_size)
-
-
-def solver_options(changes: list[str]) -> dict[str, Any]:
-    """`key=value` texts as keywords; values are TOML, or strings where they are none."""
-    from snnconvert.recipe import parse_value
-
-    options = {}
-    for change in changes:
-        key, equals, text = change.partition("=")
-        if not equals:
-            raise InputError(f"--set {change}: write it as key=value")
-        options[key.strip()] = parse_value(text.strip())
-    return options
 
 
 def check_batch_size(batch_size: int) -> None:

@@ -43,6 +43,10 @@ def describe_checkpoint(content: dict[str, Any], source: str) -> str:
     ]
     if content["probe"] is not None:
         lines.append(f"  probe: {len(content['probe'])} images {list(content['probe'].shape[1:])}")
+    lines += [
+        f"  {stage}: eps_second_moment of {entry['images']} images at {entry['times']} times"
+        for stage, entry in content.get("moments", {}).items()
+    ]
     for title in ("provenance", "recipe"):
         lines += [f"  {title}:", *(f"    {k} = {v}" for k, v in content[title].items())]
     return "\n".join(lines)

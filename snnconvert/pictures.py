@@ -15,12 +15,21 @@ from snnconvert.datasets.images import to_pixels
 
 def save_png(path: str | Path, image: Tensor) -> None:
     """Write one image [C, H, W] in [-1, 1] (one or three channels) as PNG, atomically."""
-    pixels = to_pixels(image).permute(1, 2, 0).numpy()
-    picture = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+    write_png(path, to_pixels(image))
+
+
+def write_png(path: str | Path, pixels: Tensor) -> None:
+    """Write uint8 [C, H, W] of one or three channels as PNG, atomically."""
+    last = pixels.permute(1, 2, 0).numpy()
+    picture = Image.fromarray(last[..., 0] if last.shape[2] == 1 else last)
     write_atomically(path, lambda file: picture.save(file, format="PNG"))
 
 
-def grid(images: Tensor, columns: int | None = None) -> Tensor:
-    """Images [N, C, H, W] side by side, nearly square unless `columns` is given."""
-    nrow = math.ceil(math.sqrt(len(images))) if columns is None else columns
-    return make_grid(images, nrow=nrow, pad_value=1.0)
+def grid(images: Tensor) -> Tensor:
+    """Images [N, C, H, W] side by side in a nearly square picture, white lines between."""
+    return tile(images, math.ceil(math.sqrt(len(images))))
+
+
+def tile(images: Tensor, columns: int) -> Tensor:
+    """Images [N, C, H, W] row by row in a picture, white lines between."""
+    return make_grid(images, nrow=columns, pad_value=1.0)

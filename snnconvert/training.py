@@ -246,13 +246,9 @@ def save_samples(run: Run, network: nn.Module, name: str) -> None:
     folder.mkdir(exist_ok=True)
     size = (run.images.channels, run.recipe.image_size, run.recipe.image_size)
     network.eval()
-
-    def denoiser(x: Tensor, t: Tensor) -> Tensor:
-        return network(x.to(run.device), t.to(run.device)).cpu()
-
-    images = sample(denoiser, size, steps=min(50, len(run.schedule)), count=36,
-                    seed=run.recipe.seed, schedule=run.schedule)  # fmt: skip
-    save_png(folder / f"{name}.png", grid(images))
+    images = sample(network, shape=(36, *size), solver="ddim", steps=min(50, len(run.schedule)),
+                    seed=run.recipe.seed, schedule=run.schedule, clip=True)  # fmt: skip
+    save_png(folder / f"{name}.png", grid(images.cpu()))
 
 
 def save_result(run: Run, state: dict[str, Any], held_out: Images) -> None:

@@ -9,7 +9,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from spiking_networks import NETWORKS, build, pair
 
 import snnconvert
 from snnconvert.conversion.config import LONGEST_RADIX, SpikingConfig
@@ -19,6 +18,7 @@ from snnconvert.neurons.counts import IF
 from snnconvert.neurons.radix import RadixIF, digit_weights
 from snnconvert.neurons.spike_by_spike import ClippedIFNode
 from snnconvert.quantizer import quantized_clip
+from tests.spiking_networks import NETWORKS, build, pair
 
 
 @pytest.mark.parametrize("signed", [False, True])

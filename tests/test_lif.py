@@ -6,7 +6,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from spiking_networks import NETWORKS, build, pair
 from spikingjelly.activation_based import neuron as sj
 
 import snnconvert
@@ -18,6 +17,7 @@ from snnconvert.errors import InputError
 from snnconvert.neurons.counts import IF
 from snnconvert.neurons.potential import Potential, PotentialNode
 from snnconvert.quantizer import quantized_clip
+from tests.spiking_networks import NETWORKS, build, pair
 
 DOUBLE = torch.float64
 

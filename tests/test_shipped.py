@@ -5,7 +5,6 @@ import torch
 
 import snnconvert
 from snnconvert.conversion.reference import PlainSimulation
-from snnconvert.diffusion.sampling import sample
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +81,7 @@ def test_float32_layers_differ_only_at_boundaries(snn, real_batches, firing):
 
 
 def test_images_from_equal_seeds_are_equal(snn, qann):
-    options = {"solver": "ddim", "steps": 50, "count": 2, "seed": 7}
-    wanted = sample(qann, (1, 32, 32), **options)
-    assert torch.equal(sample(snn, (1, 32, 32), **options), wanted)
-    assert torch.equal(sample(snn.with_config(simulate="counts"), (1, 32, 32), **options), wanted)
+    options = {"shape": (2, 1, 32, 32), "solver": "ddim", "steps": 50, "seed": 7, "clip": True}
+    wanted = snnconvert.sample(qann, **options)
+    for changes in ({}, {"simulate": "counts"}, {"reset": "trajectory"}):
+        assert torch.equal(snnconvert.sample(snn.with_config(**changes), **options), wanted)

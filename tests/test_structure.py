@@ -12,8 +12,13 @@ LAYERS = [  # a file may import from its own row and the rows above
     {"quantizer", "neurons", "models", "diffusion", "datasets", "recipe", "checkpoint", "pictures"},
     {"conversion", "probe"},
     {"loading"},
+    {"sharding", "outputs"},
+    {"generation"},
     {"training", "report", "describe", "evaluation"},
-    {"cli", "cli_evaluation", "__main__"},
+    {"cli_conversion"},
+    {"cli_sampling"},
+    {"cli_evaluation"},
+    {"cli", "__main__"},
 ]
 
 

@@ -6,12 +6,12 @@ import copy
 
 import pytest
 import torch
-from spiking_networks import NETWORKS, build, pair
 
 import snnconvert
 from snnconvert.diffusion.sampling import sample
 from snnconvert.errors import InputError
 from snnconvert.report.compare import Difference
+from tests.spiking_networks import NETWORKS, build, pair
 
 
 def drifting(inputs, calls):

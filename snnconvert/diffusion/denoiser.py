@@ -1,4 +1,4 @@
-"""A network as a solver sees it: predictions of the noise, counted."""
+"""A network as a solver sees it: the clean image and the noise in x, at a counted call each."""
 
 from __future__ import annotations
 
@@ -7,43 +7,111 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from snnconvert.diffusion.schedule import Schedule
+from snnconvert.diffusion.schedule import CLEAN, NoiseLevels, Point
+from snnconvert.errors import InputError
+from snnconvert.registry import nearest
+
+PREDICTIONS = ("eps", "x0", "v", "x_prev")
+DYNAMIC_RATIO = 0.995  # quantile of dynamic thresholding where `True` is given
 
 
 class Denoiser:
-    """Calls `network(x [B, ...], t [B]) -> eps` without gradients and counts the calls.
+    """Calls `network(x [B, ...], t [B]) -> prediction` without gradients and counts the calls.
+
+    Args:
+        network: predicts one value per element of x; t is float, in x's precision if that is
+            float64, else float32.
+        schedule: the noise it was trained with.
+        prediction: what it predicts: "eps" (the noise), "x0" (the clean image),
+            "v" (alpha * eps - sigma * x0; Salimans and Ho 2022) or "x_prev" (the mean of x one
+            diffusion step earlier).
+        clip: keep the clean image in [-1, 1].
+        thresholding: dynamic thresholding of the clean image (Saharia et al. 2022): the quantile
+            s of its absolute values, per sample and at least 1; clamp to [-s, s], divide by s.
+            True means 0.995.
 
     Attributes:
         nfe: network evaluations so far.
+        on_call: called after each evaluation with (x, t, x0), t a number or [B].
     """
 
-    def __init__(self, network: Callable[[Tensor, Tensor], Tensor]) -> None:
+    def __init__(
+        self,
+        network: Callable[[Tensor, Tensor], Tensor],
+        schedule: NoiseLevels,
+        *,
+        prediction: str = "eps",
+        clip: bool = False,
+        thresholding: bool | float = False,
+    ) -> None:
+        if prediction not in PREDICTIONS:
+            raise InputError(
+                f"prediction: found {prediction!r}, {nearest(str(prediction), PREDICTIONS)}"
+                f"allowed: {', '.join(PREDICTIONS)}"
+            )
+        ratio = DYNAMIC_RATIO if thresholding is True else thresholding
+        if not isinstance(ratio, (int, float)) or not 0 <= ratio <= 1:
+            raise InputError(f"thresholding: found {ratio!r}, allowed are True, False and (0, 1]")
         self.network = network
+        self.schedule = schedule
+        self.prediction = prediction
+        self.clip = clip
+        self.ratio = float(ratio)
         self.nfe = 0
-        self.on_call: Callable[[], None] | None = None
+        self.on_call: Callable[[Tensor, float | Tensor, Tensor], object] | None = None
 
     @torch.no_grad()
-    def __call__(self, x: Tensor, t: float) -> Tensor:
-        """eps at one time t for the whole batch."""
+    def __call__(self, x: Tensor, point: Point) -> tuple[Tensor, Tensor]:
+        """One evaluation: (x0, eps), which always satisfy x = alpha * x0 + sigma * eps.
+
+        A corrected x0 (clip, thresholding) changes eps with it; solvers that leave eps as it was
+        drift (the usual mistake).
+        """
         self.nfe += 1
-        eps = self.network(x, torch.full((len(x),), float(t), device=x.device))
+        precision = x.dtype if x.dtype == torch.float64 else torch.float32
+        t = torch.as_tensor(point.t, dtype=precision, device=x.device).reshape(-1).expand(len(x))
+        output = self.network(x, t.contiguous())
+        if not isinstance(output, Tensor) or output.shape != x.shape:
+            found = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+            raise InputError(
+                f"denoiser: returned {found} for x of {tuple(x.shape)}; one prediction of x's "
+                "shape is needed (wrap a network that also predicts a variance, or returns a tuple)"
+            )
+        x0, eps = self._clean_and_noise(x, output, point)
+        if self.clip or self.ratio:
+            x0 = self._corrected(x0)
+            eps = (x - point.alpha * x0) / point.sigma
         if self.on_call is not None:
-            self.on_call()
-        return eps
+            self.on_call(x, point.t, x0)
+        return x0, eps
 
+    def _clean_and_noise(self, x: Tensor, output: Tensor, point: Point) -> tuple[Tensor, Tensor]:
+        alpha, sigma = point.alpha, point.sigma
+        if self.prediction == "v":
+            return alpha * x - sigma * output, sigma * x + alpha * output
+        if self.prediction == "eps":
+            return (x - sigma * output) / alpha, output
+        if self.prediction == "x_prev":
+            output = self._clean_from_previous(x, output, point)
+        return output, (x - alpha * output) / sigma
 
-def clean_and_noise(
-    denoiser: Denoiser, x: Tensor, schedule: Schedule, t: float, clip: bool
-) -> tuple[Tensor, Tensor]:
-    """One evaluation: the predicted clean image and the noise that goes with it.
+    def _clean_from_previous(self, x: Tensor, mean: Tensor, point: Point) -> Tensor:
+        """x0 from the mean of q(x_{t-1} | x_t, x_0), Ho et al. 2020, equation 7, solved for x_0.
 
-    With `clip` the image is kept in [-1, 1] and the noise recomputed, so that
-    x = alpha(t) * x0 + sigma(t) * eps still holds.
-    """
-    alpha, sigma = float(schedule.alpha(t)), float(schedule.sigma(t))
-    eps = denoiser(x, t)
-    x0 = (x - sigma * eps) / alpha
-    if clip:
-        x0 = x0.clamp(-1, 1)
-        eps = (x - alpha * x0) / sigma
-    return x0, eps
+        s is the diffusion step before t, for which the network was trained, whatever the grid.
+        """
+        if isinstance(point.t, Tensor):
+            earlier = self.schedule.per_sample((point.t.double() - 1).clamp_min(CLEAN), x)
+        else:
+            earlier = self.schedule.points([max(point.t - 1, CLEAN)])[0]
+        ratio = point.alpha / earlier.alpha
+        leftover = ratio * earlier.sigma**2 * x
+        return (mean * point.sigma**2 - leftover) / (earlier.alpha * (1 - ratio**2))
+
+    def _corrected(self, x0: Tensor) -> Tensor:
+        if self.ratio:
+            flat = x0.flatten(1).abs()
+            limit = torch.quantile(flat, self.ratio, dim=1).clamp_min(1)
+            limit = limit.view(-1, *(1,) * (x0.ndim - 1))
+            return x0.clamp(-limit, limit) / limit
+        return x0.clamp(-1, 1)

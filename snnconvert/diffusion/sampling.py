@@ -2,84 +2,238 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from snnconvert.diffusion.denoiser import Denoiser
-from snnconvert.diffusion.noise import SampleNoise
-from snnconvert.diffusion.schedule import CLEAN, Schedule
+from snnconvert.diffusion.grids import make_grid
+from snnconvert.diffusion.noise import SampleNoise, image_seeds
+from snnconvert.diffusion.schedule import CLEAN, NoiseLevels, as_schedule
 from snnconvert.diffusion.solvers import SOLVERS
 from snnconvert.errors import InputError
-from snnconvert.randomness import stream_seed
+from snnconvert.registry import nearest
+
+Network = Callable[[Tensor, Tensor], Tensor]
+OnCall = Callable[[Tensor, float | Tensor, Tensor], object]
+OF_DENOISER = ("prediction", "clip", "thresholding")  # options that every solver shares
 
 
-def uniform_grid(schedule: Schedule, solver_steps: int) -> list[float]:
-    """Times from the noisiest to clean data in `solver_steps` even intervals.
+@dataclass(frozen=True)
+class Plan:
+    """A checked choice of solver, grid and options: a whole sampling but for network and start."""
 
-    50 steps of 1000: 999, 979, ..., 19, -1. Raises InputError for more steps than the schedule has.
+    solver: str
+    schedule: NoiseLevels
+    times: list[float]
+    options: dict[str, object]  # of the solver
+    corrections: dict[str, object] = field(default_factory=dict)  # of the denoiser
+
+    def denoiser(self, network: Network) -> Denoiser:
+        """The network as the solver will see it."""
+        return Denoiser(network, self.schedule, **self.corrections)  # type: ignore[arg-type]
+
+    @property
+    def all_options(self) -> dict[str, object]:
+        """Options of solver and denoiser, those left at their defaults too."""
+        defaults = SOLVERS[self.solver].options
+        return {"prediction": "eps", **defaults, **self.options, **self.corrections}
+
+    @property
+    def adaptive(self) -> bool:
+        """True where the number of evaluations depends on the network."""
+        return self.options.get("method") == "adaptive"
+
+    @property
+    def calls(self) -> int | None:
+        """Evaluations for one batch; None where they depend on the network."""
+        return None if self.adaptive else len(self.times) - 1
+
+
+def plan(
+    solver: str = "dpm-solver++",
+    steps: int = 20,
+    schedule: NoiseLevels | Tensor | None = None,
+    grid: str | Tensor | Sequence[float] | None = None,
+    *,
+    denoise_to_zero: bool = False,
+    **options: Any,
+) -> Plan:
+    """Check everything that can be checked without the network. Arguments as `sample`.
+
+    Raises:
+        InputError: unknown solver, grid or option, or a value outside its range.
     """
-    if not 1 <= solver_steps <= len(schedule):
-        raise InputError(f"steps: found {solver_steps}, allowed are 1 ... {len(schedule)}")
-    grid = torch.linspace(len(schedule) - 1, CLEAN, solver_steps + 1, dtype=torch.float64)
-    return grid.round().tolist()
+    entry = SOLVERS[solver]
+    schedule = as_schedule(schedule)
+    allowed = {*entry.options, *OF_DENOISER, "denoise_to_zero"}
+    for name in options:
+        if name not in allowed and not (name == "eps_second_moment" and grid == "optimal"):
+            raise InputError(
+                f"solver {solver!r} has no option {name!r}: {nearest(name, allowed)}"
+                f"it takes {', '.join(sorted(allowed))}"
+            )
+    own = {name: value for name, value in options.items() if name in entry.options}
+    corrections = {name: value for name, value in options.items() if name in OF_DENOISER}
+    times = make_grid(grid, schedule, steps, default=entry.grid, end=entry.end,
+                      eps_second_moment=options.get("eps_second_moment"))  # fmt: skip
+    if denoise_to_zero and times[-1] != CLEAN:
+        times = [*times, CLEAN]
+    made = Plan(solver, schedule, times, own, corrections)
+    rehearse(made)
+    return made
+
+
+def rehearse(plan: Plan) -> None:
+    """Have the solver check its options, on one number and a network that costs nothing."""
+    ends = Plan(plan.solver, plan.schedule, plan.times[:1] + plan.times[-1:], plan.options,
+                plan.corrections)  # fmt: skip
+    zero = torch.zeros(1, 1)
+    with torch.no_grad():
+        run(ends, lambda x, t: torch.zeros_like(x), zero, SampleNoise([0]))
+
+
+def run(
+    plan: Plan, network: Network, x: Tensor, noise: SampleNoise, on_call: OnCall | None = None
+) -> tuple[Tensor, int]:
+    """Follow a plan from `x` [B, ...] at its first time: the result and the network's calls."""
+    start_over(network)
+    denoiser = plan.denoiser(network)
+    denoiser.on_call = on_call
+    with torch.no_grad():
+        result = SOLVERS[plan.solver].solve(
+            denoiser, x, plan.schedule, plan.times, noise=noise, **plan.options
+        )
+    return result, denoiser.nfe
+
+
+def start_over(network: object) -> None:
+    """Reset a network that carries state from call to call; other denoisers have no `reset`."""
+    reset = getattr(network, "reset", None)
+    if callable(reset):
+        reset()
 
 
 def sample(
-    denoiser: Callable[[Tensor, Tensor], Tensor],
-    shape: Sequence[int],
-    *,
-    solver: str = "ddim",
-    steps: int = 50,
-    count: int = 1,
+    denoiser: Network,
+    x: Tensor | None = None,
+    solver: str = "dpm-solver++",
+    steps: int = 20,
+    schedule: NoiseLevels | Tensor | None = None,
     seed: int = 0,
-    batch_size: int = 64,
-    schedule: Schedule | None = None,
+    grid: str | Tensor | Sequence[float] | None = None,
+    *,
+    shape: Sequence[int] | None = None,
+    return_nfe: bool = False,
+    batch_size: int | None = None,
     progress: bool = False,
-    **options: object,
-) -> Tensor:
-    """Images x_0, float32 [count, *shape], in about [-1, 1].
+    on_call: OnCall | None = None,
+    **options: Any,
+) -> Any:
+    """x_0 [B, ...], in the precision and on the device of `x`; with `return_nfe`, (x_0, nfe).
 
     Args:
-        denoiser: `(x [B, *shape], t [B]) -> eps`; any network of any stage.
-        shape: (C, H, W) of one image.
-        solver: name of a registered solver; `options` are its own keywords.
-        steps: solver steps, 1 ... diffusion steps.
-        seed: image i depends on `seed` and i alone, never on `batch_size` or `count`.
-        schedule: default is DDPM's linear one.
+        denoiser: `(x [B, ...], t [B]) -> prediction`; any network of any stage. t is float,
+            0 ... diffusion_steps - 1; networks with a table of times must round or interpolate.
+        x: the start at the noisiest time, or
+        shape: [B, ...] to draw it, in float32, sample i from `seed` and i alone.
+        solver: name of a registered solver.
+        steps: network evaluations, and intervals of a named grid: 1 ... diffusion steps.
+        schedule: a Schedule, a ContinuousSchedule or a 1-D tensor of betas; default DDPM's.
+        seed: 0 ... 2^31 - 1; what solvers draw for sample i depends on it and i alone.
+        grid: a name (default: the solver's own), or a list of times in place of `steps`.
+        return_nfe: also return the network evaluations of one batch, as counted.
+        batch_size: samples per network call; all by default. It never changes a sample.
+        on_call: called after each evaluation with (x, t, predicted x_0).
+        options: `denoise_to_zero` (one more evaluation, from t = 0 to clean data), `prediction`,
+            `clip` and `thresholding` as in Denoiser, and the solver's own keywords.
 
     Raises:
-        InputError: unknown solver or option, `steps`, `count` or `batch_size` out of range.
+        InputError: before any evaluation, for unknown names and values outside their range.
     """
-    schedule = schedule or Schedule.linear()
-    solve = SOLVERS[solver]
-    times = uniform_grid(schedule, steps)
-    if count < 1 or batch_size < 1:
-        raise InputError(f"count and batch size: found {count} and {batch_size}, allowed from 1 up")
-    unknown = set(options) - set(solve.__kwdefaults__ or {})
-    if unknown:
-        allowed = ", ".join(sorted(solve.__kwdefaults__ or {}))
-        raise InputError(f"solver {solver!r} has no option {min(unknown)!r}: it takes {allowed}")
-    images = []
-    batches = range(0, count, batch_size)
-    bar = tqdm(total=len(batches) * (len(times) - 1), unit="call", disable=not progress)
-    with bar, torch.no_grad():
-        for first in batches:
-            start_over(denoiser)
-            noise = SampleNoise(
-                [stream_seed(seed, i) for i in range(first, min(first + batch_size, count))]
-            )
-            network = Denoiser(denoiser)
-            network.on_call = bar.update
-            x = noise.normal(shape)
-            images.append(solve(network, x, schedule, times, noise=noise, **options))
-    return torch.cat(images)
+    chosen = plan(solver, steps, schedule, grid, **options)
+    count, start = check_start(x, shape)
+    batch_size = count if batch_size is None else batch_size
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+        raise InputError(f"batch_size: found {batch_size!r}, allowed are integers from 1 up")
+    image_seeds(seed, range(count))
+    device = x.device if x is not None else device_of(denoiser)
+    results, nfe = [], 0
+    batches = [range(i, min(i + batch_size, count)) for i in range(0, count, batch_size)]
+    total = chosen.calls and chosen.calls * len(batches)
+    with tqdm(total=total, unit="call", disable=not progress) as bar:
+
+        def report(*state) -> None:
+            bar.update()
+            if on_call is not None:
+                on_call(*state)
+
+        for batch in batches:
+            noise = SampleNoise(image_seeds(seed, batch))
+            drawn = noise.normal(start).to(device)  # also where `x` is given: later draws agree
+            begin = drawn if x is None else x[batch.start : batch.stop]
+            result, calls = run(chosen, denoiser, begin, noise, report)
+            results.append(result)
+            nfe = max(nfe, calls)
+    joined = torch.cat(results)
+    return (joined, nfe) if return_nfe else joined
 
 
-def start_over(denoiser: object) -> None:
-    """Reset a network that carries state from call to call; other denoisers have no `reset`."""
-    reset = getattr(denoiser, "reset", None)
-    if callable(reset):
-        reset()
+def invert(
+    denoiser: Network,
+    x: Tensor,
+    solver: str = "dpm-solver++",
+    steps: int = 20,
+    schedule: NoiseLevels | Tensor | None = None,
+    grid: str | Tensor | Sequence[float] | None = None,
+    **options: Any,
+) -> Tensor:
+    """From data to the noise that a deterministic solver turns into it: `sample` walked back.
+
+    The data is taken as x at the last time of the grid before clean data (t = 0 for DPM-Solver's
+    own grids). Arguments as `sample`; a grid is listed noisiest first here too.
+
+    Raises:
+        InputError: as `sample`, or a solver that draws noise.
+    """
+    if not SOLVERS[solver].reversible or options.get("eta", 0) != 0:
+        able = ", ".join(sorted(name for name, s in SOLVERS.items() if s.reversible))
+        raise InputError(f"invert: {solver!r} draws noise on its way; use one of {able}, eta 0")
+    chosen = plan(solver, steps, schedule, grid, **options)
+    count, _ = check_start(x, None)
+    back = [time for time in reversed(chosen.times) if time != CLEAN]
+    if len(back) < 2:
+        raise InputError("grid: inversion needs two times besides clean data; raise steps")
+    backward = Plan(solver, chosen.schedule, back, chosen.options, chosen.corrections)
+    result, _ = run(backward, denoiser, x, SampleNoise(range(count)))
+    return result
+
+
+def check_start(x: Tensor | None, shape: Sequence[int] | None) -> tuple[int, list[int]]:
+    """(number of samples, shape of one) of a start that is given or to be drawn."""
+    if (x is None) == (shape is None):
+        raise InputError("x, shape: give one of them, the start itself or [B, ...] to draw it")
+    if x is not None:
+        if not isinstance(x, Tensor) or not x.is_floating_point() or x.ndim < 2 or len(x) < 1:
+            found = f"{x.dtype} {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
+            raise InputError(f"x: found {found}; a float tensor [B, ...] is needed")
+        if not bool(x.isfinite().all()):
+            raise InputError("x: holds values that are not finite")
+        return len(x), list(x.shape[1:])
+    sizes = list(shape or ())
+    if len(sizes) < 2 or not all(isinstance(n, int) and n > 0 for n in sizes):
+        raise InputError(f"shape: found {tuple(sizes)}; needed are positive sizes [B, ...]")
+    return sizes[0], sizes[1:]
+
+
+def device_of(network: object) -> torch.device:
+    """Where a network's weights are; the CPU for other callables."""
+    tensors: Iterator[Tensor] = iter(())
+    if isinstance(network, nn.Module):
+        tensors = chain(network.parameters(), network.buffers())
+    return next((tensor.device for tensor in tensors), torch.device("cpu"))

@@ -1,72 +1,63 @@
-"""The variance-preserving noise schedule: x_t = alpha(t) * x_0 + sigma(t) * eps.
+"""Variance-preserving noise schedules: x_t = alpha(t) * x_0 + sigma(t) * eps.
 
+Time is counted alike everywhere: t = 0 (almost clean) ... diffusion_steps - 1 (noise), fractions
+allowed, -1 for clean data (alpha 1, sigma 0).
 Ho et al. 2020 for the betas; Lu et al. 2022 (DPM-Solver) for the interpolation between whole t.
 """
 
 from __future__ import annotations
 
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from snnconvert.errors import InputError
 
-CLEAN = -1  # the time that stands for clean data in a grid: alpha 1, sigma 0
+CLEAN = -1  # the time that stands for clean data in a grid
 
 
-@dataclass(frozen=True)
-class Schedule:
-    """Noise levels of a diffusion process.
+class Point(NamedTuple):
+    """The noise at one time of a path: floats, or float tensors [B, 1, ...] with one per sample.
 
-    Args:
-        alphas_cumprod: float64 [diffusion_steps], strictly decreasing inside (0, 1).
-
-    t is 0 (almost clean) ... diffusion_steps - 1 (noise) and may be fractional: log alpha is
-    interpolated linearly. t = -1 is clean data.
+    The fields are `Any` because the same formulas serve both.
     """
 
-    alphas_cumprod: Tensor
+    t: Any
+    alpha: Any  # share of the clean image
+    sigma: Any  # standard deviation of the noise
+    half_log_snr: Any  # lambda = log(alpha / sigma); infinite at clean data
 
-    def __post_init__(self) -> None:
-        a = self.alphas_cumprod
-        if a.ndim != 1 or len(a) < 1 or a.dtype != torch.float64:
-            raise InputError("alphas_cumprod: a one-dimensional float64 tensor is needed")
-        if not (bool((a > 0).all()) and bool((a < 1).all()) and bool((a.diff() < 0).all())):
-            raise InputError("alphas_cumprod: must decrease strictly inside (0, 1)")
 
-    @classmethod
-    def from_betas(cls, betas: Tensor) -> Schedule:
-        """Schedule of the per-step noise variances `betas` [diffusion_steps], each in (0, 1)."""
-        return cls(torch.cumprod(1 - betas.double(), 0))
+class NoiseLevels(ABC):
+    """What every schedule can say; subclasses give log alpha, its inverse and their length."""
 
-    @classmethod
-    def linear(
-        cls, diffusion_steps: int = 1000, beta_first: float = 1e-4, beta_last: float = 0.02
-    ) -> Schedule:
-        """DDPM's schedule: betas evenly spaced from `beta_first` to `beta_last`."""
-        if diffusion_steps < 1:
-            raise InputError(f"diffusion_steps: found {diffusion_steps}, allowed are 1 and more")
-        return cls.from_betas(
-            torch.linspace(beta_first, beta_last, diffusion_steps, dtype=torch.float64)
-        )
-
+    @abstractmethod
     def __len__(self) -> int:
-        return len(self.alphas_cumprod)
+        """diffusion_steps: the noisiest time is one less."""
+
+    @abstractmethod
+    def _log_alpha(self, t: Tensor) -> Tensor:
+        """log alpha of float64 times inside [-1, len(self) - 1]."""
+
+    @abstractmethod
+    def _time_at_log_alpha(self, log_alpha: Tensor) -> Tensor:
+        """The inverse of `_log_alpha`."""
 
     def log_alpha(self, t: Tensor | float) -> Tensor:
         """log alpha(t), float64, any shape; exactly 0 at t = -1."""
         t = torch.as_tensor(t, dtype=torch.float64)
-        if bool(((t != CLEAN) & ((t < 0) | (t > len(self) - 1))).any()):
+        if not bool(((t >= CLEAN) & (t <= len(self) - 1)).all()):
             raise InputError(
                 f"t: found {t.min():g} ... {t.max():g}, allowed are 0 ... {len(self) - 1}, "
                 f"or {CLEAN} for clean data"
             )
-        knots = 0.5 * self.alphas_cumprod.log()
-        left = t.clamp(0, max(len(self) - 2, 0)).floor().long()
-        right = (left + 1).clamp_max(len(self) - 1)
-        value = torch.lerp(knots[left], knots[right], (t - left).clamp_min(0))
-        return torch.where(t == CLEAN, 0.0, value)
+        return self._log_alpha(t)
 
     def alpha(self, t: Tensor | float) -> Tensor:
         """Share of the clean image at time t."""
@@ -80,8 +71,151 @@ class Schedule:
         """lambda(t) = log(alpha(t) / sigma(t)), strictly decreasing in t."""
         return self.log_alpha(t) - self.sigma(t).log()
 
+    def time_at(self, half_log_snr: Tensor | float) -> Tensor:
+        """The time with this lambda, float64; the inverse of `half_log_snr`."""
+        half_log_snr = torch.as_tensor(half_log_snr, dtype=torch.float64)
+        log_alpha = -0.5 * torch.logaddexp(torch.zeros_like(half_log_snr), -2 * half_log_snr)
+        return self._time_at_log_alpha(log_alpha)
+
+    def points(self, times: Sequence[float]) -> list[Point]:
+        """The noise at every time of a grid, as Python numbers, computed at once in float64."""
+        t = torch.tensor([float(time) for time in times], dtype=torch.float64)
+        columns = (t, self.alpha(t), self.sigma(t), self.half_log_snr(t))
+        return [Point(*row) for row in zip(*(c.tolist() for c in columns), strict=True)]
+
+    def per_sample(self, t: Tensor, x: Tensor) -> Point:
+        """The noise at times `t` [B] as factors for `x` [B, ...], in x's precision."""
+        columns = (t, self.alpha(t), self.sigma(t), self.half_log_snr(t))
+        shape = (-1, *(1,) * (x.ndim - 1))
+        return Point(*(column.view(shape).to(x) for column in columns))
+
     def add_noise(self, x0: Tensor, eps: Tensor, t: Tensor) -> Tensor:
         """x_t of images `x0` and noise `eps`, both [B, ...], at times `t` [B]."""
         shape = (-1, *(1,) * (x0.ndim - 1))
         alpha, sigma = self.alpha(t).view(shape), self.sigma(t).view(shape)
-        return alpha.to(x0.dtype) * x0 + sigma.to(x0.dtype) * eps
+        return alpha.to(x0) * x0 + sigma.to(x0) * eps
+
+
+@dataclass(frozen=True)
+class Schedule(NoiseLevels):
+    """A discrete schedule; between whole t, log alpha is interpolated linearly.
+
+    Args:
+        alphas_cumprod: float64 [diffusion_steps], strictly decreasing inside (0, 1).
+    """
+
+    alphas_cumprod: Tensor
+
+    def __post_init__(self) -> None:
+        a = self.alphas_cumprod
+        if a.ndim != 1 or len(a) < 1 or a.dtype != torch.float64:
+            raise InputError("alphas_cumprod: a one-dimensional float64 tensor is needed")
+        if not (bool((a > 0).all()) and bool((a < 1).all()) and bool((a.diff() < 0).all())):
+            raise InputError("alphas_cumprod: must decrease strictly inside (0, 1)")
+
+    @classmethod
+    def from_betas(cls, betas: Tensor | Sequence[float]) -> Schedule:
+        """Schedule of the per-step noise variances `betas` [diffusion_steps], each in (0, 1)."""
+        betas = torch.as_tensor(betas, dtype=torch.float64).cpu()
+        if betas.ndim != 1 or len(betas) < 1:
+            raise InputError(f"betas: found shape {tuple(betas.shape)}, one dimension is needed")
+        if not bool(((betas > 0) & (betas < 1)).all()):
+            raise InputError(
+                f"betas: found {betas.min():g} ... {betas.max():g}, allowed are numbers inside "
+                "(0, 1); a schedule that ends in pure noise (beta 1) has no eps prediction"
+            )
+        return cls(torch.cumprod(1 - betas, 0))
+
+    @classmethod
+    def linear(
+        cls, diffusion_steps: int = 1000, beta_first: float = 1e-4, beta_last: float = 0.02
+    ) -> Schedule:
+        """DDPM's schedule: betas evenly spaced from `beta_first` to `beta_last`."""
+        check_length(diffusion_steps)
+        return cls.from_betas(
+            torch.linspace(beta_first, beta_last, diffusion_steps, dtype=torch.float64)
+        )
+
+    @classmethod
+    def cosine(cls, diffusion_steps: int = 1000, offset: float = 0.008) -> Schedule:
+        """Nichol and Dhariwal 2021, equation 17: abar = cos^2, betas at most 0.999."""
+        check_length(diffusion_steps)
+        u = torch.linspace(0, 1, diffusion_steps + 1, dtype=torch.float64)
+        abar = torch.cos((u + offset) / (1 + offset) * math.pi / 2) ** 2
+        return cls.from_betas((1 - abar[1:] / abar[:-1]).clamp_max(0.999))
+
+    def __len__(self) -> int:
+        return len(self.alphas_cumprod)
+
+    @cached_property
+    def knots(self) -> Tensor:
+        """log alpha at t = -1, 0, ..., diffusion_steps - 1."""
+        half_logs = 0.5 * self.alphas_cumprod.log()
+        return torch.cat([half_logs.new_zeros(1), half_logs])
+
+    def _log_alpha(self, t: Tensor) -> Tensor:
+        left = (t - CLEAN).floor().long().clamp_max(len(self) - 1)
+        return torch.lerp(self.knots[left], self.knots[left + 1], t - CLEAN - left)
+
+    def _time_at_log_alpha(self, log_alpha: Tensor) -> Tensor:
+        rising = -self.knots
+        right = torch.searchsorted(rising, -log_alpha).clamp(1, len(self))
+        share = (-log_alpha - rising[right - 1]) / (rising[right] - rising[right - 1])
+        return (right - 1 + share + CLEAN).clamp(CLEAN, len(self) - 1)
+
+
+@dataclass(frozen=True)
+class ContinuousSchedule(NoiseLevels):
+    """The VP diffusion with a rate beta(u) that rises linearly, in closed form (Song et al. 2021).
+
+    u = (t + 1) / diffusion_steps is its own time, 0 (clean) ... 1 (noise);
+    log alpha = -(beta_last - beta_first) * u^2 / 4 - beta_first * u / 2.
+    """
+
+    beta_first: float = 0.1
+    beta_last: float = 20.0
+    diffusion_steps: int = 1000  # only scales t, the number that a network is given
+
+    def __post_init__(self) -> None:
+        check_length(self.diffusion_steps)
+        if not 0 < self.beta_first < self.beta_last < math.inf:
+            raise InputError(
+                f"beta_first, beta_last: found {self.beta_first}, {self.beta_last}; "
+                "two positive rates are needed, the first below the last"
+            )
+
+    def __len__(self) -> int:
+        return self.diffusion_steps
+
+    def _log_alpha(self, t: Tensor) -> Tensor:
+        u = (t - CLEAN) / self.diffusion_steps
+        return -0.25 * (self.beta_last - self.beta_first) * u**2 - 0.5 * self.beta_first * u
+
+    def _time_at_log_alpha(self, log_alpha: Tensor) -> Tensor:
+        rise = self.beta_last - self.beta_first
+        root = (self.beta_first**2 - 4 * rise * log_alpha).sqrt()
+        u = -4 * log_alpha / (root + self.beta_first)  # the root without cancellation
+        return u * self.diffusion_steps + CLEAN
+
+
+def check_length(diffusion_steps: int) -> None:
+    """InputError unless `diffusion_steps` is an integer from 1 up."""
+    if type(diffusion_steps) is not int or diffusion_steps < 1:
+        raise InputError(f"diffusion_steps: found {diffusion_steps!r}, allowed are 1 and more")
+
+
+def as_schedule(schedule: NoiseLevels | Tensor | Sequence[float] | None) -> NoiseLevels:
+    """A schedule as it is, one from betas, or DDPM's linear one for None."""
+    if schedule is None:
+        return Schedule.linear()
+    if isinstance(schedule, NoiseLevels):
+        return schedule
+    try:
+        return Schedule.from_betas(schedule)
+    except (TypeError, ValueError, RuntimeError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(
+            f"schedule: found {type(schedule).__name__}; allowed are a Schedule, a "
+            "ContinuousSchedule, and a one-dimensional tensor of betas"
+        ) from error

@@ -1,6 +1,7 @@
-"""Solvers: functions `(denoiser, x, schedule, times, *, noise, own options) -> x_0`.
+"""Solvers: functions `(denoiser, x, schedule, times, *, noise, own options) -> x at times[-1]`.
 
-`times` is the grid, noisiest first, -1 for clean data; a solver loops over its pairs `(t, s)`.
+`times` is the grid, noisiest first, -1 for clean data; a solver loops over its pairs `(t, s)`
+and evaluates the network once per pair (adaptive ones excepted).
 Each file of this package registers its own; importing the package finds them.
 """
 
@@ -8,13 +9,59 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from torch import Tensor
 
+from snnconvert.diffusion.schedule import CLEAN
 from snnconvert.registry import Registry
 
-SOLVERS: Registry[Callable[..., Tensor]] = Registry("solver")
+
+@dataclass(frozen=True)
+class Solver:
+    """A registered solver.
+
+    Attributes:
+        solve: the function.
+        grid: name of the grid it uses where none is given.
+        end: where the grids that leave it open end: CLEAN, or 0 as in DPM-Solver.
+        reversible: True where the path from noise to data can be walked back.
+        clips: True where its paper keeps predicted images in [-1, 1]; what commands do by default.
+    """
+
+    solve: Callable[..., Tensor]
+    grid: str = "uniform"
+    end: int = CLEAN
+    reversible: bool = False
+    clips: bool = False
+
+    @property
+    def options(self) -> Mapping[str, object]:
+        """Its own keyword options with their defaults."""
+        defaults = getattr(self.solve, "__kwdefaults__", None) or {}
+        return {name: value for name, value in defaults.items() if name != "noise"}
+
+
+SOLVERS: Registry[Solver] = Registry("solver")
+
+
+def solver(
+    name: str,
+    *,
+    grid: str = "uniform",
+    end: int = CLEAN,
+    reversible: bool = False,
+    clips: bool = False,
+) -> Callable[[Callable[..., Tensor]], Callable[..., Tensor]]:
+    """Decorator that files a function as the solver `name`; the function itself is unchanged."""
+
+    def add(solve: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        SOLVERS.register(name)(Solver(solve, grid, end, reversible, clips))
+        return solve
+
+    return add
+
 
 for _module in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_module.name}")

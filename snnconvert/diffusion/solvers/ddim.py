@@ -7,39 +7,33 @@ from itertools import pairwise
 
 from torch import Tensor
 
-from snnconvert.diffusion.denoiser import Denoiser, clean_and_noise
+from snnconvert.diffusion.denoiser import Denoiser
 from snnconvert.diffusion.noise import SampleNoise
-from snnconvert.diffusion.schedule import CLEAN, Schedule
-from snnconvert.diffusion.solvers import SOLVERS
+from snnconvert.diffusion.schedule import NoiseLevels
+from snnconvert.diffusion.solvers import solver
+from snnconvert.diffusion.transition import check_eta, posterior_variance
 
 
-@SOLVERS.register("ddim")
+@solver("ddim", reversible=True, clips=True)
 def ddim(
     denoiser: Denoiser,
     x: Tensor,
-    schedule: Schedule,
+    schedule: NoiseLevels,
     times: Sequence[float],
     *,
     noise: SampleNoise,
     eta: float = 0.0,
-    clip: bool = True,
 ) -> Tensor:
     """Integrate from x at times[0] to times[-1].
 
     eta -> eta, 0 (deterministic) ... 1; alpha, sigma -> sqrt(abar), sqrt(1 - abar);
-    scatter -> sigma_t of equation 16. `clip` keeps x_0 in [-1, 1] and recomputes eps from it.
+    scatter -> sigma_t of equation 16. The step to clean data is noiseless.
     """
-    for t, s in pairwise(times):
-        alpha_s, sigma_s = float(schedule.alpha(s)), float(schedule.sigma(s))
-        x0, eps = clean_and_noise(denoiser, x, schedule, t, clip)
-        scatter = eta * float(posterior_variance(schedule, t, s)) ** 0.5
-        x = alpha_s * x0 + max(sigma_s**2 - scatter**2, 0.0) ** 0.5 * eps
-        if scatter > 0 and s != CLEAN:
-            x = x + scatter * noise.normal(x.shape[1:]).to(x)
+    check_eta(eta)
+    for t, s in pairwise(schedule.points(times)):
+        x0, eps = denoiser(x, t)
+        scatter = eta * posterior_variance(t, s) ** 0.5 if eta else 0.0
+        x = s.alpha * x0 + max(s.sigma**2 - scatter**2, 0.0) ** 0.5 * eps
+        if scatter > 0:
+            x = x + scatter * noise.normal_like(x)
     return x
-
-
-def posterior_variance(schedule: Schedule, t: float, s: float) -> Tensor:
-    """Variance of x_s given x_t and x_0: beta_{t|s} * sigma(s)^2 / sigma(t)^2."""
-    ratio = (schedule.alpha(t) / schedule.alpha(s)) ** 2
-    return (1 - ratio) * schedule.sigma(s) ** 2 / schedule.sigma(t) ** 2

@@ -7,42 +7,43 @@ from itertools import pairwise
 
 from torch import Tensor
 
-from snnconvert.diffusion.denoiser import Denoiser, clean_and_noise
+from snnconvert.diffusion.denoiser import Denoiser
 from snnconvert.diffusion.noise import SampleNoise
-from snnconvert.diffusion.schedule import CLEAN, Schedule
-from snnconvert.diffusion.solvers import SOLVERS
-from snnconvert.diffusion.solvers.ddim import posterior_variance
+from snnconvert.diffusion.schedule import CLEAN, NoiseLevels
+from snnconvert.diffusion.solvers import solver
+from snnconvert.diffusion.transition import (
+    posterior_mean,
+    posterior_variance,
+    transition_variance,
+)
 from snnconvert.errors import InputError
 
+VARIANCES = {"fixed_large": transition_variance, "fixed_small": posterior_variance}
 
-@SOLVERS.register("ddpm")
+
+@solver("ddpm", clips=True)
 def ddpm(
     denoiser: Denoiser,
     x: Tensor,
-    schedule: Schedule,
+    schedule: NoiseLevels,
     times: Sequence[float],
     *,
     noise: SampleNoise,
     variance: str = "fixed_large",
-    clip: bool = True,
 ) -> Tensor:
     """Sample from x at times[0] to times[-1].
 
-    beta -> beta_{t|s} = 1 - abar_t / abar_s; the mean is that of q(x_s | x_t, x_0), with x_0 kept
-    in [-1, 1] *before* the mean is formed (`clip`; the seeds clip after it, to no effect).
-    variance: "fixed_large" (beta) or "fixed_small" (posterior variance). Noiseless last step.
+    variance: "fixed_large" (beta_{t|s}; good with many steps only) or "fixed_small" (that of
+    q(x_s | x_t, x_0)). The step to clean data is noiseless.
+
+    Clipping belongs to the denoiser and acts on x_0 *before* the mean is formed; clipping the
+    mean, as the seeds do, changes nothing (the usual mistake).
     """
-    if variance not in ("fixed_large", "fixed_small"):
-        raise InputError(f"variance: found {variance!r}, allowed: fixed_large, fixed_small")
-    for t, s in pairwise(times):
-        alpha_t, alpha_s = float(schedule.alpha(t)), float(schedule.alpha(s))
-        sigma_t, sigma_s = float(schedule.sigma(t)), float(schedule.sigma(s))
-        beta = 1 - (alpha_t / alpha_s) ** 2
-        x0, _ = clean_and_noise(denoiser, x, schedule, t, clip)
-        mean = (alpha_s * beta * x0 + alpha_t / alpha_s * sigma_s**2 * x) / sigma_t**2
-        if s == CLEAN:
-            x = mean
-            continue
-        spread = beta if variance == "fixed_large" else float(posterior_variance(schedule, t, s))
-        x = mean + spread**0.5 * noise.normal(x.shape[1:]).to(x)
+    if variance not in VARIANCES:
+        raise InputError(f"variance: found {variance!r}, allowed: {', '.join(VARIANCES)}")
+    for t, s in pairwise(schedule.points(times)):
+        x0, _ = denoiser(x, t)
+        x = posterior_mean(x, x0, t, s)
+        if s.t != CLEAN:
+            x = x + VARIANCES[variance](t, s) ** 0.5 * noise.normal_like(x)
     return x

@@ -1,0 +1,172 @@
+"""The commands that convert a network."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from snnconvert.errors import InputError
+
+
+def settle_steps(text: str) -> int | str:
+    """An integer, or the word auto."""
+    if text == "auto":
+        return text
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"found {text!r}, allowed are integers from 0 up and 'auto'"
+        ) from None
+
+
+def start_potential(text: str) -> float | str:
+    """A number, or the word half."""
+    if text == "half":
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"found {text!r}, allowed are numbers and 'half'"
+        ) from None
+
+
+def add_convert(commands: argparse._SubParsersAction) -> None:
+    command = commands.add_parser(
+        "convert",
+        help="turn a quantised network into a spiking one and report the error",
+        description="Rewrite the quantised network of a checkpoint into a spiking one and measure "
+        "it on the real images in the checkpoint, noised over the whole diffusion.",
+    )
+    command.add_argument("ann", metavar="ANN", help="checkpoint with a quantised network")
+    command.add_argument(
+        "--timesteps",
+        type=int,
+        default=4,
+        metavar="T",
+        help="steps in which the input is presented (default 4)",
+    )
+    command.add_argument(
+        "--firing",
+        choices=("immediate", "deferred"),
+        default="immediate",
+        help="fire while integrating (default), or integrate first",
+    )
+    command.add_argument(
+        "--code",
+        choices=("rate", "radix"),
+        default="rate",
+        help="what T spikes mean: their number (default; T levels), or their binary number "
+        "(2^T - 1 levels, needs --firing deferred)",
+    )
+    sign = command.add_mutually_exclusive_group()
+    sign.add_argument(
+        "--signed",
+        dest="signed",
+        action="store_true",
+        default=None,
+        help="spikes may be taken back by negative ones (default, where nothing leaks)",
+    )
+    sign.add_argument(
+        "--unsigned",
+        dest="signed",
+        action="store_false",
+        help="classical neurons without negative spikes",
+    )
+    command.add_argument(
+        "--settle",
+        type=settle_steps,
+        metavar="K|auto",
+        help="input-free steps after the T; auto (default): until silence",
+    )
+    command.add_argument(
+        "--simulate",
+        choices=("steps", "counts"),
+        default="steps",
+        help="run the clock (default), or one pass where that is exact",
+    )
+    command.add_argument(
+        "--norm",
+        choices=("accumulated", "per_step"),
+        default="accumulated",
+        help="what norms see; per_step reproduces the published SDM rule",
+    )
+    command.add_argument(
+        "--neuron",
+        choices=("if", "lif"),
+        default="if",
+        help="integrate and fire (default), or with a leak, fitted to the checkpoint's images",
+    )
+    command.add_argument(
+        "--tau",
+        type=float,
+        default=2.0,
+        metavar="STEPS",
+        help="membrane time constant of --neuron lif (default 2)",
+    )
+    command.add_argument(
+        "--hard-reset",
+        dest="v_reset",
+        action="store_const",
+        const=0.0,
+        help="set the potential to zero after a spike instead of subtracting the threshold",
+    )
+    command.add_argument(
+        "--v-init",
+        type=start_potential,
+        default="half",
+        metavar="V|half",
+        help="start of the potential, in thresholds (default half)",
+    )
+    add_reset(command, "call")
+    command.add_argument("-o", "--out", help="file to write (default: <ANN stem>.snn.pt)")
+    command.set_defaults(run=run_convert)
+
+
+def add_reset(command: argparse.ArgumentParser, default: str | None) -> None:
+    command.add_argument(
+        "--reset",
+        choices=("call", "trajectory"),
+        default=default,
+        help="when spike counts start at zero: in every network call, or once, so that a "
+        "solver's calls are one continuous run (default: "
+        f"{default or 'as the file says'})",
+    )
+
+
+def run_convert(args: argparse.Namespace) -> None:
+    source = Path(args.ann)
+    out = Path(args.out) if args.out else source.with_name(f"{source.stem}.snn.pt")
+    from snnconvert.checkpoint import check_destination, read_checkpoint
+    from snnconvert.conversion.convert import convert
+    from snnconvert.loading import network_from, save
+    from snnconvert.probe import probe_batches
+    from snnconvert.report.compare import compare
+    from snnconvert.report.table import format_report
+
+    content = read_checkpoint(source)
+    if "qann" not in content["networks"]:
+        held = ", ".join(content["networks"])
+        raise InputError(
+            f"{source}: holds no quantised network to convert, only: {held}; "
+            "train one with `snnconvert train` and levels above 0"
+        )
+    check_destination(out)
+    report_path = check_destination(out.with_name(f"{out.stem}.report.json"))
+    if out.resolve() == source.resolve():
+        raise InputError(f"{out}: is the input itself; choose another output with -o")
+    qann = network_from(content, "qann", str(source))
+    ann = network_from(content, "ann", str(source)) if "ann" in content["networks"] else None
+    batches = probe_batches(content, str(source))
+    snn = convert(
+        qann, args.timesteps, example_inputs=batches[0], firing=args.firing, code=args.code,
+        signed=args.signed, settle=args.settle, simulate=args.simulate, norm=args.norm,
+        neuron=args.neuron, reset=args.reset, tau=args.tau, v_reset=args.v_reset,
+        v_init=args.v_init, calibration=batches,
+    )  # fmt: skip
+    report = compare(qann, snn, batches, float_ann=ann)
+    save(snn, out, like=content)
+    report.save(report_path)
+    print(format_report(report.to_dict()))
+    print(f"\nwrote {out} and {report_path}")

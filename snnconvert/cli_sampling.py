@@ -1,0 +1,254 @@
+"""The commands that run a solver: `sample` and `moments`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from snnconvert.cli_conversion import add_reset
+from snnconvert.errors import CheckpointError, InputError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from snnconvert.conversion.network import SpikingNetwork
+
+DEFAULT_SOLVER = "dpm-solver++"
+STAGES = ("ann", "qann", "snn")
+SOLVER_OPTIONS = ("order", "method", "solver_type", "variant", "lower_order_final", "atol", "rtol",
+                  "eta", "variance", "clip_pixel", "denoise_to_zero", "thresholding", "clip",
+                  "prediction")  # fmt: skip
+CLIP_PIXEL = 2.0  # last-step clipping of Analytic-DPM for images, as in the paper
+
+
+def add_sample(commands: argparse._SubParsersAction) -> None:
+    command = commands.add_parser(
+        "sample",
+        help="draw images from a network",
+        description="Draw images from any network of a checkpoint. Image i depends on the seed "
+        "and i alone, whatever the batch size and, under torchrun, the number of processes.",
+    )
+    command.add_argument("file", metavar="FILE", help="checkpoint")
+    command.add_argument("--stage", choices=STAGES, help="which network, where it holds several")
+    command.add_argument("-n", "--count", type=int, default=64, help="images (default 64)")
+    command.add_argument("--steps", type=int, default=20, help="network evaluations (default 20)")
+    command.add_argument("--seed", type=int, default=0, help="(default 0)")
+    command.add_argument("--batch-size", type=int, default=64, help="images a call (default 64)")
+    command.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:0, ...")
+    command.add_argument(
+        "-o",
+        "--out",
+        default="samples.png",
+        help=".png: one picture; .npz: array samples [N, H, W, C]; else a folder of PNGs, in "
+        "which the same command resumes (default samples.png)",
+    )
+    command.add_argument(
+        "--trajectory", metavar="PNG", help="also a picture of how the first images come about"
+    )
+    command.add_argument("--no-progress", dest="progress", action="store_false", help="no bar")
+    add_reset(command, None)
+    add_solver_options(command)
+    command.set_defaults(run=run_sample)
+
+
+def add_solver_options(command: argparse.ArgumentParser) -> None:
+    """The solver, its grid and its options; what is not given stays the solver's default."""
+    group = command.add_argument_group("solver")
+    add, switch = group.add_argument, argparse.BooleanOptionalAction
+    add("--solver", default=DEFAULT_SOLVER,
+        help="ddpm ddim analytic-ddpm analytic-ddim dpm-solver dpm-solver++ (default) "
+        "sde-dpm-solver++ unipc")  # fmt: skip
+    add("--grid", type=grid_times, metavar="NAME|T,T,...",
+        help="uniform trailing leading linspace quadratic time_uniform time_quadratic log_snr "
+        "optimal, or times, noisiest first, -1 for clean data (they replace --steps)")  # fmt: skip
+    add("--order", type=int, help="1, 2 or 3")
+    add("--method", help="multistep, singlestep or adaptive")
+    add("--solver-type", help="dpmsolver, taylor or published")
+    add("--variant", help="of unipc: bh1 or bh2")
+    add("--lower-order-final", action=switch, help="end short paths with lower orders")
+    add("--denoise-to-zero", action=switch, help="one more evaluation, from t = 0 to clean data")
+    add("--eta", type=float, help="0 ... 1: how much noise DDIM draws")
+    add("--variance", help="of ddpm: fixed_large or fixed_small")
+    add("--clip", action=switch, help="keep predicted images in [-1, 1] (default where the paper "
+        "does: ddpm, ddim, analytic-*)")  # fmt: skip
+    add("--thresholding", type=float, nargs="?", const=True, metavar="RATIO",
+        help="dynamic thresholding at this quantile (default 0.995)")  # fmt: skip
+    add("--clip-pixel", type=float, help="of analytic-*: grey levels of noise in the last noisy "
+        f"step (default {CLIP_PIXEL:g}; 0: no bound)")  # fmt: skip
+    add("--atol", type=float, help="absolute tolerance of adaptive steps")
+    add("--rtol", type=float, help="relative tolerance of adaptive steps")
+    add("--prediction", help="what the network predicts: eps, x0, v or x_prev")
+
+
+def grid_times(text: str) -> str | list[float]:
+    """A name as it is, or numbers between commas."""
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        return text
+
+
+def chosen_options(args: argparse.Namespace, content: dict[str, Any], stage: str) -> dict[str, Any]:
+    """The options on the command line, with what commands know of images and checkpoints."""
+    from snnconvert.diffusion.solvers import SOLVERS
+
+    solver = SOLVERS[args.solver]
+    options = {name: getattr(args, name) for name in SOLVER_OPTIONS}
+    options = {name: value for name, value in options.items() if value is not None}
+    if solver.clips and "thresholding" not in options:
+        options.setdefault("clip", True)
+    if "clip_pixel" in solver.options:
+        options.setdefault("clip_pixel", CLIP_PIXEL)
+    if "eps_second_moment" in solver.options or args.grid == "optimal":
+        options["eps_second_moment"] = moment_of(content, stage, args.file)
+    return options
+
+
+def moment_of(content: dict[str, Any], stage: str, source: str) -> Any:
+    """The cached curve of a network, or CheckpointError that names the command to make it."""
+    entry = content.get("moments", {}).get(stage)
+    if not isinstance(entry, dict) or "eps_second_moment" not in entry:
+        raise CheckpointError(
+            f"{source}: holds no eps_second_moment of its {stage!r} network; measure it with "
+            f"`snnconvert moments {source} --stage {stage}`"
+        )
+    return entry["eps_second_moment"]
+
+
+def run_sample(args: argparse.Namespace) -> None:
+    from snnconvert.checkpoint import check_destination, fingerprint, read_checkpoint
+    from snnconvert.conversion.network import SpikingNetwork
+    from snnconvert.describe import describe_history
+    from snnconvert.diffusion.sampling import plan
+    from snnconvert.generation import Job, generate, open_output, trajectory
+    from snnconvert.loading import network_from
+    from snnconvert.pictures import save_png
+    from snnconvert.probe import recipe_of, schedule_of
+    from snnconvert.sharding import open_shard
+
+    content = read_checkpoint(args.file)
+    recipe, stage = recipe_of(content, args.file), args.stage or content["stage"]
+    network = network_from(content, stage, args.file)
+    if args.reset is not None:
+        network = with_reset(network, args.reset, args.file)
+    if isinstance(network, SpikingNetwork):
+        network.keep_history()
+    chosen = plan(args.solver, args.steps, schedule_of(recipe), args.grid,
+                  **chosen_options(args, content, stage))  # fmt: skip
+    picture = check_destination(args.trajectory) if args.trajectory else None
+    shape = (channels_of(content, args.file), recipe.image_size, recipe.image_size)
+    settings = {
+        "solver": args.solver, "times": chosen.times, "stage": stage, "seed": args.seed,
+        "network": fingerprint(content["networks"][stage]),
+        "schedule": fingerprint(schedule_of(recipe).alphas_cumprod),
+        **{name: value if isinstance(value, bool | int | float | str) else fingerprint(value)
+           for name, value in chosen.all_options.items()},
+    }  # fmt: skip
+    with open_shard(args.device) as shard:
+        job = Job(network.to(shard.device), chosen, shape, args.count, args.seed, args.batch_size)
+        output = open_output(args.out, job, settings)
+        drawn = generate(job, output, shard, progress=args.progress)
+        if shard.rank:
+            return
+        kept = f" ({args.count} images, {args.count - drawn} of them there before)"
+        print(f"wrote {args.out}{kept if shard.size == 1 and drawn < args.count else ''}")
+        if isinstance(network, SpikingNetwork) and network.history:
+            print(describe_history(network.history))
+        if picture:
+            save_png(picture, trajectory(job))
+            print(f"wrote {picture}")
+
+
+def with_reset(network: nn.Module, reset: str, source: str) -> SpikingNetwork:
+    """The network with another `reset`; InputError for a network that does not spike."""
+    from snnconvert.conversion.network import SpikingNetwork
+
+    if not isinstance(network, SpikingNetwork):
+        raise InputError(
+            f"{source}: --reset is for spiking networks, this one is {type(network).__name__}; "
+            "convert it first, or choose it with --stage snn"
+        )
+    return network.with_config(reset=reset)
+
+
+def channels_of(content: dict[str, Any], source: str) -> int:
+    """Channels of the images a checkpoint's networks draw."""
+    if content["probe"] is None:
+        raise CheckpointError(f"{source}: holds no probe images, so the image size is unknown")
+    return content["probe"].shape[1]
+
+
+def add_moments(commands: argparse._SubParsersAction) -> None:
+    command = commands.add_parser(
+        "moments",
+        help="measure what Analytic-DPM needs to know of a network",
+        description="Estimate E ||eps||^2 / d of a network over noised real images and keep it in "
+        "the checkpoint, for the solvers analytic-ddpm and analytic-ddim and for --grid optimal.",
+    )
+    command.add_argument("file", metavar="FILE", help="checkpoint; it is rewritten atomically")
+    command.add_argument("--stage", choices=STAGES, help="which network, where it holds several")
+    command.add_argument("--times", type=int, default=100, help="diffusion steps measured "
+                         "(default 100; linear between them)")  # fmt: skip
+    command.add_argument("-n", "--count", type=int, help="images (default: all)")
+    command.add_argument("--data-root", help="the recipe's data set in this folder, its training "
+                         "images (default: the held-out images in the checkpoint)")  # fmt: skip
+    command.add_argument("--batch-size", type=int, default=64, help="images a call (default 64)")
+    command.add_argument("--seed", type=int, default=0, help="of the noise (default 0)")
+    command.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:0, ...")
+    command.add_argument("--no-progress", dest="progress", action="store_false", help="no bar")
+    command.set_defaults(run=run_moments)
+
+
+def run_moments(args: argparse.Namespace) -> None:
+    from tqdm import tqdm
+
+    from snnconvert.checkpoint import check_destination, read_checkpoint, save_checkpoint
+    from snnconvert.datasets.images import to_unit_range
+    from snnconvert.diffusion.denoiser import Denoiser
+    from snnconvert.diffusion.moments import eps_second_moment, moment_times
+    from snnconvert.loading import network_from
+    from snnconvert.probe import recipe_of, schedule_of
+    from snnconvert.sharding import chosen_device
+
+    content = read_checkpoint(args.file)
+    check_destination(args.file)
+    stage, device = args.stage or content["stage"], chosen_device(args.device, 0)
+    schedule = schedule_of(recipe_of(content, args.file))
+    times = len(moment_times(schedule, args.times))
+    network = network_from(content, stage, args.file).to(device)
+    images, data = moment_images(args, content)
+    count = len(images) if args.count is None else args.count
+    if not 1 <= count <= len(images) or args.batch_size < 1:
+        raise InputError(
+            f"count, batch size: found {count}, {args.batch_size}; allowed are 1 ... "
+            f"{len(images)} ({data}) and 1 and more"
+        )
+    blocks = [range(i, min(i + args.batch_size, count)) for i in range(0, count, args.batch_size)]
+    with tqdm(total=times * len(blocks), unit="NFE", disable=not args.progress) as bar:
+        curve = eps_second_moment(
+            Denoiser(network, schedule),
+            (to_unit_range(images.take(block)).to(device) for block in blocks),
+            times=args.times, seed=args.seed, on_call=bar.update,
+        )  # fmt: skip
+    entry = {"eps_second_moment": curve, "images": count, "times": times, "seed": args.seed,
+             "data": data}  # fmt: skip
+    content["moments"] = {**content.get("moments", {}), stage: entry}
+    save_checkpoint(args.file, content)
+    print(f"{stage}: eps_second_moment {curve[0]:.4f} at t = 0, {curve.max():.4f} at most")
+    print(f"wrote {Path(args.file)}")
+
+
+def moment_images(args: argparse.Namespace, content: dict[str, Any]) -> tuple[Any, str]:
+    """The images to measure on, and what they are."""
+    from snnconvert.datasets import DATASETS
+    from snnconvert.datasets.images import TensorImages
+    from snnconvert.probe import recipe_of
+
+    recipe = recipe_of(content, args.file)
+    if args.data_root is not None:
+        source = DATASETS[recipe.dataset]
+        images = source(Path(args.data_root), recipe.image_size, True)
+        return images, f"training images of {recipe.dataset}"
+    channels_of(content, args.file)
+    return TensorImages(content["probe"]), "held-out images of the checkpoint"

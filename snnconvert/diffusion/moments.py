@@ -1,0 +1,77 @@
+"""E ||eps(x_t, t)||^2 / d of a network over data: what Analytic-DPM needs to know of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor
+
+from snnconvert.diffusion.denoiser import Denoiser
+from snnconvert.diffusion.schedule import NoiseLevels
+from snnconvert.errors import InputError
+
+
+def moment_times(schedule: NoiseLevels, count: int) -> list[float]:
+    """`count` whole times from 0 to the last, denser near 0, where the curve is steep."""
+    last = len(schedule) - 1
+    if isinstance(count, bool) or not isinstance(count, int) or count < 2:
+        raise InputError(f"times: found {count!r}, allowed are integers from 2 up")
+    even = torch.linspace(0, 1, min(count, last + 1), dtype=torch.float64)
+    if count > last:
+        return torch.arange(last + 1).double().tolist()
+    times = (last * even**2).round().tolist()
+    for i in range(1, count):
+        times[i] = min(max(times[i], times[i - 1] + 1), last - (count - 1 - i))
+    return times
+
+
+def eps_second_moment(
+    denoiser: Denoiser,
+    batches: Iterable[Tensor],
+    *,
+    times: int = 100,
+    seed: int = 0,
+    on_call: Callable[[], object] | None = None,
+) -> Tensor:
+    """The curve at every diffusion step, float64 [diffusion_steps], of this very network.
+
+    Args:
+        denoiser: without corrections of x_0, which would change what is measured.
+        batches: clean data [B, ...] in turn; only one is in memory at a time. Every image is
+            noised anew for every time.
+        times: how many diffusion steps are measured; the curve between them is linear.
+        seed: of the noise.
+        on_call: called after each evaluation.
+
+    Raises:
+        InputError: no data, or predictions that are not finite.
+    """
+    schedule = denoiser.schedule
+    points = schedule.points(moment_times(schedule, times))
+    generator = torch.Generator().manual_seed(seed)
+    sums, values = torch.zeros(len(points), dtype=torch.float64), 0
+    for clean in batches:
+        values += clean.numel()
+        for i, point in enumerate(points):
+            noise = torch.randn(clean.shape, generator=generator).to(clean)
+            _, eps = denoiser(point.alpha * clean + point.sigma * noise, point)
+            sums[i] += float(eps.double().square().sum())
+            if on_call is not None:
+                on_call()
+    if values == 0:
+        raise InputError("moments: no data; at least one image is needed")
+    if not bool(sums.isfinite().all()):
+        raise InputError("moments: the network returned values that are not finite")
+    return between(torch.tensor([point.t for point in points]), sums / values, len(schedule))
+
+
+def between(times: Tensor, values: Tensor, count: int) -> Tensor:
+    """`values` at whole `times` (first 0, last count - 1), linear at all of 0 ... count - 1."""
+    if len(times) == 1:
+        return values.expand(count).clone()
+    every = torch.arange(count, dtype=torch.float64)
+    times = times.double()
+    right = torch.searchsorted(times, every).clamp(1, len(times) - 1)
+    share = (every - times[right - 1]) / (times[right] - times[right - 1])
+    return torch.lerp(values[right - 1], values[right], share)

@@ -1,0 +1,70 @@
+"""Analytic-DDPM and Analytic-DDIM, Bao et al. 2022: reverse steps of the best variance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from torch import Tensor
+
+from snnconvert.diffusion.analytic import (
+    analytic_variance,
+    at_time,
+    check_moment,
+    pixel_variance,
+)
+from snnconvert.diffusion.denoiser import Denoiser
+from snnconvert.diffusion.noise import SampleNoise
+from snnconvert.diffusion.schedule import CLEAN, NoiseLevels
+from snnconvert.diffusion.solvers import solver
+from snnconvert.diffusion.transition import check_eta, posterior_variance
+from snnconvert.errors import InputError
+
+
+@solver("analytic-ddpm", clips=True)
+def analytic_ddpm(
+    denoiser: Denoiser, x: Tensor, schedule: NoiseLevels, times: Sequence[float], *,
+    noise: SampleNoise, eps_second_moment: Tensor | None = None,
+    largest_variance: float | None = 1.0, clip_pixel: float = 0.0,
+) -> Tensor:  # fmt: skip
+    """Sample with DDPM's mean. Arguments as `analytic_ddim`, of which this is eta = 1."""
+    return analytic_ddim(
+        denoiser, x, schedule, times, noise=noise, eps_second_moment=eps_second_moment, eta=1.0,
+        largest_variance=largest_variance, clip_pixel=clip_pixel,
+    )  # fmt: skip
+
+
+@solver("analytic-ddim", clips=True)
+def analytic_ddim(
+    denoiser: Denoiser, x: Tensor, schedule: NoiseLevels, times: Sequence[float], *,
+    noise: SampleNoise, eps_second_moment: Tensor | None = None, eta: float = 0.0,
+    largest_variance: float | None = 1.0, clip_pixel: float = 0.0,
+) -> Tensor:  # fmt: skip
+    """Sample from x at times[0] to times[-1]; the step to clean data is noiseless.
+
+    Args:
+        eps_second_moment: E ||eps||^2 / d at every diffusion step, of the very network sampled.
+        eta: as in DDIM. Even eta = 0 draws noise: what x_t does not tell of x_0.
+        largest_variance: bound on the variance of x_0 given x_t; 1 holds for data in [-1, 1].
+        clip_pixel: in the last noisy step, noise that moves a pixel by at most so many grey
+            levels of 255 in the mean; 0: no bound. The paper uses 2 or 1 for images.
+    """
+    curve = check_moment(eps_second_moment, schedule)
+    check_eta(eta)
+    if not 0 <= clip_pixel <= 255 or not (largest_variance is None or largest_variance > 0):
+        raise InputError(
+            f"clip_pixel, largest_variance: found {clip_pixel}, {largest_variance}; allowed are "
+            "0 ... 255 and positive numbers (or None)"
+        )
+    last_noisy = [time for time in times if time != CLEAN][-1]
+    for t, s in pairwise(schedule.points(times)):
+        x0, eps = denoiser(x, t)
+        scatter = eta * posterior_variance(t, s) ** 0.5
+        x = s.alpha * x0 + max(s.sigma**2 - scatter**2, 0.0) ** 0.5 * eps
+        if s.t == CLEAN:
+            continue
+        variance = analytic_variance(t, s, at_time(curve, t.t), scatter, largest_variance)
+        if clip_pixel and s.t == last_noisy:
+            variance = min(variance, pixel_variance(clip_pixel))
+        x = x + variance**0.5 * noise.normal_like(x)
+    return x

@@ -1,0 +1,93 @@
+"""DPM-Solver (Lu et al. 2022a, noise form) and DPM-Solver++ (2022b, data form), orders 1-3."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from snnconvert.diffusion.adaptive import adaptive
+from snnconvert.diffusion.denoiser import Denoiser
+from snnconvert.diffusion.multistep import multistep
+from snnconvert.diffusion.noise import SampleNoise
+from snnconvert.diffusion.schedule import NoiseLevels
+from snnconvert.diffusion.singlestep import singlestep
+from snnconvert.diffusion.solvers import solver
+from snnconvert.errors import InputError
+from snnconvert.registry import nearest
+
+METHODS = ("multistep", "singlestep", "adaptive")
+SOLVER_TYPES = ("dpmsolver", "taylor", "published")
+ORDERS = (1, 2, 3)
+
+
+@solver("dpm-solver", grid="time_uniform", end=0, reversible=True)
+def dpm_solver(
+    denoiser: Denoiser, x: Tensor, schedule: NoiseLevels, times: Sequence[float], *,
+    noise: SampleNoise | None = None, order: int = 2, method: str = "multistep",
+    solver_type: str = "dpmsolver", lower_order_final: bool = True,
+    atol: float = 0.0078, rtol: float = 0.05,
+) -> Tensor:  # fmt: skip
+    """Integrate the ODE with predictions of the noise from times[0] to times[-1].
+
+    Args:
+        order: 1 (DDIM), 2 or 3.
+        method: "multistep" (uses earlier evaluations), "singlestep" (groups of `order`
+            evaluations; the "fast" plan, so that they sum to the number of intervals) or
+            "adaptive" (own steps between the two ends of `times`, per sample; order 2 or 3).
+        solver_type: second-order term "dpmsolver" (midpoint) or "taylor"; "published" is
+            "dpmsolver" with the original's multistep order 3, which converges with order 2 only.
+        lower_order_final: multistep of fewer than 10 intervals ends with lower orders.
+        atol, rtol: error that an adaptive step may make, absolute and relative.
+    """
+    return integrate(
+        denoiser, x, schedule, times, data=False, order=order, method=method, atol=atol, rtol=rtol,
+        solver_type=solver_type, lower_order_final=lower_order_final,
+    )  # fmt: skip
+
+
+@solver("dpm-solver++", grid="time_uniform", end=0, reversible=True)
+def dpm_solver_pp(
+    denoiser: Denoiser, x: Tensor, schedule: NoiseLevels, times: Sequence[float], *,
+    noise: SampleNoise | None = None, order: int = 2, method: str = "multistep",
+    solver_type: str = "dpmsolver", lower_order_final: bool = True,
+    atol: float = 0.0078, rtol: float = 0.05,
+) -> Tensor:  # fmt: skip
+    """As `dpm_solver`, with predictions of the clean data, which may be clipped on the way."""
+    return integrate(
+        denoiser, x, schedule, times, data=True, order=order, method=method, atol=atol, rtol=rtol,
+        solver_type=solver_type, lower_order_final=lower_order_final,
+    )  # fmt: skip
+
+
+def integrate(
+    denoiser: Denoiser, x: Tensor, schedule: NoiseLevels, times: Sequence[float], *,
+    data: bool, order: int, method: str, solver_type: str, lower_order_final: bool,
+    atol: float, rtol: float,
+) -> Tensor:  # fmt: skip
+    """Check the options and run the method."""
+    if method not in METHODS:
+        raise InputError(
+            f"method: found {method!r}, {nearest(str(method), METHODS)}allowed: "
+            f"{', '.join(METHODS)}"
+        )
+    check_order(order, ORDERS[1:] if method == "adaptive" else ORDERS)
+    if solver_type not in SOLVER_TYPES:
+        raise InputError(f"solver_type: found {solver_type!r}, allowed: {', '.join(SOLVER_TYPES)}")
+    taylor = solver_type == "taylor"
+    if method == "adaptive":
+        return adaptive(denoiser, x, schedule, times, order=order, data=data, taylor=taylor,
+                        atol=atol, rtol=rtol)  # fmt: skip
+    points = schedule.points(times)
+    if method == "singlestep":
+        return singlestep(denoiser, x, points, order=order, data=data, taylor=taylor,
+                          lower_order_final=lower_order_final)  # fmt: skip
+    return multistep(denoiser, x, points, order=order, data=data, taylor=taylor,
+                     lower_order_final=lower_order_final,
+                     published=solver_type == "published")  # fmt: skip
+
+
+def check_order(order: object, allowed: Sequence[int]) -> None:
+    """InputError unless `order` is one of `allowed`."""
+    if isinstance(order, bool) or order not in allowed:
+        raise InputError(f"order: found {order!r}, allowed: {', '.join(map(str, allowed))}")

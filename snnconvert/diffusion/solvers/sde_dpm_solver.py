@@ -1,0 +1,47 @@
+"""SDE-DPM-Solver++ (Lu et al. 2022b, section 6): the stochastic sibling, multistep order 1 or 2."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+from torch import Tensor
+
+from snnconvert.diffusion.denoiser import Denoiser
+from snnconvert.diffusion.multistep import step_order
+from snnconvert.diffusion.noise import SampleNoise
+from snnconvert.diffusion.schedule import NoiseLevels, Point
+from snnconvert.diffusion.solvers import solver
+from snnconvert.diffusion.solvers.dpm_solver import check_order
+
+
+@solver("sde-dpm-solver++", grid="time_uniform", end=0)
+def sde_dpm_solver_pp(
+    denoiser: Denoiser, x: Tensor, schedule: NoiseLevels, times: Sequence[float], *,
+    noise: SampleNoise, order: int = 2, lower_order_final: bool = True,
+) -> Tensor:  # fmt: skip
+    """Sample from the reverse SDE from times[0] to times[-1].
+
+    h -> lambda_s - lambda_t; decay -> e^{-h}; fresh -> 1 - e^{-2h}
+    x_s = sigma_s / sigma_t * e^{-h} * x + alpha_s * fresh * (x0 + x0' / 2) + sigma_s sqrt(fresh) z
+
+    Order 1 is DDIM with eta = 1. The step to clean data is noiseless.
+    """
+    check_order(order, (1, 2))
+    intervals = len(times) - 1
+    earlier: tuple[Point, Tensor] | None = None
+    for i, (t, s) in enumerate(pairwise(schedule.points(times))):
+        x0, _ = denoiser(x, t)
+        h = s.half_log_snr - t.half_log_snr
+        decay, fresh = math.exp(-h), -math.expm1(-2 * h)
+        target = x0
+        if earlier and step_order(order, i, intervals, lower_order_final) == 2 and s.sigma > 0:
+            before, x0_before = earlier
+            share = (t.half_log_snr - before.half_log_snr) / h
+            target = x0 + (0.5 / share) * (x0 - x0_before)
+        earlier = t, x0
+        x = (s.sigma / t.sigma * decay) * x + (s.alpha * fresh) * target
+        if s.sigma > 0:
+            x = x + s.sigma * fresh**0.5 * noise.normal_like(x)
+    return x

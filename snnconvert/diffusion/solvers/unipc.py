@@ -1,0 +1,91 @@
+"""UniPC, Zhao et al. 2023: a multistep predictor, corrected with the evaluation made next."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from snnconvert.diffusion.denoiser import Denoiser
+from snnconvert.diffusion.exponential import step_between
+from snnconvert.diffusion.multistep import step_order
+from snnconvert.diffusion.noise import SampleNoise
+from snnconvert.diffusion.schedule import CLEAN, NoiseLevels, Point
+from snnconvert.diffusion.solvers import solver
+from snnconvert.diffusion.solvers.dpm_solver import check_order
+from snnconvert.errors import InputError
+
+VARIANTS = ("bh1", "bh2")
+History = list[tuple[Point, Tensor]]  # (point, prediction of the data) of the latest evaluations
+
+
+@solver("unipc", grid="time_uniform", end=0, reversible=True)
+def unipc(
+    denoiser: Denoiser, x: Tensor, schedule: NoiseLevels, times: Sequence[float], *,
+    noise: SampleNoise | None = None, order: int = 2, variant: str = "bh2",
+    lower_order_final: bool = True,
+) -> Tensor:  # fmt: skip
+    """Integrate the ODE with predictions of the data from times[0] to times[-1].
+
+    Args:
+        order: 1 ... 3 of the predictor; the corrector has one more.
+        variant: B(h) = -h ("bh1") or e^{-h} - 1 ("bh2").
+    """
+    check_order(order, (1, 2, 3))
+    if variant not in VARIANTS:
+        raise InputError(f"variant: found {variant!r}, allowed: {', '.join(VARIANTS)}")
+    intervals = len(times) - 1
+    history: History = []  # latest first
+    start, used = x, 0  # where the latest step began, and with how many evaluations
+    for i, (t, s) in enumerate(pairwise(schedule.points(times))):
+        x0, _ = denoiser(x, t)
+        if history:
+            x = uni_step(start, history[:used], t, variant, corrector=x0)
+        history.insert(0, (t, x0))
+        del history[order:]
+        used = min(len(history), step_order(order, i, intervals, lower_order_final))
+        if s.t == CLEAN:
+            used = 1
+        start, x = x, uni_step(x, history[:used], s, variant)
+    return x
+
+
+def uni_step(
+    x: Tensor, history: History, s: Point, variant: str, corrector: Tensor | None = None
+) -> Tensor:
+    """x at s from x at the latest point of `history`; `corrector` is the prediction at s.
+
+    r_m -> (lambda_m - lambda_t) / h; D_m -> m(lambda_m) - m; a_m solves
+    sum_m a_m r_m^(n-1) = n! phi_{n+1} / B(h), n = 1, 2, ... (equation 11)
+    """
+    t, m = history[0]
+    step = step_between(t, s, data=True)
+    h = s.half_log_snr - t.half_log_snr
+    (phi1,) = step.phi(1)
+    ratios = [(p.half_log_snr - t.half_log_snr) / h for p, _ in history[1:]]
+    differences = [(value - m) / r for (_, value), r in zip(history[1:], ratios, strict=True)]
+    if corrector is not None:
+        ratios, differences = [*ratios, 1.0], [*differences, corrector - m]
+    x = step.carry * x - (step.scale * phi1) * m
+    if not ratios:
+        return x
+    b = step.k if variant == "bh1" else math.expm1(step.k)
+    for weight, difference in zip(weights(ratios, step.k, b), differences, strict=True):
+        x = x - (step.scale * b * weight) * difference
+    return x
+
+
+def weights(ratios: Sequence[float], k: float, b: float) -> list[float]:
+    """a_1, a_2, ...; a single one is 1/2, as in the paper."""
+    if len(ratios) == 1:
+        return [0.5]
+    count = len(ratios)
+    phi, sides = math.expm1(k), []
+    for n in range(1, count + 1):
+        phi = phi / k - 1 / math.factorial(n)
+        sides.append(math.factorial(n) * phi / b)
+    powers = torch.tensor([[r**n for r in ratios] for n in range(count)], dtype=torch.float64)
+    return torch.linalg.solve(powers, torch.tensor(sides, dtype=torch.float64)).tolist()

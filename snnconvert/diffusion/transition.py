@@ -1,0 +1,33 @@
+"""The Gaussian q(x_s | x_t, x_0) between two times, shared by all stochastic solvers."""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor
+
+from snnconvert.diffusion.schedule import Point
+from snnconvert.errors import InputError
+
+
+def transition_variance(t: Point, s: Point) -> float:
+    """beta_{t|s} = 1 - abar_t / abar_s, the noise that the diffusion adds from s to t."""
+    return -math.expm1(2 * math.log(t.alpha / s.alpha))
+
+
+def posterior_variance(t: Point, s: Point) -> float:
+    """Variance of x_s given x_t and x_0: beta_{t|s} * sigma(s)^2 / sigma(t)^2."""
+    return transition_variance(t, s) * s.sigma**2 / t.sigma**2
+
+
+def posterior_mean(x: Tensor, x0: Tensor, t: Point, s: Point) -> Tensor:
+    """Mean of x_s given x_t = `x` and `x0` (Ho et al. 2020, equation 7)."""
+    of_x0 = s.alpha * transition_variance(t, s) / t.sigma**2
+    of_x = t.alpha / s.alpha * s.sigma**2 / t.sigma**2
+    return of_x0 * x0 + of_x * x
+
+
+def check_eta(eta: object) -> None:
+    """InputError unless `eta` is a number in [0, 1]."""
+    if isinstance(eta, bool) or not isinstance(eta, (int, float)) or not 0 <= eta <= 1:
+        raise InputError(f"eta: found {eta!r}, allowed are 0 (deterministic) ... 1 (as DDPM)")
