@@ -10,6 +10,7 @@ leaves over is what `compare` reports as temporal error.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 
 import torch
@@ -27,8 +28,9 @@ INPUT_STEPS = 1024  # inputs times clock steps, where every step is kept
 FEWEST_INPUTS = 16
 VALUES = 16_384  # per layer that the fit looks at
 FEWEST_VALUES = 64  # that a channel needs to have a threshold of its own
-THRESHOLDS = [1.0, *torch.logspace(-0.9, 0.2, 24).tolist()]  # over the ceiling
-BIASES = (0.0, 0.3, 0.6, 0.9)  # over the current that just fires
+COARSE = [1.0, 0.15, 0.22, 0.32, 0.45, 0.6, 0.8, 1.2, 1.5]  # thresholds over the ceiling
+FINE = [1.0, 0.87, 0.93, 1.07, 1.15]  # over the best coarse one
+BIASES = [0.6, 0.0, 0.3, 0.9]  # over the current that just fires
 
 
 def fitted_names(neuron: str) -> dict[str, str]:
@@ -134,9 +136,17 @@ def single_steps(means: Sequence[Tensor]) -> list[Tensor]:
 
 
 def sampled(x: Tensor) -> Tensor:
-    """[B, C, ...] as [N, C], evenly thinned out."""
-    rows = x.transpose(0, 1).flatten(1).T
-    return rows[:: max(1, rows.numel() // VALUES)]
+    """[B, C, ...] as [N, C]: all of it, or positions drawn with a fixed seed.
+
+    (Every n-th position would do, were it not that n often divides the width of an image.)
+    """
+    rows = x.transpose(0, 1).flatten(1)
+    wanted = max(FEWEST_VALUES, VALUES // len(rows))
+    if wanted < rows.shape[1]:
+        generator = torch.Generator().manual_seed(0)
+        chosen = torch.randint(rows.shape[1], (wanted,), generator=generator)
+        rows = rows[:, chosen.to(rows.device)]
+    return rows.T
 
 
 def fit(currents: Tensor, wanted: Tensor, config: SpikingConfig) -> tuple[Tensor, Tensor, Tensor]:
@@ -145,26 +155,33 @@ def fit(currents: Tensor, wanted: Tensor, config: SpikingConfig) -> tuple[Tensor
     Args:
         currents: of T steps, [T, N, C]; wanted: mean output, [N, C]; all over the ceiling.
     """
+    first = rheobase(config)
     best = wanted.new_full(wanted.shape[1:], torch.inf)
     found = wanted.new_ones(3, *best.shape)
-    for scale in THRESHOLDS:
-        for share in BIASES:
-            bias = share * scale * rheobase(config)
-            one, size, push = (wanted.new_tensor(value) for value in (1.0, scale, bias))
-            cell = Potential(
-                one, size, one, push, len(currents), 0, config.leak, config.v_reset, config.start
-            )
-            neuron, rate = PotentialNode(cell, signed=False), torch.zeros_like(wanted)
-            for current in currents:
-                rate.add_(neuron(current))
-            rate.div_(len(currents))
+    for scales, shares in ((COARSE, BIASES[:1]), (FINE, BIASES)):
+        around = found[0]
+        for scale, share in itertools.product(scales, shares):
+            threshold = around * scale
+            bias = threshold * (share * first)
+            rate = response(currents, threshold, bias, config)
             power = rate.square().sum(0)
             gain = torch.where(power > 0, (rate * wanted).sum(0) / power, 1.0)
             error = (gain * rate - wanted).square().sum(0)
-            new = torch.stack([size.expand_as(gain), gain, push.expand_as(gain)])
-            found = torch.where(error < best, new, found)
+            found = torch.where(error < best, torch.stack([threshold, gain, bias]), found)
             best = best.minimum(error)
     return found[0], found[1], found[2]
+
+
+def response(currents: Tensor, threshold: Tensor, bias: Tensor, config: SpikingConfig) -> Tensor:
+    """Share of the T steps of `currents` [T, N, C] in which neurons fire, [N, C]."""
+    cell = Potential(
+        threshold, threshold, threshold, bias, len(currents), 0, config.leak, config.v_reset,
+        config.start,
+    )  # fmt: skip
+    neuron, counts = PotentialNode(cell, signed=False), torch.zeros_like(currents[0])
+    for current in currents:
+        counts.add_(neuron(current))
+    return counts.div_(len(currents))
 
 
 def rheobase(config: SpikingConfig) -> float:

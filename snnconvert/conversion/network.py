@@ -21,6 +21,7 @@ from snnconvert.neurons.potential import Potential
 from snnconvert.neurons.radix import RadixIF
 
 RECORDS = (None, "counts", "spikes")
+FITTED_FOR = ("timesteps", "firing", "tau", "v_reset", "v_init")  # what a leaky fit depends on
 
 
 @dataclass(frozen=True)
@@ -202,7 +203,7 @@ class SpikingNetwork(nn.Module):
         Raises:
             InputError: as `SpikingConfig`, or a change that a leaky network's fit does not fit.
         """
-        fitted = [key for key in ("timesteps", "tau", "v_reset", "v_init") if key in changes]
+        fitted = [key for key in FITTED_FOR if key in changes]
         changed = [key for key in fitted if changes[key] != getattr(self.config, key)]
         if changed and self.config.neuron == changes.get("neuron", "lif") == "lif":
             raise InputError(
