@@ -35,11 +35,11 @@ def check_moment(eps_second_moment: object, schedule: NoiseLevels) -> Tensor:
     return curve
 
 
-def at_time(curve: Tensor, t: float) -> float:
+def at_time(curve: Sequence[float], t: float) -> float:
     """The curve at a whole or fractional t, linear between whole ones."""
-    left = min(int(t), max(len(curve) - 2, 0))
+    left = min(int(t), len(curve) - 1)
     right = min(left + 1, len(curve) - 1)
-    return float(torch.lerp(curve[left], curve[right], t - left))
+    return curve[left] + (t - left) * (curve[right] - curve[left])
 
 
 def data_variance(moment: float, t: Point, largest: float | None = 1.0) -> float:
