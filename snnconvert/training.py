@@ -298,7 +298,7 @@ def save_result(run: Run, state: dict[str, Any], held_out: Images) -> None:
         "weights": f"exponential moving average, decay {recipe.ema}, kept in {recipe.store}",
         "precision": run.precision,
         "seed": recipe.seed,
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),
         "snnconvert": snnconvert.__version__,
     }
     save_checkpoint(
