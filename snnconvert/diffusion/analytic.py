@@ -27,9 +27,9 @@ def check_moment(eps_second_moment: object, schedule: NoiseLevels) -> Tensor:
             "`snnconvert moments FILE`, or snnconvert.diffusion.moments.eps_second_moment"
         )
     curve = torch.as_tensor(eps_second_moment, dtype=torch.float64).cpu()
-    if curve.shape != (len(schedule),) or not bool((curve.isfinite() & (curve > 0)).all()):
+    if curve.shape != (len(schedule),) or not bool((curve.isfinite() & (curve >= 0)).all()):
         raise InputError(
-            f"eps_second_moment: found shape {tuple(curve.shape)}, needed is one positive number "
+            f"eps_second_moment: found shape {tuple(curve.shape)}, needed is one number from 0 up "
             f"for each of the {len(schedule)} diffusion steps"
         )
     return curve
