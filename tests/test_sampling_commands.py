@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+import snnconvert
 from snnconvert import generation, outputs
 from snnconvert.checkpoint import read_checkpoint, save_checkpoint
 from snnconvert.cli import main
@@ -195,6 +196,21 @@ def test_trajectory_shows_the_path_from_noise_to_the_result(checkpoint, tmp_path
     last = picture[2:10, -10:-2]
     np.testing.assert_array_equal(last, folder_images(tmp_path / "f", 1)[0])
     assert np.abs(picture[2:10, 2:10].astype(int) - last).mean() > 5
+
+
+@pytest.mark.parametrize("solver", ["ddpm", "dpm-solver++"])
+def test_a_converted_network_draws_the_images_of_its_quantised_ann(checkpoint, tmp_path, solver):
+    qann = snnconvert.load(checkpoint, "qann")
+    example = (torch.rand(2, 1, SIZE, SIZE), torch.tensor([0.0, 900.0]))
+    snn = snnconvert.convert(qann, 4, example_inputs=example)
+    snnconvert.save(snn, tmp_path / "snn.pt", like=read_checkpoint(checkpoint))
+    how = ["-n", 3, "--solver", solver]
+    assert command(tmp_path / "snn.pt", tmp_path / "snn.npz", *how) == 0
+    assert command(checkpoint, tmp_path / "qann.npz", *how, "--stage", "qann") == 0
+    assert command(checkpoint, tmp_path / "ann.npz", *how, "--stage", "ann") == 0
+    expected = samples(tmp_path / "qann.npz")
+    np.testing.assert_array_equal(samples(tmp_path / "snn.npz"), expected)
+    assert not np.array_equal(samples(tmp_path / "ann.npz"), expected)
 
 
 def test_moments_are_measured_from_the_network_and_kept(checkpoint, tmp_path, capsys):

@@ -27,19 +27,19 @@ def check_moment(eps_second_moment: object, schedule: NoiseLevels) -> Tensor:
             "`snnconvert moments FILE`, or snnconvert.diffusion.moments.eps_second_moment"
         )
     curve = torch.as_tensor(eps_second_moment, dtype=torch.float64).cpu()
-    if curve.shape != (len(schedule),) or not bool((curve.isfinite() & (curve > 0)).all()):
+    if curve.shape != (len(schedule),) or not bool((curve.isfinite() & (curve >= 0)).all()):
         raise InputError(
-            f"eps_second_moment: found shape {tuple(curve.shape)}, needed is one positive number "
+            f"eps_second_moment: found shape {tuple(curve.shape)}, needed is one number from 0 up "
             f"for each of the {len(schedule)} diffusion steps"
         )
     return curve
 
 
-def at_time(curve: Tensor, t: float) -> float:
+def at_time(curve: Sequence[float], t: float) -> float:
     """The curve at a whole or fractional t, linear between whole ones."""
-    left = min(int(t), max(len(curve) - 2, 0))
+    left = min(int(t), len(curve) - 1)
     right = min(left + 1, len(curve) - 1)
-    return float(torch.lerp(curve[left], curve[right], t - left))
+    return curve[left] + (t - left) * (curve[right] - curve[left])
 
 
 def data_variance(moment: float, t: Point, largest: float | None = 1.0) -> float:

@@ -69,8 +69,11 @@ class Denoiser:
         """
         self.nfe += 1
         precision = x.dtype if x.dtype == torch.float64 else torch.float32
-        t = torch.as_tensor(point.t, dtype=precision, device=x.device).reshape(-1).expand(len(x))
-        output = self.network(x, t.contiguous())
+        if isinstance(point.t, Tensor):
+            t = point.t.reshape(-1).to(precision)
+        else:
+            t = torch.full((len(x),), point.t, dtype=precision, device=x.device)
+        output = self.network(x, t)
         if not isinstance(output, Tensor) or output.shape != x.shape:
             found = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
             raise InputError(

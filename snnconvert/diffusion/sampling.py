@@ -157,31 +157,38 @@ def sample(
         InputError: before any evaluation, for unknown names and values outside their range.
     """
     chosen = plan(solver, steps, schedule, grid, **options)
-    count, start = check_start(x, shape)
+    count, image_shape = check_start(x, shape)
     batch_size = count if batch_size is None else batch_size
     if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
         raise InputError(f"batch_size: found {batch_size!r}, allowed are integers from 1 up")
-    image_seeds(seed, range(count))
+    seeds = image_seeds(seed, range(count))
     device = x.device if x is not None else device_of(denoiser)
     results, nfe = [], 0
-    batches = [range(i, min(i + batch_size, count)) for i in range(0, count, batch_size)]
-    total = chosen.calls and chosen.calls * len(batches)
-    with tqdm(total=total, unit="call", disable=not progress) as bar:
-
-        def report(*state) -> None:
-            bar.update()
-            if on_call is not None:
-                on_call(*state)
-
-        for batch in batches:
-            noise = SampleNoise(image_seeds(seed, batch))
-            drawn = noise.normal(start).to(device)  # also where `x` is given: later draws agree
-            begin = drawn if x is None else x[batch.start : batch.stop]
-            result, calls = run(chosen, denoiser, begin, noise, report)
+    firsts = range(0, count, batch_size)
+    total = chosen.calls and chosen.calls * len(firsts)
+    with tqdm(total=total, unit="NFE", disable=not progress) as bar:
+        report = both(lambda *_: bar.update(), on_call)
+        for first in firsts:
+            noise = SampleNoise(seeds[first : first + batch_size])
+            drawn = noise.normal(image_shape).to(device)  # if `x` is given, too: equal draws later
+            start = drawn if x is None else x[first : first + batch_size]
+            result, calls = run(chosen, denoiser, start, noise, report)
             results.append(result)
             nfe = max(nfe, calls)
     joined = torch.cat(results)
     return (joined, nfe) if return_nfe else joined
+
+
+def both(first: OnCall, second: OnCall | None) -> OnCall:
+    """A function that calls `first`, then `second` if there is one."""
+    if second is None:
+        return first
+
+    def call(x: Tensor, t: float | Tensor, x0: Tensor) -> None:
+        first(x, t, x0)
+        second(x, t, x0)
+
+    return call
 
 
 def invert(

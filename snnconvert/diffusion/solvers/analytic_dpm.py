@@ -49,7 +49,7 @@ def analytic_ddim(
         clip_pixel: in the last noisy step, noise that moves a pixel by at most so many grey
             levels of 255 in the mean; 0: no bound. The paper uses 2 or 1 for images.
     """
-    curve = check_moment(eps_second_moment, schedule)
+    curve = check_moment(eps_second_moment, schedule).tolist()
     check_eta(eta)
     if not 0 <= clip_pixel <= 255 or not (largest_variance is None or largest_variance > 0):
         raise InputError(

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from itertools import pairwise
 
-import torch
+import numpy as np
 from torch import Tensor
 
 from snnconvert.diffusion.denoiser import Denoiser
@@ -58,23 +58,27 @@ def uni_step(
 ) -> Tensor:
     """x at s from x at the latest point of `history`; `corrector` is the prediction at s.
 
-    r_m -> (lambda_m - lambda_t) / h; D_m -> m(lambda_m) - m; a_m solves
-    sum_m a_m r_m^(n-1) = n! phi_{n+1} / B(h), n = 1, 2, ... (equation 11)
+    r_m -> (lambda_m - lambda_t) / h; a_m -> weights of D_m / r_m with D_m = m(lambda_m) - m, which
+    solve sum_m a_m r_m^(n-1) = n! phi_{n+1} / B(h), n = 1, 2, ... (equation 11)
     """
     t, m = history[0]
     step = step_between(t, s, data=True)
     h = s.half_log_snr - t.half_log_snr
     (phi1,) = step.phi(1)
     ratios = [(p.half_log_snr - t.half_log_snr) / h for p, _ in history[1:]]
-    differences = [(value - m) / r for (_, value), r in zip(history[1:], ratios, strict=True)]
+    values = [value for _, value in history[1:]]
     if corrector is not None:
-        ratios, differences = [*ratios, 1.0], [*differences, corrector - m]
-    x = step.carry * x - (step.scale * phi1) * m
+        ratios, values = [*ratios, 1.0], [*values, corrector]
+    x = step.carry * x
     if not ratios:
-        return x
+        return x.add(m, alpha=-step.scale * phi1)
     b = step.k if variant == "bh1" else math.expm1(step.k)
-    for weight, difference in zip(weights(ratios, step.k, b), differences, strict=True):
-        x = x - (step.scale * b * weight) * difference
+    factors = [
+        step.scale * b * a / r for a, r in zip(weights(ratios, step.k, b), ratios, strict=True)
+    ]
+    x = x.add(m, alpha=sum(factors) - step.scale * phi1)
+    for factor, value in zip(factors, values, strict=True):
+        x = x.add(value, alpha=-factor)
     return x
 
 
@@ -87,5 +91,5 @@ def weights(ratios: Sequence[float], k: float, b: float) -> list[float]:
     for n in range(1, count + 1):
         phi = phi / k - 1 / math.factorial(n)
         sides.append(math.factorial(n) * phi / b)
-    powers = torch.tensor([[r**n for r in ratios] for n in range(count)], dtype=torch.float64)
-    return torch.linalg.solve(powers, torch.tensor(sides, dtype=torch.float64)).tolist()
+    powers = [[r**n for r in ratios] for n in range(count)]
+    return np.linalg.solve(powers, sides).tolist()  # for numbers this few, faster than torch's

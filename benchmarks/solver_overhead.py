@@ -1,0 +1,55 @@
+"""Time that each solver spends outside its network, over the time inside.
+
+    python benchmarks/solver_overhead.py recipes/fashion-unet.toml --batch 1 --steps 20
+
+The network is the recipe's, untrained: its speed does not depend on its weights.
+"""
+
+from __future__ import annotations
+
+import argparse
+from time import process_time as clock  # CPU time: other programs do not count
+
+import torch
+
+import snnconvert
+from snnconvert.diffusion.solvers import SOLVERS
+from snnconvert.models.unet import UNet
+from snnconvert.recipe import load_recipe
+
+TARGET = 0.03
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("recipe")
+    parser.add_argument("--channels", type=int, default=1, help="of the images")
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--steps", type=int, default=20)
+    args = parser.parse_args()
+    recipe = load_recipe(args.recipe)
+    network = UNet(recipe.network(args.channels, recipe.levels)).eval()
+    shape = (args.batch, args.channels, recipe.image_size, recipe.image_size)
+    curve = torch.linspace(0.1, 0.99, recipe.diffusion_steps)
+    snnconvert.sample(network, shape=shape, solver="unipc", steps=3)  # warm up
+    print(f"{'solver':18} {'calls':>5} {'network':>9} {'solver':>9} {'ratio':>7}   target {TARGET}")
+    for name in sorted(SOLVERS):
+        options = {"eps_second_moment": curve} if name.startswith("analytic") else {}
+        inside = 0.0
+
+        def timed(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+            nonlocal inside
+            began = clock()
+            prediction = network(x, t)
+            inside += clock() - began
+            return prediction
+
+        began = clock()
+        _, nfe = snnconvert.sample(timed, shape=shape, solver=name, steps=args.steps,
+                                   return_nfe=True, clip=True, **options)  # fmt: skip
+        outside = clock() - began - inside
+        print(f"{name:18} {nfe:5} {inside:8.3f}s {outside:8.4f}s {outside / inside:7.2%}")
+
+
+if __name__ == "__main__":
+    main()
