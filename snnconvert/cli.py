@@ -12,6 +12,7 @@ from snnconvert import __version__
 from snnconvert.cli_conversion import add_convert
 from snnconvert.cli_evaluation import add_evaluate, add_stats
 from snnconvert.cli_sampling import add_moments, add_sample
+from snnconvert.cli_trajectory import add_trajectory
 from snnconvert.errors import SnnconvertError
 
 
@@ -40,7 +41,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for add in (
-        add_train, add_convert, add_sample, add_moments, add_stats, add_evaluate, add_info,
+        add_train, add_convert, add_sample, add_trajectory, add_moments, add_stats, add_evaluate,
+        add_info,
     ):  # fmt: skip
         add(commands)
     return parser

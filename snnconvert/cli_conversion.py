@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from snnconvert.errors import InputError
+from snnconvert.errors import CheckpointError, InputError
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 def settle_steps(text: str) -> int | str:
@@ -40,88 +44,57 @@ def add_convert(commands: argparse._SubParsersAction) -> None:
         "it on the real images in the checkpoint, noised over the whole diffusion.",
     )
     command.add_argument("ann", metavar="ANN", help="checkpoint with a quantised network")
-    command.add_argument(
-        "--timesteps",
-        type=int,
-        default=4,
-        metavar="T",
-        help="steps in which the input is presented (default 4)",
-    )
-    command.add_argument(
-        "--firing",
-        choices=("immediate", "deferred"),
-        default="immediate",
-        help="fire while integrating (default), or integrate first",
-    )
-    command.add_argument(
-        "--code",
-        choices=("rate", "radix"),
-        default="rate",
-        help="what T spikes mean: their number (default; T levels), or their binary number "
-        "(2^T - 1 levels, needs --firing deferred)",
-    )
-    sign = command.add_mutually_exclusive_group()
-    sign.add_argument(
-        "--signed",
-        dest="signed",
-        action="store_true",
-        default=None,
-        help="spikes may be taken back by negative ones (default, where nothing leaks)",
-    )
-    sign.add_argument(
-        "--unsigned",
-        dest="signed",
-        action="store_false",
-        help="classical neurons without negative spikes",
-    )
-    command.add_argument(
-        "--settle",
-        type=settle_steps,
-        metavar="K|auto",
-        help="input-free steps after the T; auto (default): until silence",
-    )
-    command.add_argument(
-        "--simulate",
-        choices=("steps", "counts"),
-        default="steps",
-        help="run the clock (default), or one pass where that is exact",
-    )
-    command.add_argument(
-        "--norm",
-        choices=("accumulated", "per_step"),
-        default="accumulated",
-        help="what norms see; per_step reproduces the published SDM rule",
-    )
-    command.add_argument(
-        "--neuron",
-        choices=("if", "lif"),
-        default="if",
-        help="integrate and fire (default), or with a leak, fitted to the checkpoint's images",
-    )
-    command.add_argument(
-        "--tau",
-        type=float,
-        default=2.0,
-        metavar="STEPS",
-        help="membrane time constant of --neuron lif (default 2)",
-    )
-    command.add_argument(
-        "--hard-reset",
-        dest="v_reset",
-        action="store_const",
-        const=0.0,
-        help="set the potential to zero after a spike instead of subtracting the threshold",
-    )
-    command.add_argument(
-        "--v-init",
-        type=start_potential,
-        default="half",
-        metavar="V|half",
-        help="start of the potential, in thresholds (default half)",
-    )
+    add_conversion_options(command)
     add_reset(command, "call")
     command.add_argument("-o", "--out", help="file to write (default: <ANN stem>.snn.pt)")
     command.set_defaults(run=run_convert)
+
+
+def add_conversion_options(command: argparse.ArgumentParser) -> None:
+    """How the network spikes; `conversion_options` reads them back."""
+    add = command.add_argument_group("spiking").add_argument
+    add("--timesteps", type=int, default=4, metavar="T",
+        help="steps in which the input is presented (default 4)")  # fmt: skip
+    add("--firing", choices=("immediate", "deferred"), default="immediate",
+        help="fire while integrating (default), or integrate first")  # fmt: skip
+    add("--code", choices=("rate", "radix"), default="rate",
+        help="what T spikes mean: their number (default; T levels), or their binary number "
+        "(2^T - 1 levels, needs --firing deferred)")  # fmt: skip
+    add("--settle", type=settle_steps, metavar="K|auto",
+        help="input-free steps after the T; auto (default): until silence")  # fmt: skip
+    add("--simulate", choices=("steps", "counts"), default="steps",
+        help="run the clock (default), or one pass where that is exact")  # fmt: skip
+    add("--norm", choices=("accumulated", "per_step"), default="accumulated",
+        help="what norms see; per_step reproduces the published SDM rule")  # fmt: skip
+    add_neuron_options(command)
+
+
+def add_neuron_options(command: argparse.ArgumentParser) -> None:
+    group = command.add_argument_group("neurons")
+    sign = group.add_mutually_exclusive_group()
+    sign.add_argument("--signed", dest="signed", action="store_true", default=None,
+                      help="spikes may be taken back by negative ones (default, where nothing "
+                      "leaks)")  # fmt: skip
+    sign.add_argument("--unsigned", dest="signed", action="store_false",
+                      help="classical neurons without negative spikes")  # fmt: skip
+    add = group.add_argument
+    add("--neuron", choices=("if", "lif"), default="if",
+        help="integrate and fire (default), or with a leak, fitted to the checkpoint's "
+        "images")  # fmt: skip
+    add("--tau", type=float, default=2.0, metavar="STEPS",
+        help="membrane time constant of --neuron lif (default 2)")  # fmt: skip
+    add("--hard-reset", dest="v_reset", action="store_const", const=0.0,
+        help="set the potential to zero after a spike instead of subtracting the "
+        "threshold")  # fmt: skip
+    add("--v-init", type=start_potential, default="half", metavar="V|half",
+        help="start of the potential, in thresholds (default half)")  # fmt: skip
+
+
+def conversion_options(args: argparse.Namespace) -> dict[str, Any]:
+    """The arguments of `convert` that `add_conversion_options` read."""
+    names = ("timesteps", "firing", "code", "settle", "simulate", "norm", "signed", "neuron",
+             "tau", "v_reset", "v_init")  # fmt: skip
+    return {name: getattr(args, name) for name in names}
 
 
 def add_reset(command: argparse.ArgumentParser, default: str | None) -> None:
@@ -135,6 +108,19 @@ def add_reset(command: argparse.ArgumentParser, default: str | None) -> None:
     )
 
 
+def quantised_network(content: dict[str, Any], source: str | Path) -> nn.Module:
+    """The quantised network of a checkpoint, or CheckpointError that says what there is."""
+    from snnconvert.loading import network_from
+
+    if "qann" not in content["networks"]:
+        held = ", ".join(content["networks"])
+        raise CheckpointError(
+            f"{source}: holds no quantised network to convert, only: {held}; "
+            "train one with `snnconvert train` and levels above 0"
+        )
+    return network_from(content, "qann", str(source))
+
+
 def run_convert(args: argparse.Namespace) -> None:
     source = Path(args.ann)
     out = Path(args.out) if args.out else source.with_name(f"{source.stem}.snn.pt")
@@ -146,24 +132,16 @@ def run_convert(args: argparse.Namespace) -> None:
     from snnconvert.report.table import format_report
 
     content = read_checkpoint(source)
-    if "qann" not in content["networks"]:
-        held = ", ".join(content["networks"])
-        raise InputError(
-            f"{source}: holds no quantised network to convert, only: {held}; "
-            "train one with `snnconvert train` and levels above 0"
-        )
+    qann = quantised_network(content, source)
     check_destination(out)
     report_path = check_destination(out.with_name(f"{out.stem}.report.json"))
     if out.resolve() == source.resolve():
         raise InputError(f"{out}: is the input itself; choose another output with -o")
-    qann = network_from(content, "qann", str(source))
     ann = network_from(content, "ann", str(source)) if "ann" in content["networks"] else None
     batches = probe_batches(content, str(source))
     snn = convert(
-        qann, args.timesteps, example_inputs=batches[0], firing=args.firing, code=args.code,
-        signed=args.signed, settle=args.settle, simulate=args.simulate, norm=args.norm,
-        neuron=args.neuron, reset=args.reset, tau=args.tau, v_reset=args.v_reset,
-        v_init=args.v_init, calibration=batches,
+        qann, example_inputs=batches[0], calibration=batches, reset=args.reset,
+        **conversion_options(args),
     )  # fmt: skip
     report = compare(qann, snn, batches, float_ann=ann)
     save(snn, out, like=content)

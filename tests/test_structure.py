@@ -17,7 +17,7 @@ LAYERS = [  # a file may import from its own row and the rows above
     {"training", "report", "describe", "evaluation"},
     {"cli_conversion"},
     {"cli_sampling"},
-    {"cli_evaluation"},
+    {"cli_evaluation", "cli_trajectory"},
     {"cli", "__main__"},
 ]
 

@@ -158,9 +158,7 @@ def sample(
     """
     chosen = plan(solver, steps, schedule, grid, **options)
     count, image_shape = check_start(x, shape)
-    batch_size = count if batch_size is None else batch_size
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-        raise InputError(f"batch_size: found {batch_size!r}, allowed are integers from 1 up")
+    batch_size = checked_batch_size(count if batch_size is None else batch_size)
     seeds = image_seeds(seed, range(count))
     device = x.device if x is not None else device_of(denoiser)
     results, nfe = [], 0
@@ -177,6 +175,12 @@ def sample(
             nfe = max(nfe, calls)
     joined = torch.cat(results)
     return (joined, nfe) if return_nfe else joined
+
+
+def checked_batch_size(batch_size: int) -> int:
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+        raise InputError(f"batch_size: found {batch_size!r}, allowed are integers from 1 up")
+    return batch_size
 
 
 def both(first: OnCall, second: OnCall | None) -> OnCall:

@@ -71,3 +71,26 @@ def _figures(c: dict[str, Any]) -> list[str]:
         f"{cost['energy_qann_mj']:.4f} mJ, SNN {cost['energy_snn_mj']:.4f} mJ",
         f"time, as a multiple of the quantised ANN's call: {times}",
     ]
+
+
+def format_trajectory(content: dict[str, Any]) -> str:
+    """Several lines: verdict, then a row per reset."""
+    worst = max(content["calls"], key=lambda row: row["eps_error"])
+    equal = all(content["images_equal"].values())
+    lines = [
+        f"{content['solver']}, {content['nfe']} calls, {content['images']} images: "
+        + ("equal to those of the quantised ANN, bit for bit" if equal else
+           f"relative distance from the quantised ANN's {content['image_error']['call']:.3g}"),
+        f"largest error of a prediction {worst['eps_error']:.3g} (t = {worst['t']:g})",
+        f"{'per image':28} {'clock steps':>12} {'spikes':>12} {'per count':>10} {'energy mJ':>10}",
+    ]  # fmt: skip
+    names = {"call": "counts reset at every call", "trajectory": "one continuous run"}
+    for reset, total in content["total"].items():
+        lines.append(
+            f"{names[reset]:28} {total['clock_steps']:12.0f} {total['spikes']:12.0f} "
+            f"{total['spikes_per_count']:10.2f} {total['energy_mj']:10.3f}"
+        )
+    if "trajectory" in content["total"]:
+        share = content["total"]["trajectory"]["spikes"] / content["total"]["call"]["spikes"]
+        lines.append(f"the continuous run takes {share:.2f} of the spikes")
+    return "\n".join(lines)

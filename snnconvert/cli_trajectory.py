@@ -1,0 +1,57 @@
+"""The command `trajectory`: a converted network along a solver's path."""
+
+from __future__ import annotations
+
+import argparse
+
+from snnconvert.cli_conversion import add_conversion_options, conversion_options, quantised_network
+from snnconvert.cli_sampling import add_solver_options, channels_of, chosen_options
+
+
+def add_trajectory(commands: argparse._SubParsersAction) -> None:
+    command = commands.add_parser(
+        "trajectory",
+        help="follow a converted network along a solver's path",
+        description="Convert the quantised network of a checkpoint, sample with both from the same "
+        "seeds, and report for every call: the error of the prediction, how far the images have "
+        "diverged, spikes, clock steps and energy, with counts that start at zero in every call "
+        "and with counts that stay from call to call (one continuous spiking run).",
+    )
+    command.add_argument("file", metavar="ANN", help="checkpoint with a quantised network")
+    command.add_argument("-n", "--count", type=int, default=8, help="images (default 8)")
+    command.add_argument("--steps", type=int, default=20, help="network evaluations (default 20)")
+    command.add_argument("--seed", type=int, default=0, help="(default 0)")
+    command.add_argument("-o", "--out", default="trajectory.json", help="JSON to write "
+                         "(default trajectory.json)")  # fmt: skip
+    command.add_argument("--plot", metavar="PNG", help="also a plot of spikes and clock steps")
+    add_conversion_options(command)
+    add_solver_options(command)
+    command.set_defaults(run=run_trajectory)
+
+
+def run_trajectory(args: argparse.Namespace) -> None:
+    from snnconvert.checkpoint import check_destination, read_checkpoint
+    from snnconvert.conversion.convert import convert
+    from snnconvert.probe import probe_batches, recipe_of, schedule_of
+    from snnconvert.report.plots import plot_trajectory
+    from snnconvert.report.table import format_trajectory
+    from snnconvert.report.trajectory import follow, save_trajectory
+
+    content = read_checkpoint(args.file)
+    qann = quantised_network(content, args.file)
+    recipe = recipe_of(content, args.file)
+    out = check_destination(args.out)
+    plot = check_destination(args.plot) if args.plot else None
+    batches = probe_batches(content, args.file)
+    options = chosen_options(args, content, "qann")
+    snn = convert(qann, example_inputs=batches[0], calibration=batches, **conversion_options(args))
+    shape = (args.count, channels_of(content, args.file), recipe.image_size, recipe.image_size)
+    report = follow(
+        qann, snn, shape, solver=args.solver, steps=args.steps, schedule=schedule_of(recipe),
+        seed=args.seed, grid=args.grid, **options,
+    )  # fmt: skip
+    save_trajectory(report, out)
+    if plot is not None:
+        plot_trajectory(report, plot)
+    print(format_trajectory(report))
+    print(f"wrote {out}{f' and {plot}' if plot else ''}")

@@ -1,0 +1,149 @@
+"""The error of a converted network along a solver's path, and what each of its calls costs.
+
+Local error: both networks on the quantised ANN's own x_t. Divergence: each network on its own path
+from the same seeds. Spikes, clock steps and energy of every call are counted for both resets:
+counts that start at zero in every call, and counts that stay (one continuous spiking run).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from snnconvert.checkpoint import write_atomically
+from snnconvert.conversion.network import SpikingNetwork
+from snnconvert.conversion.simulation import Run
+from snnconvert.diffusion.sampling import sample
+from snnconvert.diffusion.schedule import NoiseLevels
+from snnconvert.errors import InputError
+from snnconvert.report.cost import Cost, count_cost
+
+
+class Recorded:
+    """Passes calls on to a network and keeps what went in and came out."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self.network = network
+        self.calls: list[tuple[Tensor, Tensor, Tensor]] = []
+
+    def __call__(self, x: Tensor, t: Tensor) -> Tensor:
+        output = self.network(x, t)
+        self.calls.append((x, t, output))
+        return output
+
+
+class Counted(Recorded):
+    """As `Recorded`, of a spiking network, with the cost of every call."""
+
+    network: SpikingNetwork
+
+    def __init__(self, network: SpikingNetwork) -> None:
+        super().__init__(network)
+        self.costs: list[dict[str, float]] = []
+
+    def __call__(self, x: Tensor, t: Tensor) -> Tensor:
+        run = self.network.run(x, t, record="counts")
+        self.calls.append((x, t, run.output))
+        self.costs.append(cost_of(self.network, (x, t), run))
+        return run.output
+
+    def reset(self) -> None:
+        self.network.reset()
+
+
+def cost_of(network: SpikingNetwork, inputs: Sequence[Tensor], run: Run) -> dict[str, float]:
+    """Clock steps of one call; spikes, final counts and energy per image."""
+    images = len(inputs[0])
+    cost: Cost = count_cost(network, inputs, run.emitted, run.steps)
+    return {
+        "clock_steps": run.steps,
+        "spikes": sum(v.sum().item() for v in run.emitted.values()) / images,
+        "counts": sum(v.abs().sum().item() for v in run.counts.values()) / images,
+        "energy_mj": cost.to_dict(network.config.levels)["energy_snn_mj"],
+    }
+
+
+def relative(found: Tensor, wanted: Tensor) -> float:
+    """|found - wanted| / |wanted|, Euclidean, in float64."""
+    scale = wanted.double().norm().item()
+    return (found.double() - wanted.double()).norm().item() / (scale or 1.0)
+
+
+@torch.no_grad()
+def follow(
+    ann: nn.Module,
+    snn: SpikingNetwork,
+    shape: Sequence[int],
+    *,
+    solver: str = "ddim",
+    steps: int = 50,
+    schedule: NoiseLevels | None = None,
+    seed: int = 0,
+    **options: Any,
+) -> dict[str, Any]:
+    """Sample with both networks from the same seeds and compare call by call.
+
+    Args:
+        ann: the quantised network, `(x, t) -> prediction`.
+        snn: converted from it.
+        shape: [B, C, H, W] of the images to draw.
+        solver, steps, schedule, seed, options: as `sample`.
+
+    Returns:
+        `calls[]` with t, `eps_error` (local) and `divergence` (of x_t), and under `call` and
+        `trajectory` clock steps, spikes, counts and energy per image; `total` of them per image;
+        `images_equal` and `image_error` per reset. `trajectory` is None where `snn` cannot carry
+        its counts (it needs immediate firing, signed spikes, settle="auto").
+
+    Raises:
+        InputError: as `sample`.
+    """
+    arguments = {"solver": solver, "steps": steps, "schedule": schedule, "seed": seed,
+                 "shape": shape, **options}  # fmt: skip
+    reference = Recorded(ann)
+    wanted = sample(reference, **arguments)
+    paths = {"call": Counted(snn.with_config(reset="call", simulate="steps"))}
+    with contextlib.suppress(InputError):  # fixed settle, deferred firing, ...: nothing to carry
+        paths["trajectory"] = Counted(snn.with_config(reset="trajectory", simulate="steps"))
+    images = {name: sample(path, **arguments) for name, path in paths.items()}
+    local = paths["call"].network
+    rows = []
+    for number, (x, t, eps) in enumerate(reference.calls):
+        found = {name: path.calls[number][0] for name, path in paths.items()}
+        same = torch.equal(found["call"], x)
+        own = paths["call"].calls[number][2] if same else local(x, t)
+        rows.append({
+            "t": float(t[0]),
+            "eps_error": relative(own, eps),
+            "divergence": relative(found["call"], x),
+            **{name: path.costs[number] for name, path in paths.items()},
+        })  # fmt: skip
+    return {
+        "solver": solver,
+        "steps": steps,
+        "images": shape[0],
+        "seed": seed,
+        "nfe": len(reference.calls),
+        "images_equal": {name: torch.equal(image, wanted) for name, image in images.items()},
+        "image_error": {name: relative(image, wanted) for name, image in images.items()},
+        "total": {name: total(path.costs) for name, path in paths.items()},
+        "calls": rows,
+    }
+
+
+def total(costs: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Sums over the calls of one image, and spikes per final count."""
+    sums = {key: sum(cost[key] for cost in costs) for key in costs[0]}
+    return {**sums, "spikes_per_count": sums["spikes"] / max(sums["counts"], 1.0)}
+
+
+def save_trajectory(content: dict[str, Any], path: str | Path) -> None:
+    """Write what `follow` returned as JSON, atomically."""
+    text = json.dumps(content, indent=1, allow_nan=False) + "\n"
+    write_atomically(path, lambda file: file.write(text.encode()))
