@@ -23,7 +23,7 @@ from snnconvert.errors import InputError
 from snnconvert.neurons.potential import Potential, PotentialNode
 from snnconvert.quantizer import along_channels, from_counts, to_counts
 
-INPUTS = 256  # of the calibration batches; more would only cost memory
+INPUTS = 64  # of the calibration batches; more fit no better and cost time
 INPUT_STEPS = 1024  # inputs times clock steps, where every step is kept
 FEWEST_INPUTS = 16
 VALUES = 16_384  # per layer that the fit looks at
@@ -50,7 +50,7 @@ def compensate_leak(
 
     Args:
         program, constants: of the spiking network.
-        batches: argument tuples of calls; the first 256 inputs are used (immediate firing: so
+        batches: argument tuples of calls; the first 64 inputs are used (immediate firing: so
             many that all their clock steps fit into memory, 16 or more).
         per_channel: a fit for each channel, where there are enough values, instead of each layer.
 
