@@ -11,6 +11,8 @@ from snnconvert.errors import CheckpointError, InputError
 if TYPE_CHECKING:
     from torch import nn
 
+    from snnconvert.conversion.network import SpikingNetwork
+
 
 def settle_steps(text: str) -> int | str:
     """An integer, or the word auto."""
@@ -121,6 +123,22 @@ def quantised_network(content: dict[str, Any], source: str | Path) -> nn.Module:
     return network_from(content, "qann", str(source))
 
 
+def paths_of(
+    qann: nn.Module, snn: SpikingNetwork, content: dict[str, Any], source: str
+) -> list[dict[str, Any]]:
+    """A short look along two solvers' paths; `snnconvert trajectory` takes a longer one."""
+    from snnconvert.probe import recipe_of, schedule_of
+    from snnconvert.report.trajectory import follow
+
+    recipe, channels = recipe_of(content, source), content["probe"].shape[1]
+    steps = min(10, recipe.diffusion_steps)
+    return [
+        follow(qann, snn, (2, channels, recipe.image_size, recipe.image_size), solver=solver,
+               steps=steps, schedule=schedule_of(recipe), clip=True)
+        for solver in ("ddim", "dpm-solver++")
+    ]  # fmt: skip
+
+
 def run_convert(args: argparse.Namespace) -> None:
     source = Path(args.ann)
     out = Path(args.out) if args.out else source.with_name(f"{source.stem}.snn.pt")
@@ -144,6 +162,7 @@ def run_convert(args: argparse.Namespace) -> None:
         **conversion_options(args),
     )  # fmt: skip
     report = compare(qann, snn, batches, float_ann=ann)
+    report = report.extended(trajectory=paths_of(qann, snn, content, str(source)))
     save(snn, out, like=content)
     report.save(report_path)
     print(format_report(report.to_dict()))

@@ -33,6 +33,10 @@ class ConversionReport:
     def to_dict(self) -> dict[str, Any]:
         return self.content
 
+    def extended(self, **parts: Any) -> ConversionReport:
+        """The report with more keys."""
+        return ConversionReport({**self.content, **parts})
+
     def save(self, path: str | Path) -> None:
         """Write the report as JSON, atomically."""
         text = json.dumps(self.content, indent=1, allow_nan=False) + "\n"
