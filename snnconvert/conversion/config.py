@@ -97,6 +97,7 @@ class SpikingConfig:
                 f"v_init: found {self.v_init!r}, allowed are 'half' and numbers of thresholds "
                 "from 0 up to, but not, 1"
             )
+        object.__setattr__(self, "v_init", self.start)  # one value for one meaning
         for wrong, message in contradictions(self):
             if wrong:
                 raise InputError(message)

@@ -28,9 +28,10 @@ INPUT_STEPS = 1024  # inputs times clock steps, where every step is kept
 FEWEST_INPUTS = 16
 VALUES = 16_384  # per layer that the fit looks at
 FEWEST_VALUES = 64  # that a channel needs to have a threshold of its own
-COARSE = [1.0, 0.15, 0.22, 0.32, 0.45, 0.6, 0.8, 1.2, 1.5]  # thresholds over the ceiling
-FINE = [1.0, 0.87, 0.93, 1.07, 1.15]  # over the best coarse one
-BIASES = [0.6, 0.0, 0.3, 0.9]  # over the current that just fires
+# Tried: thresholds over the ceiling, bias currents over the one that just fires; then around the
+# best of these, finer.
+COARSE = ([1.0, 0.3, 0.5, 0.7, 0.85, 1.15, 1.3, 1.45, 1.7], [0.5, 0.8])
+FINE = ([1.0, 0.93, 0.96, 1.04, 1.08], [0.0, 0.3, 0.4, 0.6, 0.7, 0.8, 0.9])
 
 
 def fitted_names(neuron: str) -> dict[str, str]:
@@ -158,7 +159,7 @@ def fit(currents: Tensor, wanted: Tensor, config: SpikingConfig) -> tuple[Tensor
     first = rheobase(config)
     best = wanted.new_full(wanted.shape[1:], torch.inf)
     found = wanted.new_ones(3, *best.shape)
-    for scales, shares in ((COARSE, BIASES[:1]), (FINE, BIASES)):
+    for scales, shares in (COARSE, FINE):
         around = found[0]
         for scale, share in itertools.product(scales, shares):
             threshold = around * scale
