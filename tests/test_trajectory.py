@@ -101,11 +101,11 @@ def test_not_a_number_does_not_outlive_its_call():
 def test_images_of_a_solver_are_the_same(solver):
     network, _, snn = pair("unet", 4, reset="trajectory")
     snn.keep_history()
-    options = {"solver": solver, "steps": 4, "count": 3, "batch_size": 2}
-    wanted = sample(network, (1, 8, 8), **options)
-    assert torch.equal(sample(snn, (1, 8, 8), **options), wanted)
+    options = {"shape": (3, 1, 8, 8), "solver": solver, "steps": 4, "batch_size": 2}
+    wanted = sample(network, **options)
+    assert torch.equal(sample(snn, **options), wanted)
     assert [call.carried for call in snn.history] == [False, True, True, True] * 2
-    again = sample(snn, (1, 8, 8), **options)  # equal shapes, yet a new trajectory
+    again = sample(snn, **options)  # equal shapes, yet a new trajectory
     assert torch.equal(again, wanted)
     assert snn.history[8:] == snn.history[:8]
 
