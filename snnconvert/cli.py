@@ -26,6 +26,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SnnconvertError as error:
         print(f"snnconvert: error: {error}", file=sys.stderr)
         return 2
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and "allocate memory" not in str(error):
+            raise
+        print("snnconvert: error: this needs more memory than there is; ask for fewer or smaller "
+              "images, or a smaller network", file=sys.stderr)  # fmt: skip
+        return 2
     except KeyboardInterrupt:
         print("snnconvert: interrupted", file=sys.stderr)
         return 130
@@ -86,7 +92,9 @@ def run_train(args: argparse.Namespace) -> None:
         return
     from snnconvert.training import train
 
-    print(f"wrote {train(recipe, out)}")
+    finished = out.exists()
+    train(recipe, out)
+    print(f"{out}: was finished before" if finished else f"wrote {out}")
 
 
 def add_info(commands: argparse._SubParsersAction) -> None:

@@ -127,6 +127,7 @@ def paths_of(
     qann: nn.Module, snn: SpikingNetwork, content: dict[str, Any], source: str
 ) -> list[dict[str, Any]]:
     """A short look along two solvers' paths; `snnconvert trajectory` takes a longer one."""
+    from snnconvert.diffusion.solvers import SOLVERS
     from snnconvert.probe import recipe_of, schedule_of
     from snnconvert.report.trajectory import follow
 
@@ -134,17 +135,23 @@ def paths_of(
     steps = min(10, recipe.diffusion_steps)
     return [
         follow(qann, snn, (2, channels, recipe.image_size, recipe.image_size), solver=solver,
-               steps=steps, schedule=schedule_of(recipe), clip=True)
+               steps=steps, schedule=schedule_of(recipe),
+               **({"clip": True} if SOLVERS[solver].clips else {}))
         for solver in ("ddim", "dpm-solver++")
     ]  # fmt: skip
 
 
 def run_convert(args: argparse.Namespace) -> None:
     source = Path(args.ann)
-    out = Path(args.out) if args.out else source.with_name(f"{source.stem}.snn.pt")
-    from snnconvert.checkpoint import check_destination, read_checkpoint
+    out = Path(args.out) if args.out else source.parent / f"{source.stem}.snn.pt"
+    from snnconvert.checkpoint import (
+        check_destination,
+        read_checkpoint,
+        write_together,
+        writer_of,
+    )
     from snnconvert.conversion.convert import convert
-    from snnconvert.loading import network_from, save
+    from snnconvert.loading import content_of, network_from
     from snnconvert.probe import probe_batches
     from snnconvert.report.compare import compare
     from snnconvert.report.table import format_report
@@ -163,7 +170,6 @@ def run_convert(args: argparse.Namespace) -> None:
     )  # fmt: skip
     report = compare(qann, snn, batches, float_ann=ann)
     report = report.extended(trajectory=paths_of(qann, snn, content, str(source)))
-    save(snn, out, like=content)
-    report.save(report_path)
+    write_together({out: writer_of(content_of(snn, like=content)), report_path: report.write})
     print(format_report(report.to_dict()))
     print(f"\nwrote {out} and {report_path}")

@@ -41,7 +41,7 @@ def add_stats(commands: argparse._SubParsersAction) -> None:
 
 
 def add_device(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--device", default="cpu", help="cpu (default), cuda, cuda:1, ...")
+    command.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:1, ...")
 
 
 def add_image_options(command: argparse.ArgumentParser, data_root: str | None) -> None:
@@ -62,8 +62,9 @@ def add_image_options(command: argparse.ArgumentParser, data_root: str | None) -
 def run_stats(args: argparse.Namespace) -> None:
     from snnconvert.checkpoint import check_destination
     from snnconvert.evaluation.cache import checked_count, statistics_of
-    from snnconvert.evaluation.features import Inception, check_dims, checked_device
+    from snnconvert.evaluation.features import Inception, check_dims
     from snnconvert.evaluation.sources import open_source
+    from snnconvert.hardware import checked_device
 
     out = check_destination(args.out)
     if out.suffix != ".npz":
@@ -138,9 +139,10 @@ def run_evaluate(args: argparse.Namespace) -> None:
     from snnconvert.checkpoint import check_destination
     from snnconvert.evaluation.cache import checked_count
     from snnconvert.evaluation.evaluate import check_comparable, evaluate
-    from snnconvert.evaluation.features import Inception, check_dims, checked_device
+    from snnconvert.evaluation.features import Inception, check_dims
     from snnconvert.evaluation.statistics import Statistics
     from snnconvert.evaluation.table import format_evaluation
+    from snnconvert.hardware import checked_device
 
     out = check_destination(args.out) if args.out else None
     if args.dims is not None:

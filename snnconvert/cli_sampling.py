@@ -207,13 +207,13 @@ def run_moments(args: argparse.Namespace) -> None:
     from snnconvert.datasets.images import to_unit_range
     from snnconvert.diffusion.denoiser import Denoiser
     from snnconvert.diffusion.moments import eps_second_moment, moment_times
+    from snnconvert.hardware import checked_device
     from snnconvert.loading import network_from
     from snnconvert.probe import recipe_of, schedule_of
-    from snnconvert.sharding import chosen_device
 
     content = read_checkpoint(args.file)
     check_destination(args.file)
-    stage, device = args.stage or content["stage"], chosen_device(args.device, 0)
+    stage, device = args.stage or content["stage"], checked_device(args.device)
     schedule = schedule_of(recipe_of(content, args.file))
     times = len(moment_times(schedule, args.times))
     network = network_from(content, stage, args.file).to(device)

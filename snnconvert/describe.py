@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import nn
 
 from snnconvert.conversion.network import CallRecord, SpikingNetwork
@@ -18,7 +19,8 @@ CHANNELS = {"fashion-mnist": 1}  # all other sources give colour
 
 def describe_recipe(recipe: Recipe) -> str:
     """Size of the network and length of the training, as TOML comments."""
-    network = UNet(recipe.network(CHANNELS.get(recipe.dataset, 3), recipe.levels))
+    with torch.device("meta"):  # sizes only
+        network = UNet(recipe.network(CHANNELS.get(recipe.dataset, 3), recipe.levels))
     steps = recipe.steps + (recipe.quantized_steps if recipe.levels else 0)
     return f"# {describe_network(network)}\n# {steps} steps, {steps * recipe.batch_size} images"
 

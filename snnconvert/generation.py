@@ -58,7 +58,11 @@ def open_output(path: str | Path, job: Job, settings: dict[str, object]) -> Outp
         InputError: another suffix, no such parent folder, or a folder of other images.
     """
     text, path = str(path), Path(path)
-    if text.endswith("/") or path.is_dir() or not path.suffix:
+    try:
+        folder = text.endswith("/") or path.is_dir() or not path.suffix
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror})") from error
+    if folder:
         return FolderOutput(path, job.count, job.image_shape, settings)
     if path.suffix.lower() not in SUFFIXES:
         raise InputError(

@@ -16,6 +16,34 @@ def choose_device(wanted: str) -> str:
     return ("cuda" if torch.cuda.is_available() else "cpu") if wanted == "auto" else wanted
 
 
+def checked_device(name: str, local: int = 0) -> torch.device:
+    """The device called "cpu", "cuda", "cuda:1", ...; "auto" is a GPU where there is one.
+
+    Args:
+        local: number of this process on its machine; each takes a GPU of its own.
+
+    Raises:
+        InputError: this machine has no such device.
+    """
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if name == "auto":
+        name = "cuda" if gpus else "cpu"
+    if name == "cuda" and gpus:
+        name = f"cuda:{local % gpus}"
+    try:
+        found = torch.device(name)
+        if found.type not in ("cpu", "cuda"):
+            raise RuntimeError("only cpu and cuda compute here")
+        torch.empty(0, device=found)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            f"device: found {name!r}, which cannot be used ({reason}); allowed are auto, cpu, "
+            "cuda, cuda:0, ..."
+        ) from error
+    return found
+
+
 def best_precision(device: str) -> str:
     """bfloat16 where the hardware multiplies it, else float32."""
     if device == "cuda":

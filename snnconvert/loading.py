@@ -60,6 +60,11 @@ def save(network: nn.Module, path: str | Path, like: dict[str, Any] | None = Non
     Raises:
         InputError: a network of another kind, or a file that cannot be written.
     """
+    save_checkpoint(path, content_of(network, like))
+
+
+def content_of(network: nn.Module, like: dict[str, Any] | None = None) -> dict[str, Any]:
+    """What `save` writes."""
     if isinstance(network, SpikingNetwork):
         stage, entry = "snn", network.to_content()
     elif isinstance(network, UNet):
@@ -73,5 +78,4 @@ def save(network: nn.Module, path: str | Path, like: dict[str, Any] | None = Non
         )
     kept = {key: like[key] for key in ("recipe", "probe", "provenance")} if like else {}
     provenance = {**kept.get("provenance", {}), "torch": str(torch.__version__)}
-    content = {**kept, "provenance": provenance}
-    save_checkpoint(path, {**content, "stage": stage, "networks": {stage: entry}})
+    return {**kept, "provenance": provenance, "stage": stage, "networks": {stage: entry}}

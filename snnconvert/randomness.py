@@ -5,7 +5,7 @@ from __future__ import annotations
 from snnconvert.errors import InputError
 
 GOLDEN = 0x9E3779B1  # 2^32 / golden ratio, odd
-STREAMS = ("sampling", "calibration", "ann", "qann", "order")
+STREAMS = ("sampling", "calibration", "ann", "qann", "order", "moments")
 LARGEST_SEED = 2**31 - 1
 
 

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from snnconvert.datasets import DATASETS
 from snnconvert.errors import InputError, RecipeError
 from snnconvert.hardware import DEVICES
 from snnconvert.models.unet import UNetConfig
 from snnconvert.randomness import LARGEST_SEED
 from snnconvert.registry import nearest
+
+LARGEST = {"image_size": 4096, "channels": 8192, "channel_mult": 64, "blocks": 64, "patch": 64,
+           "batch_size": 65_536, "diffusion_steps": 100_000, "levels": 65_535}  # fmt: skip
+
+
+def as_list(value: int | tuple[int, ...]) -> list[int]:
+    return list(value) if isinstance(value, tuple) else [value]
 
 
 @dataclass(frozen=True)
@@ -74,6 +83,9 @@ class Recipe:
             (not 0 <= self.ema < 1, f"ema: found {self.ema}, allowed is [0, 1)"),
             (min(self.image_size, self.steps, self.batch_size, self.save_every) < 1,
              "image_size, steps, batch_size and save_every: allowed are 1 and more"),
+            (not 0 < self.beta_first <= self.beta_last < 1 or self.diffusion_steps < 1,
+             "beta_first, beta_last, diffusion_steps: allowed are 0 < first <= last < 1 and 1 step "
+             "or more"),
             (self.levels > 0 and self.quantized_steps < 1, "quantized_steps: allowed from 1 up"),
             (min(self.learning_rate, self.quantized_learning_rate, self.grad_clip) <= 0,
              "learning_rate, quantized_learning_rate and grad_clip: must be positive"),
@@ -82,6 +94,12 @@ class Recipe:
             (self.image_size % self.patch != 0 if self.patch > 0 else True,
              f"image_size: {self.image_size} must be a multiple of patch = {self.patch}"),
         ]  # fmt: skip
+        for name, value in self.to_dict().items():
+            if isinstance(value, float) and not math.isfinite(value):
+                raise RecipeError(f"{name}: found {value}, a finite number is needed")
+        for name, most in LARGEST.items():
+            if not 0 <= max(as_list(getattr(self, name)), default=0) <= most:
+                raise RecipeError(f"{name}: found {getattr(self, name)}, allowed up to {most}")
         for wrong, message in problems:
             if wrong:
                 raise RecipeError(message)
@@ -150,6 +168,12 @@ def recipe_from_dict(values: Mapping[str, object], source: str) -> Recipe:
         if key not in defaults:
             raise RecipeError(f"{source}: unknown key {key!r}: {nearest(key, defaults)}")
         checked[key] = checked_value(key, value, defaults[key], source)
+    dataset = checked.get("dataset", defaults["dataset"])
+    if dataset not in DATASETS:
+        raise RecipeError(
+            f"{source}: dataset: found {dataset!r}: {nearest(str(dataset), DATASETS)}"
+            f"allowed: {', '.join(DATASETS)}"
+        )
     try:
         recipe = Recipe(**checked)  # type: ignore[arg-type]
         recipe.network(1, recipe.levels)

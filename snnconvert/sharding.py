@@ -12,6 +12,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from snnconvert.errors import InputError
+from snnconvert.hardware import checked_device
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def open_shard(device: str = "auto") -> Iterator[Shard]:
                          (("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_RANK", 0)))  # fmt: skip
     if not 0 <= rank < size:
         raise InputError(f"RANK, WORLD_SIZE: found {rank}, {size}; start with torchrun")
-    place = chosen_device(device, local)
+    place = checked_device(device, local)
     if size == 1:
         yield Shard(rank, size, place)
         return
@@ -75,22 +76,3 @@ def environment_integer(name: str, default: int) -> int:
         return int(text)
     except ValueError:
         raise InputError(f"{name}: found {text!r}, an integer is needed") from None
-
-
-def chosen_device(name: str, local_rank: int) -> torch.device:
-    """The device called `name`; "auto" and "cuda" give each process of a machine its own GPU."""
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if name == "auto":
-        name = "cuda" if count else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise InputError(
-            f"device: found {name!r}, allowed are auto, cpu, cuda, cuda:0, ..."
-        ) from None
-    if device.type == "cuda":
-        index = local_rank % max(count, 1) if device.index is None else device.index
-        if index >= count:
-            raise InputError(f"device: found {name!r}, but this machine has {count} CUDA devices")
-        return torch.device("cuda", index)
-    return device

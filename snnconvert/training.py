@@ -19,6 +19,7 @@ from tqdm import tqdm
 import snnconvert
 from snnconvert.checkpoint import (
     check_destination,
+    read_checkpoint,
     read_file,
     save_checkpoint,
     write_atomically,
@@ -41,6 +42,7 @@ PROBES = 256  # held-out images that travel in the checkpoint
 CALIBRATION_BATCHES = 8
 SMALLEST_CEILING = 1e-4  # a ceiling that learns its way to zero would divide by it
 STAGES = ("ann", "qann")
+STATE_KEYS = {"recipe", "device", "precision", "threads", "stage", "step", "finished"}
 
 
 @dataclass
@@ -69,10 +71,10 @@ def train(recipe: Recipe, out: str | Path, *, progress: bool = True) -> Path:
     """
     out = check_destination(out)
     if out.exists():
-        check_same_recipe(out, read_file(out).get("recipe"), recipe)
+        check_same_recipe(out, read_checkpoint(out)["recipe"], recipe)
         return out
     source = DATASETS[recipe.dataset]
-    state_path = out.with_suffix(".train.pt")
+    state_path = beside(out, ".train.pt")
     state = load_state(state_path, recipe)
     run = Run(
         recipe=recipe,
@@ -90,6 +92,11 @@ def train(recipe: Recipe, out: str | Path, *, progress: bool = True) -> Path:
     save_result(run, state, source(Path(recipe.data_root), recipe.image_size, False))
     state_path.unlink(missing_ok=True)
     return out
+
+
+def beside(out: Path, ending: str) -> Path:
+    """A companion of the result: its name without ".pt", and `ending`."""
+    return out.with_name(out.name.removesuffix(".pt") + ending)
 
 
 def train_stage(run: Run, stage: str, state: dict[str, Any], state_path: Path) -> None:
@@ -208,7 +215,9 @@ def load_state(path: Path, recipe: Recipe) -> dict[str, Any]:
     """The state to resume from, or a fresh one. CheckpointError if another recipe's is there."""
     if path.exists():
         state = read_file(path)
-        check_same_recipe(path, state.get("recipe"), recipe)
+        if not isinstance(state, dict) or not set(state) >= STATE_KEYS:
+            raise CheckpointError(f"{path}: is no training state; delete it to start again")
+        check_same_recipe(path, state["recipe"], recipe)
         return state
     device = choose_device(recipe.device)
     precision = best_precision(device) if recipe.precision == "auto" else recipe.precision
@@ -242,7 +251,7 @@ def check_same_recipe(path: Path, found: object, recipe: Recipe) -> None:
 
 def save_samples(run: Run, network: nn.Module, name: str) -> None:
     """36 DDIM images of the averaged network as a grid beside the result."""
-    folder = run.out.with_suffix(".samples")
+    folder = beside(run.out, ".samples")
     folder.mkdir(exist_ok=True)
     size = (run.images.channels, run.recipe.image_size, run.recipe.image_size)
     network.eval()

@@ -114,11 +114,19 @@ def write_bad_files(folder, small) -> dict[str, str]:
     torch.save({"weights": torch.zeros(3)}, folder / "foreign.pt")
     torch.save({**content, "version": 99}, folder / "newer.pt")
     torch.save({**content, "surprise": 1}, folder / "surprise.pt")
+    for number, (key, value) in enumerate(
+        [("networks", {"qann": 5}), ("version", torch.tensor([1, 2])), ("recipe", [1]),
+         ("recipe", {5: 1}), ("probe", "abc"), ("probe", torch.zeros(2, 1, 4, 4)),
+         ("provenance", [1]), ("moments", {"qann": 5})]
+    ):  # fmt: skip
+        torch.save({**content, key: value}, folder / f"wrong-{key}-{number}.pt")
     state = dict(content["networks"]["qann"]["state"])
     state.pop(next(iter(state)))
     networks = {"qann": {**content["networks"]["qann"], "state": state}}
     torch.save({**content, "networks": networks}, folder / "missing.pt")
+    wrong = {file.name: file.name.split("-")[1] for file in folder.glob("wrong-*.pt")}
     return {
+        **wrong, "x" * 300: "too long", ".": "is a folder",
         "nowhere.pt": "no such file", "hostile.pt": "could run code", "hostile.pkl": "damaged",
         "truncated.pt": "damaged", "random.pt": "damaged", "empty.pt": "damaged",
         "foreign.pt": "format", "newer.pt": "version 99", "surprise.pt": "surprise",
@@ -202,3 +210,46 @@ def test_the_shipped_checkpoint_describes_itself():
     text = call_cli("info", SHIPPED, cwd=ROOT).stdout
     for word in ("ann:", "qann:", "probe: 256 images", "images_seen", "fashion-mnist"):
         assert word in text
+
+
+def test_files_that_belong_together_change_together(small, tmp_path):
+    """A network whose values are not finite is refused after the work, with both old files kept."""
+    content = read_checkpoint(small)
+    state = dict(content["networks"]["qann"]["state"])
+    state["tail.bias"] = torch.full_like(state["tail.bias"], float("nan"))
+    broken = {"qann": {**content["networks"]["qann"], "state": state}}
+    torch.save({**content, "networks": broken}, tmp_path / "nan.pt")
+    for name in ("out.pt", "out.report.json"):
+        (tmp_path / name).write_text("old")
+    assert_refused(call_cli("convert", "nan.pt", "-o", "out.pt", cwd=tmp_path), "finite")
+    assert (tmp_path / "out.pt").read_text() == (tmp_path / "out.report.json").read_text() == "old"
+
+
+def test_a_linked_checkpoint_stays_a_link(small, tmp_path):
+    target = tmp_path / "real.pt"
+    target.write_bytes(small.read_bytes())
+    (tmp_path / "link.pt").symlink_to(target)
+    result = call_cli("moments", "link.pt", "--times", "2", "-n", "2", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "link.pt").is_symlink()
+    assert "moments" in read_checkpoint(target)
+    assert_refused(call_cli("convert", small, "-o", "/dev/null", cwd=tmp_path), "regular file")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["sample", "--device", "meta"], "device"),
+        (["sample", "--device", "cuda:99"], "device"),
+        (["sample", "--grid", ""], "grid"),
+        (["sample", "-n", str(10**13)], "memory"),
+        (["sample", "-o", "x" * 300 + ".png"], "too long"),
+        (["moments", "--seed", "-1"], "seed"),
+        (["moments", "--seed", "9" * 20], "seed"),
+        (["trajectory", "--method", "adaptive"], "adaptive"),
+    ],
+)
+def test_senseless_values_get_one_line(small, tmp_path, arguments, word):
+    command, *options = arguments
+    assert_refused(call_cli(command, small, *options, cwd=tmp_path), word)
+    assert list(tmp_path.iterdir()) == []

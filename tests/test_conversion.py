@@ -97,6 +97,17 @@ def test_signed_products_and_structured_outputs(mode):
     assert found["scores"].std() > 0
 
 
+def test_a_broken_input_disturbs_no_other_in_its_batch():
+    qann = tiny_unet()
+    x, t = unet_inputs()
+    with torch.no_grad():
+        wanted = qann(x, t)
+    x[0, 0, 0, 0] = float("nan")
+    for options in MODES.values():
+        found = snnconvert.convert(qann, 4, example_inputs=unet_inputs(), **options)(x, t)
+        assert torch.equal(found[1:], wanted[1:])
+
+
 def test_every_call_starts_anew():
     snn = snnconvert.convert(tiny_unet(), 4, example_inputs=unet_inputs(), settle=0)
     a, b = unet_inputs(seed=5), unet_inputs(seed=6)

@@ -13,12 +13,12 @@ from snnconvert.quantizer import QuantizedClip
 from snnconvert.report.table import format_report
 from tests.conftest import tiny_unet, unet_inputs
 
-KEYS = {
+KEYS = {  # the command adds "trajectory"
     "timesteps", "firing", "signed", "settle", "norm", "neuron", "images", "latency_steps",
     "output", "output_ann", "counts", "layers", "layers_add_up", "cost", "timing", "immediate",
     "by_step",
 }  # fmt: skip
-LAYER_KEYS = {
+LAYER_KEYS = {  # the command adds "trajectory"
     "name", "neuron", "v_threshold", "levels", "clipping", "quantisation", "temporal",
     "propagated", "total", "mismatched_fraction", "spike_rate", "silent_fraction",
     "saturated_fraction",

@@ -14,7 +14,25 @@ from snnconvert.datasets import DATASETS
 from snnconvert.errors import DataError
 
 EXTENSIONS = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff"}
+EIGHT_BIT = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "LAB"}
+UNREADABLE = (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError)
 HELD_OUT = 20  # one file in twenty is kept from training, for probes and calibration
+
+
+def read_image(file: Path) -> Tensor:
+    """uint8 [3, H, W] of an image file. DataError if unreadable or of more than 8 bits."""
+    try:
+        with Image.open(file) as opened:
+            check_mode(file, opened.mode)
+            return transforms.pil_to_tensor(opened.convert("RGB"))
+    except UNREADABLE as error:
+        raise DataError(f"{file}: not a readable image ({error}); remove or repair it") from error
+
+
+def check_mode(file: Path, mode: str) -> None:
+    """DataError for pixels that do not fit into 8 bits a channel."""
+    if mode not in EIGHT_BIT:
+        raise DataError(f"{file}: has pixels of mode {mode}; save it with 8 bits a channel")
 
 
 class FolderImages:
@@ -33,13 +51,7 @@ class FolderImages:
         return torch.stack([self._read(self.files[int(index)]) for index in indices])
 
     def _read(self, file: Path) -> Tensor:
-        try:
-            with Image.open(file) as opened:
-                picture = transforms.pil_to_tensor(opened.convert("RGB"))
-        except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
-            raise DataError(
-                f"{file}: not a readable image ({error}); remove or repair it"
-            ) from error
+        picture = read_image(file)
         square = transforms.center_crop(picture, [min(picture.shape[-2:])] * 2)
         return transforms.resize(square, [self.image_size] * 2, antialias=True)
 

@@ -34,7 +34,7 @@ def make_grid(
     """
     if grid is not None and not isinstance(grid, str):
         return checked(grid, schedule)
-    name = grid or default
+    name = default if grid is None else grid
     make = GRIDS[name]
     if isinstance(steps, bool) or not isinstance(steps, int) or not 1 <= steps <= len(schedule):
         raise InputError(

@@ -8,8 +8,10 @@ import torch
 from torch import Tensor
 
 from snnconvert.diffusion.denoiser import Denoiser
+from snnconvert.diffusion.noise import SampleNoise
 from snnconvert.diffusion.schedule import NoiseLevels
 from snnconvert.errors import InputError
+from snnconvert.randomness import stream_seed
 
 
 def moment_times(schedule: NoiseLevels, count: int) -> list[float]:
@@ -41,7 +43,7 @@ def eps_second_moment(
         batches: clean data [B, ...] in turn; only one is in memory at a time. Every image is
             noised anew for every time.
         times: how many diffusion steps are measured; the curve between them is linear.
-        seed: of the noise.
+        seed: of the noise, 0 ... 2^31 - 1; that of image i depends on it and i alone.
         on_call: called after each evaluation.
 
     Raises:
@@ -49,13 +51,13 @@ def eps_second_moment(
     """
     schedule = denoiser.schedule
     points = schedule.points(moment_times(schedule, times))
-    generator = torch.Generator().manual_seed(seed)
-    sums, values = torch.zeros(len(points), dtype=torch.float64), 0
+    sums, values, images = torch.zeros(len(points), dtype=torch.float64), 0, 0
     for clean in batches:
-        values += clean.numel()
+        numbers = range(images, images + len(clean))
+        noise = SampleNoise([stream_seed(seed, number, "moments") for number in numbers])
+        values, images = values + clean.numel(), images + len(clean)
         for i, point in enumerate(points):
-            noise = torch.randn(clean.shape, generator=generator).to(clean)
-            _, eps = denoiser(point.alpha * clean + point.sigma * noise, point)
+            _, eps = denoiser(point.alpha * clean + point.sigma * noise.normal_like(clean), point)
             sums[i] += float(eps.double().square().sum())
             if on_call is not None:
                 on_call()

@@ -8,14 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
-from torchvision.transforms.v2 import functional as transforms
 
-from snnconvert.datasets.folder import EXTENSIONS, FolderImages
+from snnconvert.datasets.folder import (
+    EXTENSIONS,
+    UNREADABLE,
+    FolderImages,
+    check_mode,
+    read_image,
+)
 from snnconvert.errors import DataError
-
-EIGHT_BIT = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "LAB"}
 
 
 class DirectorySource:
@@ -64,7 +67,7 @@ class DirectorySource:
             if self.resized:
                 yield resizer.take(chosen)
             else:
-                yield torch.stack([read(self.files[i]) for i in chosen])
+                yield torch.stack([read_image(self.files[i]) for i in chosen])
 
     def facts(self) -> dict[str, Any]:
         size = list(self.image_size)
@@ -87,19 +90,8 @@ def header_sizes(files: list[Path]) -> dict[tuple[int, int], Path]:
         try:
             with Image.open(file) as opened:
                 width, height = opened.size
-                mode = opened.mode
-        except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
+                check_mode(file, opened.mode)
+        except UNREADABLE as error:
             raise DataError(f"{file}: not a readable image; remove or repair it") from error
-        if mode not in EIGHT_BIT:
-            raise DataError(f"{file}: has pixels of mode {mode}; save it with 8 bits a channel")
         sizes.setdefault((height, width), file)
     return sizes
-
-
-def read(file: Path) -> Tensor:
-    """uint8 [3, H, W]."""
-    try:
-        with Image.open(file) as opened:
-            return transforms.pil_to_tensor(opened.convert("RGB"))
-    except (OSError, Image.DecompressionBombError) as error:
-        raise DataError(f"{file}: not a readable image ({error}); remove or repair it") from error

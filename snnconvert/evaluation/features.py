@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from snnconvert.errors import DataError, InputError
+from snnconvert.hardware import checked_device
 
 DIMS = (64, 192, 768, 2048)
 CLASSIFIED = 2048  # class probabilities are computed from these features
@@ -93,17 +94,6 @@ def check_dims(dims: int) -> None:
     """InputError for a feature size that Inception does not have."""
     if dims not in DIMS:
         raise InputError(f"dims: found {dims}, allowed are {', '.join(map(str, DIMS))}")
-
-
-def checked_device(device: str) -> torch.device:
-    """The device of that name; InputError where this machine has none."""
-    try:
-        found = torch.device(device)
-        torch.empty(0, device=found)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"device: found {device!r}, which cannot be used ({reason})") from error
-    return found
 
 
 def pytorch_fid_inception() -> ModuleType:

@@ -15,8 +15,8 @@ from snnconvert.conversion.network import SpikingNetwork
 from snnconvert.datasets.images import to_pixels
 from snnconvert.diffusion.sampling import Plan
 from snnconvert.errors import CheckpointError, InputError
-from snnconvert.evaluation.features import checked_device
 from snnconvert.generation import Job, draw
+from snnconvert.hardware import checked_device
 from snnconvert.loading import network_from
 from snnconvert.probe import recipe_of
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from torch import Tensor, nn
@@ -39,8 +39,11 @@ class ConversionReport:
 
     def save(self, path: str | Path) -> None:
         """Write the report as JSON, atomically."""
-        text = json.dumps(self.content, indent=1, allow_nan=False) + "\n"
-        write_atomically(path, lambda file: file.write(text.encode()))
+        write_atomically(path, self.write)
+
+    def write(self, file: IO[bytes]) -> None:
+        """Write the report as JSON into an open file."""
+        file.write((json.dumps(self.content, indent=1, allow_nan=False) + "\n").encode())
 
 
 class Difference:
@@ -52,6 +55,11 @@ class Difference:
 
     def add(self, found: Any, wanted: Any) -> None:
         for a, b in zip(pytree.tree_leaves(found), pytree.tree_leaves(wanted), strict=True):
+            if not (bool(a.isfinite().all()) and bool(b.isfinite().all())):
+                raise InputError(
+                    "compare: a network returned values that are not finite; check its weights "
+                    "and the inputs"
+                )
             gap = (a.double() - b.double()).abs()
             self.square += gap.square().sum().item()
             self.scale += b.double().square().sum().item()
@@ -90,18 +98,21 @@ def compare(
     Raises:
         InputError: no batches, or `snn` was not converted from `ann`.
     """
-    was_training = ann.training
-    ann.eval()
+    networks = [network for network in (ann, float_ann) if network is not None]
+    were_training = [network.training for network in networks]
+    for network in networks:
+        network.eval()
     try:
         return _Comparison(ann, snn, float_ann).over([tuple(batch) for batch in batches])
     finally:
-        ann.train(was_training)
+        for network, was_training in zip(networks, were_training, strict=True):
+            network.train(was_training)
 
 
 class _Comparison:
     def __init__(self, ann: nn.Module, snn: SpikingNetwork, float_ann: nn.Module | None) -> None:
         self.ann, self.snn = ann, snn
-        self.float_ann = None if float_ann is None else float_ann.eval()
+        self.float_ann = float_ann
         self.clocked = snn.with_config(simulate="steps", reset="call")
         self.classic = classic_pipeline(snn)
         self.layers = [

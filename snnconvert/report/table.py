@@ -90,7 +90,7 @@ def format_trajectory(content: dict[str, Any]) -> str:
             f"{names[reset]:28} {total['clock_steps']:12.0f} {total['spikes']:12.0f} "
             f"{total['spikes_per_count']:10.2f} {total['energy_mj']:10.3f}"
         )
-    if "trajectory" in content["total"]:
+    if "trajectory" in content["total"] and content["total"]["call"]["spikes"]:
         share = content["total"]["trajectory"]["spikes"] / content["total"]["call"]["spikes"]
         lines.append(f"the continuous run takes {share:.2f} of the spikes")
     return "\n".join(lines)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from snnconvert.checkpoint import write_atomically
 from snnconvert.conversion.network import SpikingNetwork
 from snnconvert.conversion.simulation import Run
-from snnconvert.diffusion.sampling import sample
+from snnconvert.diffusion.sampling import plan, sample
 from snnconvert.diffusion.schedule import NoiseLevels
 from snnconvert.errors import InputError
 from snnconvert.report.cost import Cost, count_cost
@@ -98,12 +98,16 @@ def follow(
     Returns:
         `calls[]` with t, `eps_error` (local) and `divergence` (of x_t), and under `call` and
         `trajectory` clock steps, spikes, counts and energy per image; `total` of them per image;
-        `images_equal` and `image_error` per reset. `trajectory` is None where `snn` cannot carry
-        its counts (it needs immediate firing, signed spikes, settle="auto").
+        `images_equal` and `image_error` per reset. Where `snn` cannot carry its counts (it needs
+        immediate firing, signed spikes, settle="auto") only `call` is there.
 
     Raises:
-        InputError: as `sample`.
+        InputError: as `sample`, or adaptive steps, which differ from network to network.
     """
+    grid = options.pop("grid", None)
+    if plan(solver, steps, schedule, grid, **options).adaptive:
+        raise InputError("trajectory: adaptive steps have no calls to compare; choose a grid")
+    options["grid"] = grid
     arguments = {"solver": solver, "steps": steps, "schedule": schedule, "seed": seed,
                  "shape": shape, **options}  # fmt: skip
     reference = Recorded(ann)

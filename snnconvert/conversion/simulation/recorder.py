@@ -118,5 +118,8 @@ class Call:
 
 
 def any_spike(spikes: Tensor) -> bool:
-    """Whether a layer fired. (A sum of magnitudes: several times faster than `any` on a CPU.)"""
-    return bool(spikes.abs().sum() > 0)
+    """Whether a layer fired; not-a-number counts, so that one bad input stops no other early.
+
+    (A sum of magnitudes: several times faster than `any` on a CPU.)
+    """
+    return not bool(spikes.abs().sum() == 0)
