@@ -48,6 +48,9 @@ class Registry(Mapping[str, T]):
             )
         return self._entries[name]
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._entries)
 

@@ -1,50 +1,65 @@
-"""Rewrite a captured network: its quantised activations become integrate-and-fire neurons."""
+"""Rewrite a captured network: its activations become integrate-and-fire neurons."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from snnconvert.conversion.capture import capture
-from snnconvert.conversion.check import Problem, find_problems
-from snnconvert.conversion.executor import Executor
+from snnconvert.conversion.check import Problem, check
 from snnconvert.conversion.network import SpikingConfig, SpikingNetwork
 from snnconvert.conversion.program import Node, Program, Ref
+from snnconvert.conversion.quantized import quantized_network
 from snnconvert.conversion.rules import NEURON, QUANTIZED_CLIP
 from snnconvert.errors import InputError, UnsupportedOpError
 
+__all__ = ["Problem", "check", "convert", "place_neurons"]
 
-def check(model: nn.Module, example_inputs: Sequence[Tensor]) -> list[Problem]:
-    """Everything that keeps `model` from being converted; an empty list when nothing does."""
-    return find_problems(capture(model, example_inputs)[0])
+CODES = ("rate",)
 
 
 def convert(
     model: nn.Module,
     timesteps: int = 4,
     *,
-    example_inputs: Sequence[Tensor],
+    example_inputs: Any,
+    calibration: Iterable[Any] | None = None,
     firing: str = "immediate",
+    code: str = "rate",
+    neuron: str = "if",
     signed: bool = True,
     settle: int | str | None = None,
     simulate: str = "steps",
+    threshold: str = "mse",
+    per_channel: bool = True,
+    bias_correction: bool = True,
     norm: str = "accumulated",
-    neuron: str = "if",
 ) -> SpikingNetwork:
-    """The spiking network of a quantised-clip `model`; `model` itself is left as it is.
+    """The spiking network of `model`, which is left as it is.
+
+    Activations that are quantised clips (trained so, or put in by `quantize`) keep their learned
+    ceilings. All others get thresholds from `calibration`; the quantised network that the result
+    equals is its `quantized_ann()`.
 
     Args:
-        model: a network whose activations are `snnconvert.quantizer.quantized_clip`.
-        timesteps: T; the spiking network computes what `model` with `levels = T` computes.
-        example_inputs: arguments of one call, batch first, e.g. `(x, t)`.
+        model: any network that `check` has no problem with.
+        timesteps: T; the spiking network computes what its quantised ANN of T levels computes.
+        example_inputs: arguments of one call, batch first: a tensor, a tuple such as `(x, t)`, or
+            a dict of keyword arguments.
+        calibration: batches of real inputs, each of that form; a few hundred inputs suffice.
         settle: input-free steps of immediate firing, or "auto" (default; 0 for `norm="per_step"`).
-        firing, signed, simulate, norm, neuron: see `SpikingConfig`.
+        firing, code, neuron, signed, simulate, norm: see `SpikingConfig`.
+        threshold: "mse" (default), "max", "percentile", a percentage such as "99.5%", or
+            "learned" (from "mse", trained to reproduce the float network's output).
+        per_channel: one threshold a channel, or one a layer.
+        bias_correction: bring each channel's mean back to the float network's.
 
     Raises:
         UnsupportedOpError: operations without a rule, all of them by layer.
-        InputError: an option out of range, or options that contradict each other.
+        InputError: an option out of range, options that contradict each other, plain activations
+            without calibration, or calibration data that cannot be used.
     """
     if settle is None and norm == "per_step":
         settle = 0
@@ -52,35 +67,31 @@ def convert(
         if settle != "auto":
             raise InputError(f"settle: found {settle!r}, allowed are integers from 0 up, or 'auto'")
         settle = None
+    if code not in CODES:
+        raise InputError(f"code: found {code!r}, allowed: {', '.join(CODES)}")
     config = SpikingConfig(
         timesteps=timesteps, firing=firing, signed=signed, simulate=simulate, norm=norm,
         settle=settle, neuron=neuron,
     )  # fmt: skip
-    program, constants = capture(model, example_inputs)
-    problems = find_problems(program)
-    if problems:
-        lines = "".join(f"\n  {problem}" for problem in problems)
-        raise UnsupportedOpError(f"{type(model).__name__} cannot be converted:{lines}")
-    program, constants = fold_constants(program, constants)
-    return SpikingNetwork(place_neurons(program, constants), constants, config)
+    quantised, summary = quantized_network(
+        model, timesteps, example_inputs=example_inputs, calibration=calibration,
+        threshold=threshold, per_channel=per_channel, bias_correction=bias_correction,
+    )  # fmt: skip
+    constants = {name: value.detach() for name, value in quantised.constants.items()}
+    program = place_neurons(quantised.program, constants, quantised.functions)
+    network = SpikingNetwork(program, constants, config)
+    network.calibration = summary
+    return network
 
 
-def fold_constants(
-    program: Program, constants: dict[str, Tensor]
-) -> tuple[Program, dict[str, Tensor]]:
-    """Compute once what depends on no input (quantised weights); drop what nobody reads."""
-    varying = program.downstream_of(set(program.inputs))
-    fixed = Program((), tuple(n for n in program.nodes if n.name not in varying), [])
-    with torch.no_grad():
-        values = Executor(fixed).start(constants, ())
-    nodes = tuple(n for n in program.nodes if n.name in varying)
-    read = {name for node in nodes for name in node.refs}
-    kept = {name: values[name] for name in values if name in read}
-    return Program(program.inputs, nodes, program.output), kept
+def place_neurons(
+    program: Program, constants: Mapping[str, Tensor], functions: Mapping[str, str]
+) -> Program:
+    """Replace every quantised clip by a neuron with the learned ceiling as its threshold.
 
-
-def place_neurons(program: Program, constants: dict[str, Tensor]) -> Program:
-    """Replace every quantised clip by a neuron with the learned ceiling as its threshold."""
+    A neuron's arguments: what it reads, the name of its threshold, whether it is signed, and the
+    name of the function applied to the accumulated potential before it, or None.
+    """
     nodes = []
     for node in program.nodes:
         if node.op == QUANTIZED_CLIP:
@@ -89,7 +100,8 @@ def place_neurons(program: Program, constants: dict[str, Tensor]) -> Program:
                 raise UnsupportedOpError(f"{node.layer}: its ceiling is computed, not learned")
             if not bool((constants[ceiling.name] > 0).all()):
                 raise InputError(f"{node.layer}: its ceiling is not positive; train it again")
-            args = (source, ceiling.name, bool(rest and rest[0]))
+            signed = bool(rest and rest[0])
+            args = (source, ceiling.name, signed, functions.get(node.name))
             node = Node(node.name, NEURON, args, {}, node.layer)
         nodes.append(node)
-    return Program(program.inputs, tuple(nodes), program.output)
+    return replace(program, nodes=tuple(nodes))

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from snnconvert.conversion import simulate
 from snnconvert.conversion.executor import Executor
-from snnconvert.conversion.program import Program, decode_program, encode_program
+from snnconvert.conversion.program import Node, Program, Ref, decode_program, encode_program
+from snnconvert.conversion.rules import NEURON, QUANTIZED_CLIP
 from snnconvert.conversion.simulate import Recorder, Run
 from snnconvert.errors import CheckpointError, InputError
 from snnconvert.neurons.counts import IF
+
+if TYPE_CHECKING:
+    from snnconvert.conversion.quantized import QuantizedNetwork
 
 RECORDS = (None, "counts", "spikes")
 
@@ -73,7 +77,7 @@ class SpikingNetwork(nn.Module):
 
     Args:
         program: captured network whose activations are "neuron" nodes
-            `(input, name of the threshold, lowest count is negative)`.
+            `(input, name of the threshold, lowest count is negative, function before it or None)`.
         constants: weights, thresholds and other fixed tensors by name.
         config: how it spikes.
     """
@@ -85,6 +89,7 @@ class SpikingNetwork(nn.Module):
         self.program = program
         self.config = config
         self.executor = Executor(program)
+        self.calibration: dict[str, Any] = {}
         self._names = tuple(constants)
         for name, value in constants.items():
             self.register_buffer(f"constant_{name}", value)
@@ -111,26 +116,48 @@ class SpikingNetwork(nn.Module):
         """The user's module path of each neuron layer, by node name."""
         return {node.name: node.layer or node.name for node in self.executor.neurons}
 
-    def forward(self, *inputs: Tensor) -> Any:
-        return self.run(*inputs).output
+    @property
+    def functions(self) -> dict[str, str | None]:
+        """Function applied to the accumulated potential before each neuron layer, or None."""
+        return {
+            node.name: node.args[3] if len(node.args) > 3 else None
+            for node in self.executor.neurons
+        }
+
+    def quantized_ann(self) -> QuantizedNetwork:
+        """The quantised ANN that this network equals, as a module; weights are shared."""
+        from snnconvert.conversion.capture import Captured
+        from snnconvert.conversion.quantized import QuantizedNetwork
+
+        levels = self.config.timesteps
+
+        def quantiser(node: Node) -> Node:
+            if node.op != NEURON:
+                return node
+            source, ceiling, signed = node.args[:3]
+            return replace(node, op=QUANTIZED_CLIP, args=(source, Ref(ceiling), levels, signed))
+
+        program = replace(self.program, nodes=tuple(map(quantiser, self.program.nodes)))
+        functions = {name: f for name, f in self.functions.items() if f}
+        return QuantizedNetwork(Captured(program, self.constants, {}), functions).eval()
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        return self.run(*args, **kwargs).output
 
     @torch.no_grad()
-    def run(self, *inputs: Tensor, record: str | None = None) -> Run:
+    def run(self, *args: Any, record: str | None = None, **kwargs: Any) -> Run:
         """One call with its bookkeeping.
 
         Args:
-            inputs: as the ANN takes them, batch first.
+            args, kwargs: as the ANN takes them, batch first.
             record: "counts" adds spikes emitted and the output by step, "spikes" whole trains too.
 
         Raises:
-            InputError: wrong number of inputs, or an unknown `record`.
+            InputError: other inputs than the captured ones, or an unknown `record`.
         """
         if record not in RECORDS:
             raise InputError(f"record: found {record!r}, allowed are None, 'counts' and 'spikes'")
-        if len(inputs) != len(self.program.inputs):
-            names = ", ".join(self.program.inputs)
-            raise InputError(f"found {len(inputs)} inputs, the network takes ({names})")
-        values = self.executor.start(self.constants, inputs)
+        values = self.executor.start(self.constants, self.program.bind(args, kwargs))
         config, neurons = self.config, self.neurons
         if config.simulate == "counts":
             if record == "spikes":
@@ -150,7 +177,9 @@ class SpikingNetwork(nn.Module):
     def with_config(self, **changes: Any) -> SpikingNetwork:
         """The same network spiking another way; weights are shared, not copied."""
         config = SpikingConfig(**{**asdict(self.config), **changes})
-        return SpikingNetwork(self.program, self.constants, config)
+        network = SpikingNetwork(self.program, self.constants, config)
+        network.calibration = self.calibration
+        return network
 
     @property
     def latency_steps(self) -> int | None:
@@ -171,7 +200,11 @@ class SpikingNetwork(nn.Module):
 
     def to_content(self) -> dict[str, Any]:
         """Plain values and tensors from which `from_content` rebuilds the network."""
-        config = {**asdict(self.config), "program": encode_program(self.program)}
+        config = {
+            **asdict(self.config),
+            "program": encode_program(self.program),
+            "calibration": self.calibration,
+        }
         return {"config": config, "state": {k: v.cpu() for k, v in self.constants.items()}}
 
     @classmethod
@@ -180,7 +213,10 @@ class SpikingNetwork(nn.Module):
         try:
             config = dict(content["config"])
             program = decode_program(config.pop("program"))
-            return cls(program, dict(content["state"]), SpikingConfig(**config))
+            calibration = dict(config.pop("calibration", {}))
+            network = cls(program, dict(content["state"]), SpikingConfig(**config))
+            network.calibration = calibration
+            return network
         except CheckpointError:
             raise
         except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -20,7 +20,7 @@ from torch.utils import _pytree as pytree
 
 from snnconvert.conversion.network import SpikingNetwork
 from snnconvert.conversion.program import Node, substitute
-from snnconvert.conversion.rules import NEURON, RULES
+from snnconvert.conversion.rules import NEURON, is_commuting
 from snnconvert.conversion.simulate import depths
 from snnconvert.neurons.spike_by_spike import ClippedIFNode
 
@@ -95,7 +95,7 @@ class PlainSimulation:
             current = torch.zeros_like(values[source]) if silent else values[source]
             return self._fire(node, current, step)
         moving = [name for name in node.refs if name in self.executor.dynamic_names]
-        if self._commutes(node, moving):
+        if is_commuting(node, moving):
             current = self._evaluate(node, values)
             if step <= self.network.config.timesteps:
                 return current
@@ -111,14 +111,6 @@ class PlainSimulation:
         now = self._evaluate(node, {**values, **means}) * s
         before, self.before[node.name] = self.before.get(node.name), now
         return now if before is None else now - before
-
-    def _commutes(self, node: Node, moving: list[str]) -> bool:
-        kind = RULES[node.op].kind
-        if kind == "bilinear":
-            return len(moving) == 1
-        if kind == "divided":
-            return moving == [node.args[0].name]
-        return kind == "linear"
 
     def _evaluate(self, node: Node, values: dict[str, Any]) -> Any:
         run = next(run for known, run, _ in self.executor.dynamic if known is node)
