@@ -14,19 +14,21 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from snnconvert.conversion.convert import check, convert
+    from snnconvert.conversion.quantized import quantize
     from snnconvert.diffusion.sampling import sample
     from snnconvert.loading import load, save
     from snnconvert.report.compare import compare
     from snnconvert.training import train
 
 __version__ = "0.1.0"
-__all__ = ["check", "compare", "convert", "load", "sample", "save", "train"]
+__all__ = ["check", "compare", "convert", "load", "quantize", "sample", "save", "train"]
 
 _HOMES = {
     "check": "conversion.convert",
     "compare": "report.compare",
     "convert": "conversion.convert",
     "load": "loading",
+    "quantize": "conversion.quantized",
     "sample": "diffusion.sampling",
     "save": "loading",
     "train": "training",

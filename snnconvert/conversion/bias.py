@@ -146,8 +146,8 @@ def _with_additions(
         )
         if node.name in extra:
             renamed[node.name] = Ref(f"{node.name}_corrected")
-            args = (Ref(node.name), Ref(extra[node.name]))
-            nodes.append(Node(renamed[node.name].name, "aten.add.Tensor", args, {}, node.layer))
+            sum_of = (Ref(node.name), Ref(extra[node.name]))
+            nodes.append(Node(renamed[node.name].name, "aten.add.Tensor", sum_of, {}, node.layer))
     return replace(program, nodes=tuple(nodes), output=substitute(program.output, now))
 
 

@@ -36,11 +36,13 @@ class Calibration:
         unsettled: relative difference between the ceilings of the two halves of the data, for the
             layers where it is too large.
         kept: a sample of the inputs, for the passes that follow.
+        bytes_per_input: of the largest activation.
     """
 
     ceilings: dict[str, Tensor]
     inputs: int
     kept: Kept
+    bytes_per_input: int = 1
     dead: dict[str, list[int]] = field(default_factory=dict)
     unsettled: dict[str, float] = field(default_factory=dict)
 
@@ -69,9 +71,12 @@ def calibrate(
     wanted = {site.node.name: site for site in sites if site.needs_ceiling}
     found: dict[str, Histogram] = {}
     shapes: dict[str, tuple[int, ...]] = {}
-    kept, half = Kept(program), 0
+    kept, half, largest = Kept(program), 0, 1
 
     def visit(node: Node, value: Any) -> Any:
+        nonlocal largest
+        if isinstance(value, Tensor) and value.ndim:
+            largest = max(largest, 4 * value.numel() // max(1, rows_in_call))
         if node.name in wanted:
             axis = wanted[node.name].axis if per_channel else None
             rows = rows_of(value, axis)
@@ -92,9 +97,10 @@ def calibrate(
     interpreter = Interpreter(program)
     for call in calls_of(program, batches):
         kept.add(call)
+        rows_in_call = len(call[kept.along[0]]) if kept.along else 1
         interpreter.run(constants, call, visit)
         half = 1 - half
-    calibration = Calibration({}, kept.seen, kept)
+    calibration = Calibration({}, kept.seen, kept, largest)
     for name, histogram in found.items():
         layer = wanted[name].node.layer or name
         _choose(calibration, name, layer, histogram, threshold, levels)

@@ -207,7 +207,8 @@ def _shapes(
     exported: torch.export.ExportedProgram, inputs: Sequence[str]
 ) -> tuple[dict[str, tuple[int, ...]], dict[str, tuple[str, int]]]:
     """Shapes of the inputs, and per symbolic size an input and axis where it can be read."""
-    shapes, axes = {}, {}
+    shapes: dict[str, tuple[int, ...]] = {}
+    axes: dict[str, tuple[str, int]] = {}
     for node in exported.graph.nodes:
         if node.op != "placeholder" or node.name not in inputs:
             continue

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from snnconvert.conversion.capture import Captured, capture
+from snnconvert.conversion.captured_network import CapturedNetwork
 from snnconvert.conversion.program import Node, Program
 from snnconvert.conversion.rules import RULES
 from snnconvert.conversion.simplify import absorb_relu, fold_constants, recognise_swish
@@ -41,7 +42,29 @@ class Problem:
         return f"{self.layer or '(root)'}: {self.op}: {self.reason}; {self.remedy}"
 
 
-def check(model: nn.Module, example_inputs: Any) -> list[Problem]:
+def captured_of(model: nn.Module, example_inputs: Any) -> Captured:
+    """`model` captured, unless it is a captured network already.
+
+    Raises:
+        InputError: example inputs are needed and missing, or of another form than the model takes.
+        UnsupportedOpError: it cannot be captured.
+    """
+    if isinstance(model, CapturedNetwork):
+        return model.captured()
+    if not isinstance(model, nn.Module):
+        raise InputError(
+            f"model: found {type(model).__name__}, needed is an nn.Module (a file is read by "
+            "snnconvert.load)"
+        )
+    if example_inputs is None:
+        raise InputError(
+            "example_inputs: needed to capture the network; give the arguments of one call, "
+            "batch first, e.g. example_inputs=(x, t)"
+        )
+    return capture(model, example_inputs)
+
+
+def check(model: nn.Module, example_inputs: Any = None) -> list[Problem]:
     """Everything that keeps `model` from being converted; an empty list when nothing does.
 
     A network with plain activations has no problem by that: `convert` then needs `calibration`.
@@ -51,7 +74,7 @@ def check(model: nn.Module, example_inputs: Any) -> list[Problem]:
         example_inputs: its arguments: a tensor, a tuple, or a dict of keyword arguments.
     """
     try:
-        captured = capture(model, example_inputs)
+        captured = captured_of(model, example_inputs)
     except UnsupportedOpError as error:
         return [_not_captured(type(model).__name__, error)]
     return captured_problems(captured)

@@ -24,7 +24,7 @@ def convert(
     model: nn.Module,
     timesteps: int = 4,
     *,
-    example_inputs: Any,
+    example_inputs: Any = None,
     calibration: Iterable[Any] | None = None,
     firing: str = "immediate",
     code: str = "rate",
@@ -47,7 +47,7 @@ def convert(
         model: any network that `check` has no problem with.
         timesteps: T; the spiking network computes what its quantised ANN of T levels computes.
         example_inputs: arguments of one call, batch first: a tensor, a tuple such as `(x, t)`, or
-            a dict of keyword arguments.
+            a dict of keyword arguments. Not needed for what `load("....pt2")` or `quantize` gave.
         calibration: batches of real inputs, each of that form; a few hundred inputs suffice.
         settle: input-free steps of immediate firing, or "auto" (default; 0 for `norm="per_step"`).
         firing, code, neuron, signed, simulate, norm: see `SpikingConfig`.

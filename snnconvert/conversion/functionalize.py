@@ -13,7 +13,12 @@ from typing import Any
 from snnconvert.conversion.program import Node, Program, Ref, references, substitute
 from snnconvert.errors import UnsupportedOpError
 
-VIEWS = set(["view", "reshape", "slice", "select", "permute", "transpose", "unsqueeze", "squeeze", "flatten", "unflatten", "expand", "detach", "alias", "chunk", "split", "split_with_sizes", "unbind", "getitem", "contiguous", "t", "numpy_T", "mT", "movedim", "narrow", "view_as", "reshape_as", "expand_as", "swapaxes", "diagonal", "lift_fresh_copy", "to"])  # fmt: skip
+VIEWS = {
+    "view", "reshape", "slice", "select", "permute", "transpose", "unsqueeze", "squeeze",
+    "flatten", "unflatten", "expand", "detach", "alias", "chunk", "split", "split_with_sizes",
+    "unbind", "getitem", "contiguous", "t", "numpy_T", "mT", "movedim", "narrow", "view_as",
+    "reshape_as", "expand_as", "swapaxes", "diagonal", "lift_fresh_copy", "to",
+}  # fmt: skip
 SAME_ORDER = {"view", "unsqueeze", "squeeze", "unflatten", "alias", "detach"}  # never copies
 SCATTERS = {"aten.slice.Tensor": "aten.slice_scatter.default",
             "aten.select.int": "aten.select_scatter.default"}  # fmt: skip
@@ -41,7 +46,8 @@ class _Pass:
                 self.last_read[name] = max(position, self.last_read.get(name, 0))
 
     def run(self) -> Program:
-        for self.position, node in enumerate(self.program.nodes):
+        for position, node in enumerate(self.program.nodes):
+            self.position = position
             self._add(node)
         output = substitute(self.program.output, self._now)
         return replace(self.program, nodes=tuple(self.nodes), output=output)

@@ -17,7 +17,7 @@ from snnconvert.errors import CheckpointError, InputError
 from snnconvert.neurons.counts import IF
 
 if TYPE_CHECKING:
-    from snnconvert.conversion.quantized import QuantizedNetwork
+    from snnconvert.conversion.captured_network import CapturedNetwork
 
 RECORDS = (None, "counts", "spikes")
 
@@ -124,10 +124,10 @@ class SpikingNetwork(nn.Module):
             for node in self.executor.neurons
         }
 
-    def quantized_ann(self) -> QuantizedNetwork:
+    def quantized_ann(self) -> CapturedNetwork:
         """The quantised ANN that this network equals, as a module; weights are shared."""
         from snnconvert.conversion.capture import Captured
-        from snnconvert.conversion.quantized import QuantizedNetwork
+        from snnconvert.conversion.captured_network import CapturedNetwork
 
         levels = self.config.timesteps
 
@@ -139,7 +139,7 @@ class SpikingNetwork(nn.Module):
 
         program = replace(self.program, nodes=tuple(map(quantiser, self.program.nodes)))
         functions = {name: f for name, f in self.functions.items() if f}
-        return QuantizedNetwork(Captured(program, self.constants, {}), functions).eval()
+        return CapturedNetwork(Captured(program, self.constants, {}), functions).eval()
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         return self.run(*args, **kwargs).output

@@ -1,114 +1,36 @@
-"""The quantised ANN as a module: run it, train it, convert it."""
+"""The quantised ANN of any network: quantised clips in place of its activations."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Iterable
 from typing import Any
 
 from torch import Tensor, nn
 
 from snnconvert.conversion.bias import correct_bias
 from snnconvert.conversion.calibrate import calibrate, place_quantizers
-from snnconvert.conversion.capture import Captured, capture
-from snnconvert.conversion.check import refuse_problems
-from snnconvert.conversion.interpret import Interpreter
-from snnconvert.conversion.program import Node, Program, Ref
-from snnconvert.conversion.rules import QUANTIZED_CLIP
+from snnconvert.conversion.capture import Captured
+from snnconvert.conversion.captured_network import CapturedNetwork
+from snnconvert.conversion.check import captured_of, refuse_problems
 from snnconvert.conversion.simplify import absorb_relu, fold_constants, recognise_swish
-from snnconvert.conversion.sites import find_sites
+from snnconvert.conversion.sites import Site, find_sites
 from snnconvert.conversion.thresholds import check_criterion
 from snnconvert.errors import InputError
 
-BATCH_NORM = "aten.batch_norm.default"
-TRAINING = 5  # position of the argument
-
-
-class QuantizedNetwork(nn.Module):
-    """A captured network that runs as it was captured; its parameters keep their names.
-
-    In training mode batch norms use and update batch statistics; dropout is not part of it.
-
-    Args:
-        captured: program, constants, the user's names for them, and which are trainable.
-    """
-
-    def __init__(self, captured: Captured, functions: Mapping[str, str] | None = None) -> None:
-        super().__init__()
-        self.program = captured.program
-        self.functions = dict(functions or {})
-        self._paths: dict[str, str] = {}
-        taken: set[str] = set()
-        for name, value in captured.constants.items():
-            path = captured.paths.get(name, name)
-            path = name if path in taken else path
-            taken.add(path)
-            self._paths[name] = path
-            owner, last = _owner(self, path)
-            if name in captured.trainable and value.is_floating_point():
-                owner.register_parameter(last, nn.Parameter(value.clone()))
-            else:
-                owner.register_buffer(last, value)
-        self._interpreters = {
-            mode: Interpreter(_in_mode(self.program, mode)) for mode in (False, True)
-        }
-
-    @property
-    def constants(self) -> dict[str, Tensor]:
-        """Every weight, buffer and ceiling by the name that the program uses."""
-        found = {}
-        for name, path in self._paths.items():
-            owner, last = _owner(self, path)
-            found[name] = getattr(owner, last)
-        return found
-
-    def captured(self) -> Captured:
-        """Program and current constants, detached."""
-        constants = {name: value.detach() for name, value in self.constants.items()}
-        trainable = {n for n, v in self.constants.items() if isinstance(v, nn.Parameter)}
-        return Captured(self.program, constants, self._paths, frozenset(trainable))
-
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        inputs = self.program.bind(args, kwargs)
-        return self._interpreters[self.training].run(self.constants, inputs)
-
-    def extra_repr(self) -> str:
-        clips = [node for node in self.program.nodes if node.op == QUANTIZED_CLIP]
-        levels = sorted({node.args[2] for node in clips})
-        return f"{len(clips)} quantised activations, levels {', '.join(map(str, levels))}"
-
-
-def _owner(root: nn.Module, path: str) -> tuple[nn.Module, str]:
-    """The module that holds `path`, made where it is missing, and the name in it."""
-    *parents, last = path.split(".")
-    for part in parents:
-        if part not in root._modules:
-            root.add_module(part, nn.Module())
-        root = root._modules[part]  # type: ignore[assignment]
-    return root, last
-
-
-def _in_mode(program: Program, training: bool) -> Program:
-    def changed(node: Node) -> Node:
-        if node.op != BATCH_NORM or not training:
-            return node
-        args = list(node.args)
-        args[TRAINING] = isinstance(args[3], Ref)  # with running statistics to update
-        return replace(node, args=tuple(args))
-
-    return replace(program, nodes=tuple(map(changed, program.nodes)))
+PASS_BYTES = 1 << 28  # what the largest activation of one pass of bias correction may take
+PASS_INPUTS = 256
 
 
 def quantize(
     model: nn.Module,
     levels: int,
     *,
-    example_inputs: Any,
+    example_inputs: Any = None,
     calibration: Iterable[Any] | None = None,
     threshold: str = "mse",
     per_channel: bool = True,
     bias_correction: bool = False,
-) -> QuantizedNetwork:
+) -> CapturedNetwork:
     """`model` with quantised clips for activations, to be trained further and then converted.
 
     Its weights keep their names, so `state_dict` keys are those of `model` plus one
@@ -144,7 +66,7 @@ def quantized_network(
     per_channel: bool,
     bias_correction: bool,
     trainable: bool = False,
-) -> tuple[QuantizedNetwork, dict[str, Any]]:
+) -> tuple[CapturedNetwork, dict[str, Any]]:
     """The quantised network that a conversion of `model` equals, and what calibration found.
 
     Raises:
@@ -152,9 +74,7 @@ def quantized_network(
         UnsupportedOpError: as `convert`.
     """
     check_criterion(threshold)
-    captured = model.captured() if isinstance(model, QuantizedNetwork) else capture(
-        model, example_inputs
-    )  # fmt: skip
+    captured = captured_of(model, example_inputs)
     program, constants = captured.program, captured.constants
     if not trainable:
         program, constants = fold_constants(program, constants)
@@ -163,7 +83,7 @@ def quantized_network(
     sites = find_sites(program, constants)
     open_sites = [site for site in sites if site.needs_ceiling]
     functions = {site.node.name: site.function for site in sites if site.function}
-    if isinstance(model, QuantizedNetwork):
+    if isinstance(model, CapturedNetwork):
         functions |= model.functions
     summary: dict[str, Any] = {}
     ceilings: dict[str, Tensor] = {}
@@ -179,8 +99,9 @@ def quantized_network(
                    "bias_correction": bias_correction}  # fmt: skip
     quantised, constants = place_quantizers(program, constants, sites, ceilings, levels)
     if open_sites and bias_correction:
+        rows = max(1, min(PASS_INPUTS, PASS_BYTES // found.bytes_per_input))
         quantised, constants = correct_bias(
-            program, quantised, constants, sites, found.kept.calls(found.kept.limit)
+            program, quantised, constants, sites, found.kept.calls(rows)
         )
     names = {node.name: (node.layer or node.name) for node in quantised.nodes}
     paths = {**captured.paths}
@@ -188,10 +109,10 @@ def quantized_network(
         paths[f"{name}_ceiling"] = f"{names[name]}.{name}_ceiling"
     weights = captured.trainable | {f"{name}_ceiling" for name in ceilings}
     kept = frozenset(weights) if trainable else frozenset()
-    return QuantizedNetwork(Captured(quantised, constants, paths, kept), functions), summary
+    return CapturedNetwork(Captured(quantised, constants, paths, kept), functions), summary
 
 
-def needs_calibration(name: str, sites: list[Any]) -> str:
+def needs_calibration(name: str, sites: list[Site]) -> str:
     layers = ", ".join(site.node.layer or site.node.name for site in sites[:3])
     more = f" and {len(sites) - 3} more" if len(sites) > 3 else ""
     return (

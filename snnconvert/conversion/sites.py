@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from snnconvert.conversion.program import Node, Program, Ref
-from snnconvert.conversion.rules import QUANTIZED_CLIP, RULES, Activation
+from snnconvert.conversion.rules import QUANTIZED_CLIP, RULES, Activation, rule_of
 
 PASSES = ("aten.max_pool1d.default", "aten.max_pool2d.default", "aten.max_pool3d.default")
 LAST_AXIS = ("aten.linear.default", "aten.layer_norm.default", "aten.matmul.default")
@@ -53,7 +53,7 @@ def find_sites(program: Program, constants: Mapping[str, Tensor]) -> list[Site]:
     search = _Search(program)
     found = []
     for node in program.nodes:
-        rule = RULES[node.op] if node.op in RULES else None
+        rule = rule_of(node.op)
         if node.op == QUANTIZED_CLIP:
             found.append(Site(node, None))
         elif rule is not None and rule.activation is not None and search.driven(node):
@@ -107,7 +107,7 @@ def channel_axis(node: Node, by_name: Mapping[str, Node]) -> int | None:
             return -1
         if any(word in short for word in FIRST_AXIS):
             return 1
-        rule = RULES[current.op] if current.op in RULES else None
+        rule = rule_of(current.op)
         if rule is None or (rule.moves and short not in ("clone", "contiguous", "cat")):
             return None
         current = by_name.get(current.refs[0])

@@ -10,7 +10,8 @@ from snnconvert.conversion.rules.table import (
     function_of,
     is_commuting,
     register,
+    rule_of,
 )
 
 __all__ = ["NEURON", "QUANTIZED_CLIP", "RULES", "Activation", "Rule", "function_of",
-           "is_commuting", "register"]  # fmt: skip
+           "is_commuting", "register", "rule_of"]  # fmt: skip

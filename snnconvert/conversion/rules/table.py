@@ -103,6 +103,11 @@ def add(rule: Rule, names: str) -> None:
         register(name if name.startswith("snnconvert.") else f"aten.{name}", rule)
 
 
+def rule_of(op: str) -> Rule | None:
+    """The rule of `op`, None where it has none."""
+    return RULES[op] if op in RULES else None  # noqa: SIM401 (`get` would raise our own error)
+
+
 def function_of(op: str) -> Callable[..., Any]:
     """The function behind an operation of the table; UnknownOp errors come from `RULES`.
 
