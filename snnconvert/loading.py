@@ -78,6 +78,6 @@ def save(network: nn.Module, path: str | Path, like: dict[str, Any] | None = Non
             "(save others with torch.save(network.state_dict(), path))"
         )
     kept = {key: like[key] for key in ("recipe", "probe", "provenance")} if like else {}
-    provenance = {**kept.get("provenance", {}), "torch": torch.__version__}
+    provenance = {**kept.get("provenance", {}), "torch": str(torch.__version__)}
     content = {**kept, "provenance": provenance}
     save_checkpoint(path, {**content, "stage": stage, "networks": {stage: entry}})

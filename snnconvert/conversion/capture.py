@@ -23,6 +23,9 @@ from snnconvert.errors import UnsupportedOpError
 CHECKS = {"aten._assert_tensor_metadata.default", "aten._assert_scalar.default",
           "aten.sym_constrain_range_for_size.default", "aten.sym_constrain_range.default",
           "aten._assert_async.msg"}  # fmt: skip
+NEW_TENSORS = {"aten.new_zeros.default": "aten.zeros.default",
+               "aten.new_ones.default": "aten.ones.default",
+               "aten.new_full.default": "aten.full.default"}  # fmt: skip
 CONSTANT_INPUTS = {InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR}
 
 
@@ -194,7 +197,11 @@ def _read_nodes(exported: torch.export.ExportedProgram) -> tuple[list[Node], Any
             leaves = node.args[0]
         elif node.op == "call_function" and (op := op_name(node.target)) not in CHECKS:
             kwargs = {k: reference(v) for k, v in node.kwargs.items()}
-            nodes.append(Node(node.name, op, reference(tuple(node.args)), kwargs, layer_of(node)))
+            args = reference(tuple(node.args))
+            if op in NEW_TENSORS:  # they take nothing but the type from the tensor: cut the tie
+                op, args = NEW_TENSORS[op], args[1:]
+                kwargs = {"dtype": node.meta["val"].dtype}
+            nodes.append(Node(node.name, op, args, kwargs, layer_of(node)))
             if op == "aten.sym_size.int":
                 symbols[node.name] = str(node.meta["val"])
     output = pytree.tree_unflatten(

@@ -82,13 +82,19 @@ def check(model: nn.Module, example_inputs: Any = None) -> list[Problem]:
 
 def captured_problems(captured: Captured) -> list[Problem]:
     """As `check`, of a network that is already captured."""
+    return find_problems(*prepared(captured), captured.trainable)
+
+
+def prepared(captured: Captured, fold: bool = True) -> tuple[Program, dict[str, Tensor]]:
+    """Program and constants after the rewrites that change no value.
+
+    `fold`: compute once what depends on no input, unless an operation in it has no rule.
+    """
     program, constants = captured.program, captured.constants
-    try:
+    if fold and all(node.op in RULES for node in program.nodes):
         program, constants = fold_constants(program, constants)
-    except InputError:  # an operation without a rule among the constants
-        return find_problems(program, constants, captured.trainable)
-    program = absorb_relu(recognise_swish(program), constants)
-    return find_problems(program, constants, captured.trainable)
+    program = recognise_swish(program)
+    return absorb_relu(program, constants), constants
 
 
 def _not_captured(name: str, error: UnsupportedOpError) -> Problem:

@@ -11,8 +11,9 @@ from snnconvert.conversion.bias import correct_bias
 from snnconvert.conversion.calibrate import calibrate, place_quantizers
 from snnconvert.conversion.capture import Captured
 from snnconvert.conversion.captured_network import CapturedNetwork
-from snnconvert.conversion.check import captured_of, refuse_problems
-from snnconvert.conversion.simplify import absorb_relu, fold_constants, recognise_swish
+from snnconvert.conversion.check import captured_of, prepared, refuse_problems
+from snnconvert.conversion.learn import learn_ceilings
+from snnconvert.conversion.program import Program
 from snnconvert.conversion.sites import Site, find_sites
 from snnconvert.conversion.thresholds import check_criterion
 from snnconvert.errors import InputError
@@ -75,10 +76,7 @@ def quantized_network(
     """
     check_criterion(threshold)
     captured = captured_of(model, example_inputs)
-    program, constants = captured.program, captured.constants
-    if not trainable:
-        program, constants = fold_constants(program, constants)
-    program = absorb_relu(recognise_swish(program), constants)
+    program, constants = prepared(captured, fold=not trainable)
     refuse_problems(type(model).__name__, program, constants, captured.trainable)
     sites = find_sites(program, constants)
     open_sites = [site for site in sites if site.needs_ceiling]
@@ -98,18 +96,29 @@ def quantized_network(
         summary = {**found.to_dict(), "threshold": threshold, "per_channel": per_channel,
                    "bias_correction": bias_correction}  # fmt: skip
     quantised, constants = place_quantizers(program, constants, sites, ceilings, levels)
+    if open_sites and threshold == "learned":
+        names = [f"{name}_ceiling" for name in ceilings]
+        constants = learn_ceilings(program, quantised, constants, names, found.kept.calls(32))
     if open_sites and bias_correction:
         rows = max(1, min(PASS_INPUTS, PASS_BYTES // found.bytes_per_input))
         quantised, constants = correct_bias(
             program, quantised, constants, sites, found.kept.calls(rows)
         )
-    names = {node.name: (node.layer or node.name) for node in quantised.nodes}
-    paths = {**captured.paths}
-    for name in ceilings:
-        paths[f"{name}_ceiling"] = f"{names[name]}.{name}_ceiling"
-    weights = captured.trainable | {f"{name}_ceiling" for name in ceilings}
-    kept = frozenset(weights) if trainable else frozenset()
+    paths, weights = _named_ceilings(captured, quantised, ceilings)
+    kept = weights if trainable else frozenset()
     return CapturedNetwork(Captured(quantised, constants, paths, kept), functions), summary
+
+
+def _named_ceilings(
+    captured: Captured, quantised: Program, ceilings: dict[str, Tensor]
+) -> tuple[dict[str, str], frozenset[str]]:
+    """User names of all constants with the new ceilings, and which of them are trainable."""
+    layers = {node.name: node.layer for node in quantised.nodes}
+    paths = dict(captured.paths)
+    for name in ceilings:
+        prefix = f"{layers[name]}." if layers[name] else ""
+        paths[f"{name}_ceiling"] = f"{prefix}{name}_ceiling"
+    return paths, captured.trainable | {f"{name}_ceiling" for name in ceilings}
 
 
 def needs_calibration(name: str, sites: list[Site]) -> str:

@@ -14,6 +14,7 @@ from torch.utils import _pytree as pytree
 
 from snnconvert.checkpoint import write_atomically
 from snnconvert.conversion.network import SpikingNetwork
+from snnconvert.conversion.signature import arguments_of, leaves
 from snnconvert.conversion.simulate import Run
 from snnconvert.errors import InputError
 from snnconvert.report.cost import Cost, count_cost
@@ -22,6 +23,8 @@ from snnconvert.report.probe import QuantizerProbe
 from snnconvert.report.timing import seconds_per_call
 
 TIMED_IMAGES = 16
+
+Call = tuple[tuple[Any, ...], dict[str, Any]]  # positional and keyword arguments
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ class Difference:
         self.equal = True
 
     def add(self, found: Any, wanted: Any) -> None:
-        for a, b in zip(pytree.tree_leaves(found), pytree.tree_leaves(wanted), strict=True):
+        for a, b in zip(leaves(found), leaves(wanted), strict=True):
             gap = (a.double() - b.double()).abs()
             self.square += gap.square().sum().item()
             self.scale += b.double().square().sum().item()
@@ -70,28 +73,47 @@ class Difference:
 def compare(
     ann: nn.Module,
     snn: SpikingNetwork,
-    batches: Iterable[Sequence[Tensor]],
+    batches: Iterable[Any],
     *,
     float_ann: nn.Module | None = None,
 ) -> ConversionReport:
     """The conversion report.
 
     Args:
-        ann: the quantised network that `snn` was converted from. It is run as the quantised ANN of
-            `levels = timesteps`, whatever it was trained with.
+        ann: what `snn` was converted from. A quantised network is run as the quantised ANN of
+            `levels = timesteps`, whatever it was trained with. Of a network with plain activations
+            the quantised ANN is `snn.quantized_ann()`, and `ann` itself becomes `float_ann`.
         snn: the converted network.
-        batches: argument tuples of one call each, batch first, e.g. `(x, t)`.
+        batches: arguments of one call each, batch first, e.g. `(x, t)`, a tensor or a dict.
         float_ann: the float network, for `output_ann` and its time.
 
     Raises:
         InputError: no batches, or `snn` was not converted from `ann`.
     """
-    was_training = ann.training
+    calls = [arguments_of(batch) for batch in batches]
+    given, was_training = ann, ann.training
     ann.eval()
     try:
-        return _Comparison(ann, snn, float_ann).over([tuple(batch) for batch in batches])
+        if calls and not _is_quantised(ann, snn, calls[0]):
+            ann, float_ann = snn.quantized_ann(), ann
+        return _Comparison(ann, snn, float_ann).over(calls)
     finally:
-        ann.train(was_training)
+        given.train(was_training)
+
+
+def _is_quantised(ann: nn.Module, snn: SpikingNetwork, call: Call) -> bool:
+    """Whether `ann` itself has a quantiser for every neuron layer of `snn`."""
+    if not snn.calibration:
+        return True
+    probe = QuantizerProbe(snn.config.timesteps)
+    with probe:
+        ann(*call[0], **call[1])
+    return len(probe.seen) == len(snn.neurons)
+
+
+def _first(value: Any) -> Any:
+    """The images that are timed."""
+    return value[:TIMED_IMAGES] if isinstance(value, Tensor) and value.ndim else value
 
 
 class _Comparison:
@@ -103,7 +125,7 @@ class _Comparison:
             firing="immediate", signed=True, settle=None, simulate="steps", norm="accumulated"
         )
         self.layers = [
-            LayerErrors(snn.layers[name], snn.config.neuron, cell)
+            LayerErrors(snn.layers[name], snn.config.neuron, cell, snn.functions[name])
             for name, cell in snn.neurons.items()
         ]
         self.output, self.output_ann = Difference(), Difference()
@@ -115,11 +137,11 @@ class _Comparison:
         self.cost = Cost()
         self.images = 0
 
-    def over(self, batches: Sequence[Sequence[Tensor]]) -> ConversionReport:
-        if not batches:
+    def over(self, calls: Sequence[Call]) -> ConversionReport:
+        if not calls:
             raise InputError("compare: no batches were given")
-        for batch in batches:
-            self._add(batch)
+        for call in calls:
+            self._add(call)
         config = self.snn.config
         neurons = sum(layer.sums["neurons"] for layer in self.layers)
         mismatched = sum(layer.sums["mismatched"] for layer in self.layers)
@@ -130,6 +152,8 @@ class _Comparison:
             "settle": "auto" if config.settle is None else config.settle,
             "norm": config.norm,
             "neuron": config.neuron,
+            "neurons": self._kinds(),
+            "calibration": self.snn.calibration or None,
             "images": self.images,
             "latency_steps": self.steps,
             "output": self.output.to_dict(),
@@ -138,7 +162,7 @@ class _Comparison:
             "layers": [layer.to_dict() for layer in self.layers],
             "layers_add_up": all(layer.adds_up for layer in self.layers),
             "cost": self.cost.to_dict(config.timesteps),
-            "timing": self._timing([value[:TIMED_IMAGES] for value in batches[0]]),
+            "timing": self._timing(pytree.tree_map(_first, calls[0])),
             "immediate": {
                 "steps_to_silence": max(self.classic_steps),
                 "spikes_per_count": self.classic_spikes / max(self.classic_counts, 1.0),
@@ -147,34 +171,42 @@ class _Comparison:
             "by_step": self._by_step(),
         })  # fmt: skip
 
-    def _add(self, batch: Sequence[Tensor]) -> None:
+    def _kinds(self) -> dict[str, Any]:
+        """Neurons per image, and the share of those that apply a function before they spike."""
+        total = sum(layer.sums["neurons"] for layer in self.layers) / self.images
+        with_function = sum(layer.sums["neurons"] for layer in self.layers if layer.function)
+        share = with_function / self.images / total
+        return {"per_image": total, "plain_fraction": 1 - share, "function_fraction": share}
+
+    def _add(self, call: Call) -> None:
+        args, kwargs = call
         probe = QuantizerProbe(self.snn.config.timesteps)
         with probe:
-            wanted = self.ann(*batch)
-        run = self.clocked.run(*batch, record="counts")
+            wanted = self.ann(*args, **kwargs)
+        run = self.clocked.run(*args, record="counts", **kwargs)
         if [tuple(x.shape) for x, _ in probe.seen] != [tuple(v.shape) for v in run.counts.values()]:
             raise InputError("compare: the spiking network was not converted from this ANN")
         for layer, (a, q), name in zip(self.layers, probe.seen, run.counts, strict=True):
             layer.add(a, q, run.inputs[name], run.counts[name], run.emitted[name])
-        found = self.snn(*batch) if self.snn.config.simulate == "counts" else run.output
+        found = self.snn(*args, **kwargs) if self.snn.config.simulate == "counts" else run.output
         self.output.add(found, wanted)
         if self.float_ann is not None:
-            self.output_ann.add(found, self.float_ann(*batch))
+            self.output_ann.add(found, self.float_ann(*args, **kwargs))
         self.steps = max(self.steps, run.steps)
         same = self.classic.config == self.clocked.config
-        classic = run if same else self.classic.run(*batch, record="counts")
+        classic = run if same else self.classic.run(*args, record="counts", **kwargs)
         self.classic_output.add(classic.output, wanted)
         self.classic_steps.append(classic.steps)
         self.classic_spikes += sum(v.sum().item() for v in classic.emitted.values())
         self.classic_counts += sum(v.abs().sum().item() for v in classic.counts.values())
         self.outputs.append((run.by_step, wanted))
-        self._add_cost(batch, run)
+        self._add_cost(self.snn.program.bind(args, kwargs), run)
 
-    def _add_cost(self, batch: Sequence[Tensor], run: Run) -> None:
+    def _add_cost(self, inputs: Sequence[Tensor], run: Run) -> None:
         """Mean over all images so far of what a call costs."""
-        new = count_cost(self.clocked, batch, run.emitted, run.steps)
-        self.images += len(batch[0])
-        share = len(batch[0]) / self.images
+        new = count_cost(self.clocked, inputs, run.emitted, run.steps)
+        self.images += len(inputs[0])
+        share = len(inputs[0]) / self.images
         for name, value in vars(new).items():
             old = getattr(self.cost, name)
             setattr(self.cost, name, old + share * (value - old))
@@ -196,16 +228,21 @@ class _Comparison:
             })  # fmt: skip
         return rows
 
-    def _timing(self, inputs: Sequence[Tensor]) -> dict[str, Any]:
+    def _timing(self, call: Call) -> dict[str, Any]:
+        args, kwargs = call
         fixed = self.classic.with_config(settle=0)
         counts = self.classic.with_config(simulate="counts")
         calls = {
-            "qann_s": lambda: self.ann(*inputs),
-            "step_s": lambda: fixed(*inputs),
-            "counts_s": lambda: counts(*inputs),
+            "qann_s": lambda: self.ann(*args, **kwargs),
+            "step_s": lambda: fixed(*args, **kwargs),
+            "counts_s": lambda: counts(*args, **kwargs),
         }
         if self.float_ann is not None:
-            calls["ann_s"] = lambda: self.float_ann(*inputs)  # type: ignore[misc]
+            calls["ann_s"] = lambda: self.float_ann(*args, **kwargs)  # type: ignore[misc]
         seconds = seconds_per_call(calls)
         seconds["step_s"] /= fixed.config.timesteps
-        return {"ann_s": seconds.get("ann_s"), **seconds, "batch_size": len(inputs[0])}
+        return {
+            "ann_s": seconds.get("ann_s"),
+            **seconds,
+            "batch_size": len(self.snn.program.bind(args, kwargs)[0]),
+        }

@@ -31,9 +31,11 @@ class LayerErrors:
         name: the user's module path.
         neuron: kind of neuron.
         cell: its threshold and number of levels.
+        function: applied to the accumulated potential before the neurons; None for plain ones.
     """
 
-    def __init__(self, name: str, neuron: str, cell: IF) -> None:
+    def __init__(self, name: str, neuron: str, cell: IF, function: str | None = None) -> None:
+        self.function = function
         self.name, self.neuron, self.cell = name, neuron, cell
         self.squares: dict[str, float] = defaultdict(float)
         self.sums: dict[str, float] = defaultdict(float)
@@ -90,7 +92,8 @@ class LayerErrors:
         return {
             "name": self.name,
             "neuron": self.neuron,
-            "v_threshold": theta.tolist(),
+            "function": self.function,
+            "v_threshold": theta.flatten().tolist() if theta.ndim else theta.item(),
             "levels": self.cell.timesteps,
             **{part: self.relative(part) for part in (*PARTS, "total")},
             "mismatched_fraction": self.sums["mismatched"] / neurons,

@@ -71,9 +71,8 @@ def fake_quantize(node: Node, constants: Constants) -> Activation | None:
     shift = 1 if "per_channel" in node.op else 0  # the axis comes before the range
     if shift and node.args[3] != 1:
         return None
-    first = 4 if "tensor_qparams" in node.op else 3
-    low = (node.args[first + shift] - zero) * scale
-    high = (node.args[first + 1 + shift] - zero) * scale
+    low = (node.args[3 + shift] - zero) * scale
+    high = (node.args[4 + shift] - zero) * scale
     ceiling = torch.maximum(high, -low)
     if bool((low == 0).all()):
         return Activation(True, False, high)

@@ -39,7 +39,7 @@ add(Rule("bilinear", macs_of_addmm), "addmm.default baddbmm.default")
 add(Rule("bilinear"), "mul.Tensor mul.Scalar einsum.default outer.default dot.default")
 add(Rule("divided"), """
     div.Tensor div.Scalar masked_fill.Scalar index.Tensor index_select.default gather.default
-    div.Tensor_mode""")  # fmt: skip
+""")  # fmt: skip
 add(Rule("linear"), """
     add.Tensor add.Scalar sub.Tensor sub.Scalar rsub.Scalar rsub.Tensor neg.default
     batch_norm.default _native_batch_norm_legit_no_training.default
