@@ -62,8 +62,10 @@ def examples_of(model: nn.Module, example_inputs: Any) -> Examples:
     batch = len(with_rows[0])
 
     def widen(leaf: Any) -> Any:
+        if not isinstance(leaf, Tensor):
+            return leaf
         alone = batch == 1 and _in_batch(leaf, batch)
-        return torch.cat([leaf, leaf]) if alone else leaf
+        return torch.cat([leaf, leaf]) if alone else leaf.clone()  # export leaves marks on it
 
     def spec(leaf: Any) -> Any:
         return {0: torch.export.Dim.DYNAMIC} if _in_batch(leaf, batch) else None
