@@ -14,6 +14,7 @@ from torch.export.graph_signature import ConstantArgument, InputKind, OutputKind
 from torch.utils import _pytree as pytree
 
 from snnconvert.conversion.examples import Examples, examples_of
+from snnconvert.conversion.fake_quantize import frozen_fake_quantizers
 from snnconvert.conversion.functionalize import functionalized
 from snnconvert.conversion.program import Node, Program, Ref
 from snnconvert.conversion.rules.table import SYMBOLIC
@@ -76,7 +77,8 @@ def capture(model: nn.Module, example_inputs: Any) -> Captured:
     training = {module: module.training for module in model.modules()}
     model.eval()
     try:
-        exported = _exported(model, examples)
+        with frozen_fake_quantizers(model):
+            exported = _exported(model, examples)
     finally:
         for module, was_training in training.items():
             module.training = was_training
