@@ -167,6 +167,7 @@ def add_convert(commands: argparse._SubParsersAction) -> None:
     command.add_argument(
         "--settle",
         type=settle_steps,
+        default="auto",
         metavar="K|auto",
         help="input-free steps after the T; auto (default): until silence",
     )
