@@ -125,18 +125,7 @@ def add_convert(commands: argparse._SubParsersAction) -> None:
         "checkpoint, noised over the whole diffusion, or on the inputs of --calibrate.",
     )
     add_source_arguments(command)
-    command.add_argument(
-        "--threshold",
-        default="mse",
-        help="of plain activations: mse (default), max, percentile, a percentage such as 99.5%%, "
-        "or learned",
-    )
-    command.add_argument(
-        "--per-layer", action="store_true", help="one threshold a layer instead of a channel"
-    )
-    command.add_argument(
-        "--no-bias-correction", action="store_true", help="leave the mean of each channel as it is"
-    )
+    add_calibration_arguments(command)
     command.add_argument(
         "--timesteps",
         type=int,
@@ -186,6 +175,22 @@ def add_convert(commands: argparse._SubParsersAction) -> None:
     command.add_argument("--neuron", choices=("if",), default="if", help="kind of neuron")
     command.add_argument("-o", "--out", help="file to write (default: <FILE stem>.snn.pt)")
     command.set_defaults(run=run_convert)
+
+
+def add_calibration_arguments(command: argparse.ArgumentParser) -> None:
+    """How activations without learned ceilings get their thresholds."""
+    command.add_argument(
+        "--threshold",
+        default="mse",
+        help="of plain activations: mse (default), max, percentile, a percentage such as 99.5%%, "
+        "or learned",
+    )
+    command.add_argument(
+        "--per-layer", action="store_true", help="one threshold a layer instead of a channel"
+    )
+    command.add_argument(
+        "--no-bias-correction", action="store_true", help="leave the mean of each channel as it is"
+    )
 
 
 def run_convert(args: argparse.Namespace) -> None:

@@ -61,17 +61,11 @@ def convert(
         InputError: an option out of range, options that contradict each other, plain activations
             without calibration, or calibration data that cannot be used.
     """
-    if settle in (None, "auto") and norm == "per_step":
-        settle = 0
-    if isinstance(settle, str):
-        if settle != "auto":
-            raise InputError(f"settle: found {settle!r}, allowed are integers from 0 up, or 'auto'")
-        settle = None
     if code not in CODES:
         raise InputError(f"code: found {code!r}, allowed: {', '.join(CODES)}")
     config = SpikingConfig(
         timesteps=timesteps, firing=firing, signed=signed, simulate=simulate, norm=norm,
-        settle=settle, neuron=neuron,
+        settle=settle_steps(settle, norm), neuron=neuron,
     )  # fmt: skip
     quantised, summary = quantized_network(
         model, timesteps, example_inputs=example_inputs, calibration=calibration,
@@ -82,6 +76,15 @@ def convert(
     network = SpikingNetwork(program, constants, config)
     network.calibration = summary
     return network
+
+
+def settle_steps(settle: int | str | None, norm: str) -> int | None:
+    """Input-free steps, None for "until silence". InputError for another word than "auto"."""
+    if settle in (None, "auto"):
+        return 0 if norm == "per_step" else None
+    if isinstance(settle, str):
+        raise InputError(f"settle: found {settle!r}, allowed are integers from 0 up, or 'auto'")
+    return settle
 
 
 def place_neurons(
