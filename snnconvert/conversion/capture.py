@@ -102,7 +102,7 @@ def _exported(model: nn.Module, examples: Examples) -> torch.export.ExportedProg
     warnings.warn(
         f"{type(model).__name__}: works only for batches as large as the example "
         f"({examples.batch}): {explanation(first_error)}",
-        stacklevel=4,
+        stacklevel=6,
     )
     return exported
 
