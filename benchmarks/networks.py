@@ -3,7 +3,7 @@
     python benchmarks/networks.py                 # small ones
     python benchmarks/networks.py vgg11_bn vit_b_16
 
-Calibrated on the inputs it is measured on; the relative error is |snn - ann| / |ann| of all outputs.
+Calibrated on the inputs it is measured on; the error is |snn - ann| / |ann| of all outputs.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ def main() -> None:
                 model, timesteps, example_inputs=inputs, calibration=[inputs], simulate="counts"
             )
             run = snn.run(*args, **kwargs)
-            gap = sum(float((a - b).square().sum()) for a, b in zip(leaves(run.output), wanted))
+            pairs = zip(leaves(run.output), wanted, strict=True)
+            gap = sum(float((a - b).square().sum()) for a, b in pairs)
             errors.append((gap / sum(float(b.square().sum()) for b in wanted)) ** 0.5)
         seconds = (time.perf_counter() - start) / len(TIMESTEPS)
         neurons = {key: value.numel() for key, value in run.counts.items()}

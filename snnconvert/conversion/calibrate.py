@@ -141,7 +141,7 @@ def _warn(calibration: Calibration) -> None:
             f"calibration has not converged after {calibration.inputs} inputs: ceilings of "
             f"{len(calibration.unsettled)} layers differ between two halves of the data "
             f"(most in {layer}, by {worst:.0%}); give more batches",
-            stacklevel=4,
+            stacklevel=6,
         )
     silent = [layer for layer, channels in calibration.dead.items() if channels]
     if silent:
@@ -150,7 +150,7 @@ def _warn(calibration: Calibration) -> None:
             f"{total} channels in {len(silent)} layers were zero on all {calibration.inputs} "
             "calibration inputs; they got the median threshold of their layer "
             "(see `calibration` of the converted network)",
-            stacklevel=4,
+            stacklevel=6,
         )
 
 

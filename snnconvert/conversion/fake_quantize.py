@@ -22,6 +22,9 @@ MASKED = ("fake_quantize_per_tensor_affine_cachemask", "fake_quantize_per_channe
 class Frozen(nn.Module):
     """What a `FakeQuantize` computes with its present parameters."""
 
+    scale: Tensor
+    zero_point: Tensor
+
     def __init__(self, module: FakeQuantize) -> None:
         super().__init__()
         self.enabled = bool(module.fake_quant_enabled[0])
