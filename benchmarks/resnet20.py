@@ -51,6 +51,11 @@ def main() -> None:
     parser.add_argument("--calibration", type=int, default=1024, help="training images")
     parser.add_argument("--timesteps", type=int, nargs="+", default=[4, 8, 16, 32])
     parser.add_argument("--threshold", default="mse")
+    parser.add_argument("--code", choices=("rate", "radix"), default="rate")
+    parser.add_argument("--neuron", choices=("if", "lif"), default="if")
+    parser.add_argument("--tau", type=float, default=10.0, help="of --neuron lif")
+    parser.add_argument("--firing", choices=("immediate", "deferred"), help="default: immediate; "
+                        "deferred for --code radix and --neuron lif")  # fmt: skip
     parser.add_argument("--simulate", choices=("counts", "steps"), default="counts")
     parser.add_argument("--per-layer", action="store_true", help="one threshold a layer")
     parser.add_argument("--no-bias-correction", action="store_true")
@@ -62,13 +67,16 @@ def main() -> None:
     training, _ = cifar10(args.data / "cifar-10-batches-py", train=True)
     order = torch.randperm(len(training), generator=torch.Generator().manual_seed(0))
     calibration = training[order[: args.calibration]].split(128)
+    late = args.code == "radix" or args.neuron == "lif"
+    firing = args.firing or ("deferred" if late else "immediate")
     print(f"ANN {accuracy(model, images, labels):.2f} % of {len(images)} images")
     for timesteps in args.timesteps:
         start = time.perf_counter()
         snn = snnconvert.convert(
             model, timesteps, example_inputs=images[:2], calibration=calibration,
             threshold=args.threshold, per_channel=not args.per_layer, simulate=args.simulate,
-            bias_correction=not args.no_bias_correction,
+            bias_correction=not args.no_bias_correction, code=args.code, firing=firing,
+            neuron=args.neuron, tau=args.tau,
         )  # fmt: skip
         seconds = time.perf_counter() - start
         found = accuracy(snn, images, labels)

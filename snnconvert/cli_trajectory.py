@@ -14,8 +14,8 @@ def add_trajectory(commands: argparse._SubParsersAction) -> None:
         help="follow a converted network along a solver's path",
         description="Convert the network of a checkpoint, sample with it and with its quantised "
         "ANN from the same seeds, and report for every call: the error of the prediction, how far "
-        "the images have diverged, spikes, clock steps and energy, with counts that start at zero in every call "
-        "and with counts that stay from call to call (one continuous spiking run).",
+        "the images have diverged, spikes, clock steps and energy, with counts that start at zero "
+        "in every call and with counts that stay from call to call (one continuous spiking run).",
     )
     command.add_argument("file", metavar="FILE", help="checkpoint with a network to convert")
     command.add_argument("-n", "--count", type=int, default=8, help="images (default 8)")
