@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from snnconvert.conversion.convert import check, convert
+    from snnconvert.conversion.quantized import quantize
     from snnconvert.diffusion.sampling import invert, sample
     from snnconvert.diffusion.schedule import ContinuousSchedule, Schedule
     from snnconvert.evaluation.evaluate import evaluate
@@ -31,6 +32,7 @@ __all__ = [
     "evaluate",
     "invert",
     "load",
+    "quantize",
     "sample",
     "save",
     "train",
@@ -45,6 +47,7 @@ _HOMES = {
     "evaluate": "evaluation.evaluate",
     "invert": "diffusion.sampling",
     "load": "loading",
+    "quantize": "conversion.quantized",
     "sample": "diffusion.sampling",
     "save": "loading",
     "train": "training",

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from snnconvert import __version__
-from snnconvert.cli_conversion import add_convert
+from snnconvert.cli_conversion import add_check, add_convert
 from snnconvert.cli_evaluation import add_evaluate, add_stats
 from snnconvert.cli_sampling import add_moments, add_sample
 from snnconvert.cli_trajectory import add_trajectory
@@ -22,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = build_parser().parse_args(arguments)
     parsed.command_line = shlex.join(["snnconvert", *arguments])
     try:
-        parsed.run(parsed)
+        code = parsed.run(parsed)
     except SnnconvertError as error:
         print(f"snnconvert: error: {error}", file=sys.stderr)
         return 2
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("snnconvert: interrupted", file=sys.stderr)
         return 130
-    return 0
+    return code or 0
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -47,8 +47,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for add in (
-        add_train, add_convert, add_sample, add_trajectory, add_moments, add_stats, add_evaluate,
-        add_info,
+        add_train, add_check, add_convert, add_sample, add_trajectory, add_moments, add_stats,
+        add_evaluate, add_info,
     ):  # fmt: skip
         add(commands)
     return parser

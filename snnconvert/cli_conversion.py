@@ -6,12 +6,15 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from snnconvert.errors import CheckpointError, InputError
+from snnconvert.errors import InputError
+from snnconvert.source_arguments import add_source_arguments
 
 if TYPE_CHECKING:
     from torch import nn
 
     from snnconvert.conversion.network import SpikingNetwork
+
+REPORTED_BATCHES = 4  # of the calibration data, in the report of a conversion
 
 
 def settle_steps(text: str) -> int | str:
@@ -38,17 +41,40 @@ def start_potential(text: str) -> float | str:
         ) from None
 
 
+def add_check(commands: argparse._SubParsersAction) -> None:
+    command = commands.add_parser(
+        "check",
+        help="list everything that keeps a network from being converted",
+        description="List every operation of a network that cannot be converted, with layer, "
+        "reason and remedy. Exit code 0 when there is none, else 2.",
+    )
+    add_source_arguments(command)
+    command.set_defaults(run=run_check)
+
+
+def run_check(args: argparse.Namespace) -> int:
+    from snnconvert.conversion.check import check
+    from snnconvert.sources import source_of
+
+    source = source_of(args)
+    problems = check(source.model, source.examples)
+    for problem in problems:
+        print(problem)
+    print(f"{source.name}: {len(problems) or 'no'} problem{'s' * (len(problems) != 1)}")
+    return 2 if problems else 0
+
+
 def add_convert(commands: argparse._SubParsersAction) -> None:
     command = commands.add_parser(
         "convert",
-        help="turn a quantised network into a spiking one and report the error",
-        description="Rewrite the quantised network of a checkpoint into a spiking one and measure "
-        "it on the real images in the checkpoint, noised over the whole diffusion.",
+        help="turn a network into a spiking one and report the error",
+        description="Rewrite a network into a spiking one and measure it: on the real images in a "
+        "checkpoint, noised over the whole diffusion, or on the inputs of --calibrate.",
     )
-    command.add_argument("ann", metavar="ANN", help="checkpoint with a quantised network")
+    add_source_arguments(command)
     add_conversion_options(command)
     add_reset(command, "call")
-    command.add_argument("-o", "--out", help="file to write (default: <ANN stem>.snn.pt)")
+    command.add_argument("-o", "--out", help="file to write (default: <FILE stem>.snn.pt)")
     command.set_defaults(run=run_convert)
 
 
@@ -69,6 +95,7 @@ def add_conversion_options(command: argparse.ArgumentParser) -> None:
     add("--norm", choices=("accumulated", "per_step"), default="accumulated",
         help="what norms see; per_step reproduces the published SDM rule")  # fmt: skip
     add_neuron_options(command)
+    add_threshold_options(command)
 
 
 def add_neuron_options(command: argparse.ArgumentParser) -> None:
@@ -81,8 +108,8 @@ def add_neuron_options(command: argparse.ArgumentParser) -> None:
                       help="classical neurons without negative spikes")  # fmt: skip
     add = group.add_argument
     add("--neuron", choices=("if", "lif"), default="if",
-        help="integrate and fire (default), or with a leak, fitted to the checkpoint's "
-        "images")  # fmt: skip
+        help="integrate and fire (default), or with a leak, fitted to the "
+        "calibration inputs")  # fmt: skip
     add("--tau", type=float, default=2.0, metavar="STEPS",
         help="membrane time constant of --neuron lif (default 2)")  # fmt: skip
     add("--hard-reset", dest="v_reset", action="store_const", const=0.0,
@@ -92,10 +119,21 @@ def add_neuron_options(command: argparse.ArgumentParser) -> None:
         help="start of the potential, in thresholds (default half)")  # fmt: skip
 
 
+def add_threshold_options(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument_group("thresholds").add_argument
+    add("--threshold", default="mse", metavar="RULE",
+        help="of plain activations: mse (default), max, percentile, a percentage such as 99.5%%, "
+        "or learned")  # fmt: skip
+    add("--per-layer", dest="per_channel", action="store_false",
+        help="one threshold a layer instead of a channel")  # fmt: skip
+    add("--no-bias-correction", dest="bias_correction", action="store_false",
+        help="leave the mean of each channel as it is")  # fmt: skip
+
+
 def conversion_options(args: argparse.Namespace) -> dict[str, Any]:
     """The arguments of `convert` that `add_conversion_options` read."""
     names = ("timesteps", "firing", "code", "settle", "simulate", "norm", "signed", "neuron",
-             "tau", "v_reset", "v_init")  # fmt: skip
+             "tau", "v_reset", "v_init", "threshold", "per_channel", "bias_correction")  # fmt: skip
     return {name: getattr(args, name) for name in names}
 
 
@@ -108,19 +146,6 @@ def add_reset(command: argparse.ArgumentParser, default: str | None) -> None:
         "solver's calls are one continuous run (default: "
         f"{default or 'as the file says'})",
     )
-
-
-def quantised_network(content: dict[str, Any], source: str | Path) -> nn.Module:
-    """The quantised network of a checkpoint, or CheckpointError that says what there is."""
-    from snnconvert.loading import network_from
-
-    if "qann" not in content["networks"]:
-        held = ", ".join(content["networks"])
-        raise CheckpointError(
-            f"{source}: holds no quantised network to convert, only: {held}; "
-            "train one with `snnconvert train` and levels above 0"
-        )
-    return network_from(content, "qann", str(source))
 
 
 def paths_of(
@@ -142,34 +167,34 @@ def paths_of(
 
 
 def run_convert(args: argparse.Namespace) -> None:
-    source = Path(args.ann)
-    out = Path(args.out) if args.out else source.parent / f"{source.stem}.snn.pt"
-    from snnconvert.checkpoint import (
-        check_destination,
-        read_checkpoint,
-        write_together,
-        writer_of,
-    )
+    from snnconvert.checkpoint import check_destination, write_together, writer_of
     from snnconvert.conversion.convert import convert
-    from snnconvert.loading import content_of, network_from
-    from snnconvert.probe import probe_batches
+    from snnconvert.loading import content_of
     from snnconvert.report.compare import compare
     from snnconvert.report.table import format_report
+    from snnconvert.sources import source_of
 
-    content = read_checkpoint(source)
-    qann = quantised_network(content, source)
+    named = args.file or args.model.partition(":")[2] if args.file or args.model else "network"
+    out = Path(args.out) if args.out else Path(named).parent / f"{Path(named).stem}.snn.pt"
+    source = source_of(args)
     check_destination(out)
     report_path = check_destination(out.with_name(f"{out.stem}.report.json"))
-    if out.resolve() == source.resolve():
+    if args.file and out.resolve() == Path(args.file).resolve():
         raise InputError(f"{out}: is the input itself; choose another output with -o")
-    ann = network_from(content, "ann", str(source)) if "ann" in content["networks"] else None
-    batches = probe_batches(content, str(source))
+    if source.batches is None and source.examples is None:
+        raise InputError(
+            f"{source.name}: --calibrate is needed: inputs for calibration and for the report"
+        )
     snn = convert(
-        qann, example_inputs=batches[0], calibration=batches, reset=args.reset,
-        **conversion_options(args),
+        source.model, example_inputs=source.examples, calibration=source.batches,
+        reset=args.reset, **conversion_options(args),
     )  # fmt: skip
-    report = compare(qann, snn, batches, float_ann=ann)
-    report = report.extended(trajectory=paths_of(qann, snn, content, str(source)))
-    write_together({out: writer_of(content_of(snn, like=content)), report_path: report.write})
+    batches = (source.batches or [source.examples])[: REPORTED_BATCHES if args.calibrate else None]
+    report = compare(source.model, snn, batches, float_ann=source.float_ann)
+    if source.content is not None:
+        qann = source.model if source.stage == "qann" else snn.quantized_ann()
+        report = report.extended(trajectory=paths_of(qann, snn, source.content, source.name))
+    content = content_of(snn, like=source.content)
+    write_together({out: writer_of(content), report_path: report.write})
     print(format_report(report.to_dict()))
     print(f"\nwrote {out} and {report_path}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from snnconvert.cli_conversion import add_conversion_options, conversion_options, quantised_network
+from snnconvert.cli_conversion import add_conversion_options, conversion_options
 from snnconvert.cli_sampling import add_solver_options, channels_of, chosen_options
 
 
@@ -12,12 +12,12 @@ def add_trajectory(commands: argparse._SubParsersAction) -> None:
     command = commands.add_parser(
         "trajectory",
         help="follow a converted network along a solver's path",
-        description="Convert the quantised network of a checkpoint, sample with both from the same "
-        "seeds, and report for every call: the error of the prediction, how far the images have "
-        "diverged, spikes, clock steps and energy, with counts that start at zero in every call "
-        "and with counts that stay from call to call (one continuous spiking run).",
+        description="Convert the network of a checkpoint, sample with it and with its quantised "
+        "ANN from the same seeds, and report for every call: the error of the prediction, how far "
+        "the images have diverged, spikes, clock steps and energy, with counts that start at zero "
+        "in every call and with counts that stay from call to call (one continuous spiking run).",
     )
-    command.add_argument("file", metavar="ANN", help="checkpoint with a quantised network")
+    command.add_argument("file", metavar="FILE", help="checkpoint with a network to convert")
     command.add_argument("-n", "--count", type=int, default=8, help="images (default 8)")
     command.add_argument("--steps", type=int, default=20, help="network evaluations (default 20)")
     command.add_argument("--seed", type=int, default=0, help="(default 0)")
@@ -32,19 +32,23 @@ def add_trajectory(commands: argparse._SubParsersAction) -> None:
 def run_trajectory(args: argparse.Namespace) -> None:
     from snnconvert.checkpoint import check_destination, read_checkpoint
     from snnconvert.conversion.convert import convert
-    from snnconvert.probe import probe_batches, recipe_of, schedule_of
+    from snnconvert.probe import recipe_of, schedule_of
     from snnconvert.report.plots import plot_trajectory
     from snnconvert.report.table import format_trajectory
     from snnconvert.report.trajectory import follow, save_trajectory
+    from snnconvert.sources import checkpoint_source
 
     content = read_checkpoint(args.file)
-    qann = quantised_network(content, args.file)
+    source = checkpoint_source(content, args.file)
     recipe = recipe_of(content, args.file)
     out = check_destination(args.out)
     plot = check_destination(args.plot) if args.plot else None
-    batches = probe_batches(content, args.file)
-    options = chosen_options(args, content, "qann")
-    snn = convert(qann, example_inputs=batches[0], calibration=batches, **conversion_options(args))
+    options = chosen_options(args, content, source.stage)
+    snn = convert(
+        source.model, example_inputs=source.examples, calibration=source.batches,
+        **conversion_options(args),
+    )  # fmt: skip
+    qann = snn.quantized_ann() if snn.calibration else source.model
     shape = (args.count, channels_of(content, args.file), recipe.image_size, recipe.image_size)
     report = follow(
         qann, snn, shape, solver=args.solver, steps=args.steps, schedule=schedule_of(recipe),

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from snnconvert.checkpoint import read_checkpoint, save_checkpoint
+from snnconvert.conversion.captured_network import CapturedNetwork
 from snnconvert.conversion.network import SpikingNetwork
 from snnconvert.errors import CheckpointError, InputError
 from snnconvert.models.unet import UNet, UNetConfig
@@ -18,12 +19,17 @@ def load(path: str | Path, stage: str | None = None) -> nn.Module:
     """The network in a checkpoint, in evaluation mode.
 
     Args:
-        path: a `.pt` file written by snnconvert.
+        path: a `.pt` file written by snnconvert, or a `.pt2` file written by torch.export.save
+            (read as data: no code in it runs).
         stage: "ann", "qann" or "snn" where the file holds several; default the most advanced.
 
     Raises:
         CheckpointError: no readable checkpoint, or it holds no such stage.
     """
+    if str(path).endswith(".pt2"):
+        from snnconvert.conversion.pt2 import read_pt2
+
+        return CapturedNetwork(read_pt2(path)).eval()
     return network_from(read_checkpoint(path), stage, str(path))
 
 

@@ -18,8 +18,11 @@ INITIAL_CEILING = 6.0  # Fast-SNN's start; calibration replaces it before traini
 
 
 def along_channels(ceiling: Tensor, x: Tensor) -> Tensor:
-    """View of `ceiling` ([] or [C]) that broadcasts along axis 1 of `x` ([B, C, ...])."""
-    if ceiling.ndim == 0:
+    """View of `ceiling` that broadcasts over `x` ([B, C, ...]): [C] lies along axis 1.
+
+    [] and shapes of x's own rank, such as [1, 1, C] for channels last, are taken as they are.
+    """
+    if ceiling.ndim != 1:
         return ceiling
     return ceiling.view(-1, *(1,) * (x.ndim - 2))
 
@@ -63,10 +66,11 @@ def _backward(ctx, grad: Tensor):
     grad_x = grad * inside
     # Above the ceiling output/ceiling is 1, below zero it is 0, inside it is q/ceiling:
     # one difference of two sums gives all three branches of the ceiling's gradient.
-    axes = [axis for axis in range(x.ndim) if ceiling.ndim == 0 or axis != 1]
+    along = [1] if ceiling.ndim == 1 else [i for i, n in enumerate(ceiling.shape) if n > 1]
+    axes = [axis for axis in range(x.ndim) if axis not in along]
     total = (grad * output).sum(axes, dtype=ceiling.dtype)
     total = total - (grad_x * x).sum(axes, dtype=ceiling.dtype)
-    return grad_x, total / ceiling, None, None
+    return grad_x, total.view_as(ceiling) / ceiling, None, None
 
 
 quantized_clip.register_autograd(_backward, setup_context=_save_for_backward)

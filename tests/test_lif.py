@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from spikingjelly.activation_based import neuron as sj
 
 import snnconvert
+from snnconvert.conversion.cells import fitted_names
 from snnconvert.conversion.config import SpikingConfig
-from snnconvert.conversion.leak import fit, fitted_names, response, rheobase, single_steps
+from snnconvert.conversion.leak import fit, response, rheobase, single_steps
 from snnconvert.conversion.network import SpikingNetwork
 from snnconvert.conversion.reference import PlainSimulation
 from snnconvert.errors import InputError

@@ -8,10 +8,11 @@ from tests.conftest import ROOT
 
 FILES = sorted((ROOT / "snnconvert").rglob("*.py"))
 LAYERS = [  # a file may import from its own row and the rows above
-    {"__init__", "errors", "registry", "hardware", "randomness"},
+    {"__init__", "errors", "registry", "hardware", "randomness", "source_arguments"},
     {"quantizer", "neurons", "models", "diffusion", "datasets", "recipe", "checkpoint", "pictures"},
     {"conversion", "probe"},
     {"loading"},
+    {"sources"},
     {"sharding", "outputs"},
     {"generation"},
     {"training", "report", "describe", "evaluation"},

@@ -1,128 +1,198 @@
-"""From an `nn.Module` to a `Program` by `torch.export`, and proof that both compute the same."""
+"""From an `nn.Module` to a `Program` by `torch.export`."""
 
 from __future__ import annotations
 
-import operator
+import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.export.graph_signature import InputKind, OutputKind
+from torch.export.graph_signature import ConstantArgument, InputKind, OutputKind
 from torch.utils import _pytree as pytree
 
+from snnconvert.conversion.examples import Examples, examples_of
+from snnconvert.conversion.exported_graph import ExportedGraph, own_path
+from snnconvert.conversion.fake_quantize import frozen_fake_quantizers
+from snnconvert.conversion.functionalize import functionalized
 from snnconvert.conversion.program import Node, Program, Ref
-from snnconvert.errors import InputError, UnsupportedOpError
+from snnconvert.conversion.signature import BATCH, Signature, plain_outputs
+from snnconvert.errors import UnsupportedOpError
 
-CHECKS = {"aten._assert_tensor_metadata.default", "aten._assert_scalar.default",
-          "aten.sym_constrain_range_for_size.default"}  # fmt: skip
 CONSTANT_INPUTS = {InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR}
 
 
-def capture(
-    model: nn.Module, example_inputs: Sequence[Tensor]
-) -> tuple[Program, dict[str, Tensor]]:
-    """The program of `model` in evaluation mode and its constants (weights, buffers) by name.
+@dataclass(frozen=True)
+class Captured:
+    """A network as data.
+
+    Attributes:
+        program: its operations.
+        constants: weights and buffers by the name that the program uses.
+        paths: the user's dotted name of each constant that has one.
+        trainable: names of the constants that are parameters.
+    """
+
+    program: Program
+    constants: dict[str, Tensor]
+    paths: dict[str, str]
+    trainable: frozenset[str] = frozenset()
+
+
+class Adapter(nn.Module):
+    """Calls a module with arguments by name and turns dataclass results into `Outputs`."""
+
+    def __init__(self, model: nn.Module, variadic: bool) -> None:
+        super().__init__()
+        self.model = model
+        self.variadic = variadic
+
+    def forward(self, values: dict[str, Any]) -> Any:
+        if self.variadic:
+            return plain_outputs(self.model(*values.values()))
+        return plain_outputs(self.model(**values))
+
+
+def capture(model: nn.Module, example_inputs: Any) -> Captured:
+    """The program of `model` in evaluation mode, with its weights and buffers.
 
     Args:
         model: any module that `torch.export` can trace; it is left as it was.
-        example_inputs: its arguments; axis 0 of each is the batch and stays dynamic.
+        example_inputs: its arguments: a tensor, a tuple, or a dict of keyword arguments. Axis 0 of
+            every tensor that is as long as the first one's is the batch and stays dynamic.
 
     Raises:
         InputError: the example inputs are no tensors with a batch axis.
         UnsupportedOpError: `torch.export` cannot capture the module.
     """
-    examples = [widened(value, index) for index, value in enumerate(example_inputs)]
-    was_training = model.training
+    examples = examples_of(model, example_inputs)
+    training = {module: module.training for module in model.modules()}
     model.eval()
     try:
-        batch = torch.export.Dim("batch")
-        exported = torch.export.export(
-            model, tuple(examples), dynamic_shapes=tuple({0: batch} for _ in examples)
-        )
-    except Exception as error:  # whatever user code and the tracer raise
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UnsupportedOpError(
-            f"{type(model).__name__}: torch.export cannot capture it: {first}"
-        ) from error
+        with frozen_fake_quantizers(model):
+            exported = _exported(model, examples)
     finally:
-        model.train(was_training)
-    return read_exported(exported)
+        for module, was_training in training.items():
+            module.training = was_training
+    return read_exported(exported, examples)
 
 
-def widened(value: object, index: int) -> Tensor:
-    """An example with two rows or more: export would bake a batch of one into the graph."""
-    if not isinstance(value, Tensor) or value.ndim < 1 or len(value) < 1:
-        raise InputError(
-            f"example_inputs[{index}]: found {type(value).__name__}, needed is a tensor [B, ...]"
+def _exported(model: nn.Module, examples: Examples) -> torch.export.ExportedProgram:
+    """With a dynamic batch, or, where the module allows no other, with the batch of the examples.
+
+    Without gradients, so that `torch.no_grad` inside the module leaves no trace.
+    """
+    adapter = Adapter(model, examples.variadic).eval()
+    try:
+        with torch.no_grad():
+            return torch.export.export(
+                adapter, (examples.widened,), dynamic_shapes=(examples.dynamic,)
+            )
+    except Exception as error:  # whatever user code and the tracer raise
+        first_error = error
+    try:
+        with torch.no_grad():
+            exported = torch.export.export(adapter, (examples.values,))
+    except Exception as error:
+        reason = explanation(error)
+        raise UnsupportedOpError(
+            f"{type(model).__name__}: torch.export cannot capture it: {reason}"
+        ) from first_error
+    warnings.warn(
+        f"{type(model).__name__}: works only for batches as large as the example "
+        f"({examples.batch}): {explanation(first_error)}",
+        stacklevel=6,
+    )
+    return exported
+
+
+def explanation(error: Exception) -> str:
+    """One line about why an export failed, with a remedy where the cause is a common one."""
+    text = str(error).strip()
+    first = text.splitlines()[0] if text else type(error).__name__
+    branching = ("data-dependent", "DataDependent", "Boolean value of Tensor", "aten._local_scalar",
+                 "aten.is_nonzero", "UserError: Dynamic control flow")  # fmt: skip
+    if any(word in text or word in type(error).__name__ for word in branching):
+        where = next((line.strip() for line in text.splitlines() if ".py:" in line), "")
+        return (
+            f"its Python code branches on the values of tensors ({where or first}); use "
+            "torch.where, or move the branch out of forward"
         )
-    return value if len(value) > 1 else torch.cat([value, value])
+    if "Constraints violated" in first or "specialized" in first:
+        lines = [line.strip(" -") for line in text.splitlines()[1:] if line.strip()]
+        return f"it fixes the batch size ({lines[0] if lines else first})"
+    return first
 
 
-def read_exported(exported: torch.export.ExportedProgram) -> tuple[Program, dict[str, Tensor]]:
-    """`Program` and constants of an exported program."""
-    signature = exported.graph_signature
-    constants, inputs = {}, []
-    for spec in signature.input_specs:
+def read_exported(exported: torch.export.ExportedProgram, examples: Examples) -> Captured:
+    """What an exported `Adapter` computes."""
+    constants, paths, trainable, user_inputs = _read_inputs(exported)
+    for output_spec in exported.graph_signature.output_specs:
+        if output_spec.kind != OutputKind.USER_OUTPUT:
+            raise UnsupportedOpError(
+                f"{own_path(str(output_spec.target))}: the network changes it in every call "
+                f"({output_spec.kind.name.lower()}); a converted network holds no state but its "
+                "neurons (switch observers and running statistics off)"
+            )
+    reader = ExportedGraph(exported.graph_module)
+    nodes, symbols = reader.nodes, reader.symbols
+    output = pytree.tree_unflatten(reader.results, exported.call_spec.out_spec)
+    _, spec = pytree.tree_flatten(examples.values)
+    values = pytree.tree_unflatten(
+        [value.value if isinstance(value, ConstantArgument) else Ref(value.name)
+         for value in user_inputs], spec,
+    )  # fmt: skip
+    inputs = tuple(v.name for v in user_inputs if not isinstance(v, ConstantArgument))
+    shapes, axes = _shapes(exported, inputs)
+    nodes = [_on_the_input(node, symbols, axes) for node in nodes]
+    limits = [limits.upper for limits in exported.range_constraints.values()]
+    finite = [int(limit) for limit in limits if limit.is_finite and limit.is_Integer]
+    signature = Signature(
+        examples.parameters, values, shapes, min(finite) if finite and axes else None
+    )
+    program = functionalized(Program(inputs, tuple(nodes), output, signature))
+    return Captured(program, constants, paths, trainable)
+
+
+def _read_inputs(exported: torch.export.ExportedProgram) -> tuple[Any, ...]:
+    """Constants, their user names, which of them are parameters, and the caller's inputs."""
+    constants, paths, trainable, user_inputs = {}, {}, set(), []
+    for spec in exported.graph_signature.input_specs:
         if spec.kind in CONSTANT_INPUTS:
-            constants[spec.arg.name] = _constant(exported, spec.target)
+            value = exported.state_dict.get(spec.target)
+            value = exported.constants[spec.target] if value is None else value
+            constants[spec.arg.name] = value.detach()
+            paths[spec.arg.name] = own_path(str(spec.target))
+            if spec.kind == InputKind.PARAMETER:
+                trainable.add(spec.arg.name)
         elif spec.kind == InputKind.USER_INPUT:
-            inputs.append(spec.arg.name)
+            user_inputs.append(spec.arg)
         else:
             raise UnsupportedOpError(f"input {spec.arg.name}: {spec.kind.name} is not supported")
-    for spec in signature.output_specs:
-        if spec.kind != OutputKind.USER_OUTPUT:
-            raise UnsupportedOpError(
-                f"{spec.target}: the network changes it in every call ({spec.kind.name}); "
-                "a converted network holds no state but its neurons"
-            )
-    nodes: list[Node] = []
-    alias: dict[str, str] = {}
+    return constants, paths, frozenset(trainable), user_inputs
 
-    def reference(value: Any) -> Any:
-        if isinstance(value, torch.fx.Node):
-            return Ref(alias.get(value.name, value.name))
-        if isinstance(value, (list, tuple)):
-            items = [reference(item) for item in value]
-            return tuple(items) if isinstance(value, tuple) else items
-        if isinstance(value, dict):
-            return {key: reference(item) for key, item in value.items()}
-        return value
 
-    leaves: Sequence[Any] = ()
+def _shapes(
+    exported: torch.export.ExportedProgram, inputs: Sequence[str]
+) -> tuple[dict[str, tuple[int, ...]], dict[str, tuple[str, int]]]:
+    """Shapes of the inputs, and per symbolic size an input and axis where it can be read."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    axes: dict[str, tuple[str, int]] = {}
     for node in exported.graph.nodes:
-        if node.op == "output":
-            leaves = node.args[0]
-        elif node.op == "call_function" and op_name(node.target) not in CHECKS:
-            op = op_name(node.target)
-            if op == "aten.dropout.default":  # the identity in evaluation mode
-                alias[node.name] = reference(node.args[0]).name
-                continue
-            kwargs = {k: reference(v) for k, v in node.kwargs.items()}
-            nodes.append(Node(node.name, op, reference(tuple(node.args)), kwargs, layer_of(node)))
-    output = pytree.tree_unflatten(
-        [reference(leaf) for leaf in leaves], exported.call_spec.out_spec
-    )
-    shapes = {
-        node.name: node.meta["val"].shape for node in exported.graph.find_nodes(op="placeholder")
-    }
-    fixed = tuple(
-        tuple(size if isinstance(size, int) else None for size in shapes[name]) for name in inputs
-    )
-    return Program(tuple(inputs), tuple(nodes), output, fixed), constants
+        if node.op != "placeholder" or node.name not in inputs:
+            continue
+        sizes = node.meta["val"].shape
+        shapes[node.name] = tuple(s if isinstance(s, int) else BATCH for s in sizes)
+        for axis, size in enumerate(sizes):
+            if not isinstance(size, int):
+                axes.setdefault(str(size), (node.name, axis))
+    return shapes, axes
 
 
-def _constant(exported: torch.export.ExportedProgram, target: str) -> Tensor:
-    value = exported.state_dict.get(target)
-    return (exported.constants[target] if value is None else value).detach()
-
-
-def op_name(target: Any) -> str:
-    """ "aten.conv2d.default" for an operator, "aten.getitem" for indexing a list of results."""
-    return "aten.getitem" if target is operator.getitem else str(target)
-
-
-def layer_of(node: torch.fx.Node) -> str:
-    """Dotted path of the module that called the operation."""
-    stack = node.meta.get("nn_module_stack") or {}
-    return str(list(stack.values())[-1][0]) if stack else ""
+def _on_the_input(node: Node, symbols: dict[str, str], axes: dict[str, tuple[str, int]]) -> Node:
+    """Sizes of inner tensors are read from the input instead: they depend on no spike."""
+    if symbols.get(node.name) not in axes:
+        return node
+    name, axis = axes[symbols[node.name]]
+    return replace(node, args=(Ref(name), axis), kwargs={})

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from snnconvert.conversion.program import Program
+import torch
+from torch import Tensor, nn
+
+from snnconvert.conversion.capture import Captured, capture
+from snnconvert.conversion.captured_network import CapturedNetwork
+from snnconvert.conversion.program import Node, Program
 from snnconvert.conversion.rules import RULES
+from snnconvert.conversion.simplify import absorb_relu, fold_constants, recognise_swish
+from snnconvert.conversion.sites import find_sites
+from snnconvert.errors import InputError, UnsupportedOpError
 
-ACTIVATIONS = {"relu", "relu_", "relu6", "hardtanh", "clamp", "clamp_min", "leaky_relu", "elu"}
+RANDOM = ("rand", "randn", "rand_like", "randn_like", "bernoulli", "normal", "multinomial",
+          "randint", "randperm", "rrelu", "native_dropout")  # fmt: skip
+LISTED = 40  # problems printed in one error
 
 
 @dataclass(frozen=True)
@@ -30,37 +42,142 @@ class Problem:
         return f"{self.layer or '(root)'}: {self.op}: {self.reason}; {self.remedy}"
 
 
-def find_problems(program: Program) -> list[Problem]:
+def captured_of(model: nn.Module, example_inputs: Any) -> Captured:
+    """`model` captured, unless it is a captured network already.
+
+    Raises:
+        InputError: example inputs are needed and missing, or of another form than the model takes.
+        UnsupportedOpError: it cannot be captured.
+    """
+    if isinstance(model, CapturedNetwork):
+        return model.captured()
+    if not isinstance(model, nn.Module):
+        raise InputError(
+            f"model: found {type(model).__name__}, needed is an nn.Module (a file is read by "
+            "snnconvert.load)"
+        )
+    if example_inputs is None:
+        raise InputError(
+            "example_inputs: needed to capture the network; give the arguments of one call, "
+            "batch first, e.g. example_inputs=(x, t)"
+        )
+    return capture(model, example_inputs)
+
+
+def check(model: nn.Module, example_inputs: Any = None) -> list[Problem]:
+    """Everything that keeps `model` from being converted; an empty list when nothing does.
+
+    A network with plain activations has no problem by that: `convert` then needs `calibration`.
+
+    Args:
+        model: the network, left as it is.
+        example_inputs: its arguments: a tensor, a tuple, or a dict of keyword arguments.
+    """
+    try:
+        captured = captured_of(model, example_inputs)
+    except UnsupportedOpError as error:
+        return [_not_captured(type(model).__name__, error)]
+    return captured_problems(captured)
+
+
+def captured_problems(captured: Captured) -> list[Problem]:
+    """As `check`, of a network that is already captured."""
+    return find_problems(*prepared(captured), captured.trainable)
+
+
+def prepared(captured: Captured, fold: bool = True) -> tuple[Program, dict[str, Tensor]]:
+    """Program and constants after the rewrites that change no value.
+
+    `fold`: compute once what depends on no input, unless an operation in it has no rule.
+    """
+    program, constants = captured.program, captured.constants
+    if fold and all(node.op in RULES for node in program.nodes):
+        program, constants = fold_constants(program, constants)
+    program = recognise_swish(program)
+    return absorb_relu(program, constants), constants
+
+
+def _not_captured(name: str, error: UnsupportedOpError) -> Problem:
+    reason = str(error).removeprefix(f"{name}: ")
+    return Problem("", name, reason, "change what it names, then check again")
+
+
+def refuse_problems(
+    name: str, program: Program, constants: Mapping[str, Tensor], trainable: Collection[str] = ()
+) -> None:
+    """UnsupportedOpError that lists every problem, where there are any."""
+    problems = find_problems(program, constants, trainable)
+    if problems:
+        lines = "".join(f"\n  {problem}" for problem in problems[:LISTED])
+        more = f"\n  and {len(problems) - LISTED} more" if len(problems) > LISTED else ""
+        raise UnsupportedOpError(f"{name} cannot be converted:{lines}{more}")
+
+
+def find_problems(
+    program: Program, constants: Mapping[str, Tensor], trainable: Collection[str] = ()
+) -> list[Problem]:
     """Problems of `program` in execution order; empty when it can be converted."""
-    firing = {n.name for n in program.nodes if n.op in RULES and RULES[n.op].kind == "fires"}
-    dynamic = program.downstream_of(firing)
-    problems = []
+    problems = [p for name, value in constants.items()
+                for p in _value_problems(program, name, value, name in trainable)]  # fmt: skip
+    sites = find_sites(program, constants)
+    dynamic = program.downstream_of({site.node.name for site in sites})
     for node in program.nodes:
-        if node.op not in RULES:
-            problems.append(Problem(node.layer, node.op, *_no_rule(node.op)))
-        elif RULES[node.op].kind == "static" and node.name in dynamic:
-            problems.append(Problem(
-                node.layer, node.op, "depends on spikes but only makes sense without them",
-                "move it before the first activation",
-            ))  # fmt: skip
-        elif node.op == "aten.batch_norm.default" and node.args[5]:
-            problems.append(Problem(
-                node.layer, node.op, "uses the statistics of each batch",
-                "keep running statistics (track_running_stats=True)",
-            ))  # fmt: skip
-    if not firing and not problems:
+        problem = _problem(node, node.name in dynamic)
+        if problem is not None:
+            problems.append(problem)
+    if not sites and not problems:
         problems.append(Problem(
-            "", "(none)", "there is no quantised activation that neurons could replace",
-            "use snnconvert.quantizer.QuantizedClip for activations and train it",
+            "", "(none)", "there is no activation that neurons could replace",
+            "a spiking network needs at least one ReLU, SiLU, GELU or quantised activation "
+            "between two layers with weights",
         ))  # fmt: skip
     return problems
 
 
+def _problem(node: Node, dynamic: bool) -> Problem | None:
+    if node.op not in RULES:
+        return Problem(node.layer, node.op, *_no_rule(node.op))
+    if RULES[node.op].kind == "static" and dynamic:
+        return Problem(
+            node.layer, node.op, "depends on spikes but only makes sense without them",
+            "move it before the first activation",
+        )  # fmt: skip
+    if node.op == "aten.batch_norm.default" and node.args[5]:
+        return Problem(
+            node.layer, node.op, "uses the statistics of each batch",
+            "keep running statistics (track_running_stats=True)",
+        )  # fmt: skip
+    return None
+
+
 def _no_rule(op: str) -> tuple[str, str]:
     short = op.split(".")[1] if op.count(".") == 2 else op
-    if short in ACTIVATIONS:
-        return (
-            "an activation without learned ceiling has no threshold",
-            "use snnconvert.quantizer.QuantizedClip and train, as `snnconvert train` does",
-        )
-    return "has no conversion rule", "replace the layer, or add a rule to conversion/rules.py"
+    if short.rstrip("_") in RANDOM:
+        return "draws random numbers in every call", "draw them outside and pass them as an input"
+    if "higher_order" in op or op in ("cond", "while_loop", "map_impl", "scan"):
+        return "is control flow inside the network", "unroll it, or use torch.where"
+    return (
+        "has no conversion rule",
+        "replace the layer, or register a rule (snnconvert.conversion.rules.register)",
+    )
+
+
+def _value_problems(program: Program, name: str, value: Tensor, trainable: bool) -> list[Problem]:
+    """Weights that no conversion can be right with."""
+    if not value.is_floating_point():
+        return []
+    layer = _reader(program, name)
+    if value.dtype in (torch.float16, torch.bfloat16):
+        kind = str(value.dtype).removeprefix("torch.")
+        return [Problem(layer, name, f"is {kind}", "convert in float32: model.float()")]
+    if bool(value.isnan().any()):
+        return [Problem(layer, name, "holds NaN", "load intact weights, or train again")]
+    infinite = value.isinf()
+    mask = not trainable and bool((value[infinite] < 0).all())  # an attention mask
+    if bool(infinite.any()) and not mask:
+        return [Problem(layer, name, "holds infinite values", "load intact weights")]
+    return []
+
+
+def _reader(program: Program, name: str) -> str:
+    return next((node.layer for node in program.nodes if name in node.refs), "")

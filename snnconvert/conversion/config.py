@@ -103,6 +103,31 @@ class SpikingConfig:
                 raise InputError(message)
 
 
+def spiking_config(
+    *, signed: bool | None = None, settle: int | str | None = None, **options: Any
+) -> SpikingConfig:
+    """The configuration of these options.
+
+    Args:
+        signed: None: True, but False where a leak or a hard reset loses charge.
+        settle: steps, or "auto" (until silence); None: "auto", but 0 for `norm="per_step"` and for
+            neurons whose silence proves nothing (a leak, a hard reset, another start).
+        options: of `SpikingConfig`.
+
+    Raises:
+        InputError: as `SpikingConfig`.
+    """
+    loses = options.get("neuron") == "lif" or options.get("v_reset") is not None
+    elsewhere = options.get("v_init", "half") not in ("half", 0.5)
+    if settle is None and (options.get("norm") == "per_step" or loses or elsewhere):
+        settle = 0
+    if isinstance(settle, str):
+        if settle != "auto":
+            raise InputError(f"settle: found {settle!r}, allowed are integers from 0 up, or 'auto'")
+        settle = None
+    return SpikingConfig(signed=not loses if signed is None else signed, settle=settle, **options)
+
+
 def is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 

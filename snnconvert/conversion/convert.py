@@ -1,118 +1,77 @@
-"""Rewrite a captured network: its quantised activations become integrate-and-fire neurons."""
+"""Rewrite a captured network: its activations become integrate-and-fire neurons."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Iterable
+from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from snnconvert.conversion.capture import capture
-from snnconvert.conversion.check import Problem, find_problems
-from snnconvert.conversion.config import SpikingConfig
-from snnconvert.conversion.executor import Executor
+from snnconvert.conversion.cells import place_neurons, refuse_signed
+from snnconvert.conversion.check import Problem, check
+from snnconvert.conversion.config import spiking_config
 from snnconvert.conversion.leak import compensate_leak
 from snnconvert.conversion.network import SpikingNetwork
-from snnconvert.conversion.program import Node, Program, Ref
-from snnconvert.conversion.rules import NEURON, QUANTIZED_CLIP
-from snnconvert.errors import InputError, UnsupportedOpError
+from snnconvert.conversion.quantized import quantized_network
+from snnconvert.conversion.rules import NEURON
+from snnconvert.conversion.stream import kept_of
 
-
-def check(model: nn.Module, example_inputs: Sequence[Tensor]) -> list[Problem]:
-    """Everything that keeps `model` from being converted; an empty list when nothing does."""
-    return find_problems(capture(model, example_inputs)[0])
+__all__ = ["Problem", "check", "convert"]
 
 
 def convert(
-    model: nn.Module,
-    timesteps: int = 4,
-    *,
-    example_inputs: Sequence[Tensor],
-    firing: str = "immediate",
-    code: str = "rate",
-    signed: bool | None = None,
-    settle: int | str | None = None,
-    simulate: str = "steps",
-    norm: str = "accumulated",
-    neuron: str = "if",
-    reset: str = "call",
-    tau: float = 2.0,
-    v_reset: float | None = None,
-    v_init: float | str = "half",
-    calibration: Iterable[Sequence[Tensor]] | None = None,
-    per_channel: bool = True,
-) -> SpikingNetwork:
-    """The spiking network of a quantised-clip `model`; `model` itself is left as it is.
+    model: nn.Module, timesteps: int = 4, *, example_inputs: Any = None,
+    calibration: Iterable[Any] | None = None,
+    firing: str = "immediate", code: str = "rate", neuron: str = "if",
+    signed: bool | None = None, settle: int | str | None = None, simulate: str = "steps",
+    threshold: str = "mse", per_channel: bool = True, bias_correction: bool = True,
+    norm: str = "accumulated", reset: str = "call", tau: float = 2.0,
+    v_reset: float | None = None, v_init: float | str = "half",
+) -> SpikingNetwork:  # fmt: skip
+    """The spiking network of `model`, which is left as it is.
+
+    Activations that are quantised clips (trained so, or put in by `quantize`) keep their learned
+    ceilings. All others get thresholds from `calibration`; the quantised network that the result
+    equals is its `quantized_ann()`.
 
     Args:
-        model: a network whose activations are `snnconvert.quantizer.quantized_clip`.
-        timesteps: T; the spiking network computes what `model` with `levels = T` computes, or
-            with `levels = 2^T - 1` under `code="radix"`.
-        example_inputs: arguments of one call, batch first, e.g. `(x, t)`.
-        settle: input-free steps of immediate firing, or "auto" (default; 0 for `norm="per_step"`
-            and for neurons whose silence proves nothing: a leak, a hard reset, another start).
-        signed: default True, False where a leak or a hard reset loses charge.
-        calibration: batches of inputs (tuples like `example_inputs`), needed for `neuron="lif"`.
-        per_channel: fit leaky neurons for each channel instead of each layer.
-        firing, code, simulate, norm, neuron, reset, tau, v_reset, v_init: see
-            `SpikingConfig`.
+        model: any network that `check` has no problem with.
+        timesteps: T; the spiking network computes what its quantised ANN of T levels computes, or
+            of 2^T - 1 levels under `code="radix"`.
+        example_inputs: arguments of one call, batch first: a tensor, a tuple such as `(x, t)`, or
+            a dict of keyword arguments. Not needed for what `load("....pt2")` or `quantize` gave.
+        calibration: batches of real inputs, each of that form; a few hundred inputs suffice. Read
+            once; needed for activations without ceilings and for `neuron="lif"`.
+        signed, settle: see `spiking_config`.
+        threshold: "mse" (default), "max", "percentile", a percentage such as "99.5%", or
+            "learned" (from "mse", trained to reproduce the float network's output).
+        per_channel: one threshold (leaky neurons: one fit) a channel, or one a layer.
+        bias_correction: bring each channel's mean back to the float network's.
+        firing, code, neuron, simulate, norm, reset, tau, v_reset, v_init: see `SpikingConfig`.
 
     Raises:
         UnsupportedOpError: operations without a rule, all of them by layer.
-        InputError: an option out of range, or options that contradict each other.
+        InputError: an option out of range, options that contradict each other, plain activations
+            without calibration, or calibration data that cannot be used.
     """
-    losing = neuron == "lif" or v_reset is not None
-    if signed is None:
-        signed = not losing
-    if settle is None and (norm == "per_step" or losing or v_init not in ("half", 0.5)):
-        settle = 0
-    if isinstance(settle, str):
-        if settle != "auto":
-            raise InputError(f"settle: found {settle!r}, allowed are integers from 0 up, or 'auto'")
-        settle = None
-    config = SpikingConfig(
+    config = spiking_config(
         timesteps=timesteps, firing=firing, signed=signed, simulate=simulate, norm=norm,
-        settle=settle, neuron=neuron, code=code, reset=reset,
-        tau=tau, v_reset=v_reset, v_init=v_init,
+        settle=settle, neuron=neuron, code=code, reset=reset, tau=tau, v_reset=v_reset,
+        v_init=v_init,
     )  # fmt: skip
-    program, constants = capture(model, example_inputs)
-    problems = find_problems(program)
-    if problems:
-        lines = "".join(f"\n  {problem}" for problem in problems)
-        raise UnsupportedOpError(f"{type(model).__name__} cannot be converted:{lines}")
-    program, constants = fold_constants(program, constants)
-    program = place_neurons(program, constants)
+    fit: dict[str, Any] = {
+        "threshold": threshold, "per_channel": per_channel, "bias_correction": bias_correction,
+    }  # fmt: skip
+    quantised, found = quantized_network(
+        model, config.levels, example_inputs=example_inputs, calibration=calibration, **fit
+    )
+    constants = {name: value.detach() for name, value in quantised.constants.items()}
+    program = place_neurons(quantised.program, constants, quantised.functions)
+    refuse_signed([node for node in program.nodes if node.op == NEURON], config)
     if config.neuron == "lif" and calibration is not None:
-        constants |= compensate_leak(program, constants, config, calibration, per_channel)
-    return SpikingNetwork(program, constants, config)
-
-
-def fold_constants(
-    program: Program, constants: dict[str, Tensor]
-) -> tuple[Program, dict[str, Tensor]]:
-    """Compute once what depends on no input (quantised weights); drop what nobody reads."""
-    varying = program.downstream_of(set(program.inputs))
-    fixed = Program((), tuple(n for n in program.nodes if n.name not in varying), [])
-    with torch.no_grad():
-        values = Executor(fixed).start(constants, ())
-    nodes = tuple(n for n in program.nodes if n.name in varying)
-    read = {name for node in nodes for name in node.refs}
-    kept = {name: values[name] for name in values if name in read}
-    return replace(program, nodes=nodes), kept
-
-
-def place_neurons(program: Program, constants: dict[str, Tensor]) -> Program:
-    """Replace every quantised clip by a neuron with the learned ceiling as its threshold."""
-    nodes = []
-    for node in program.nodes:
-        if node.op == QUANTIZED_CLIP:
-            source, ceiling, _levels, *rest = node.args
-            if not isinstance(ceiling, Ref) or ceiling.name not in constants:
-                raise UnsupportedOpError(f"{node.layer}: its ceiling is computed, not learned")
-            if not bool((constants[ceiling.name] > 0).all()):
-                raise InputError(f"{node.layer}: its ceiling is not positive; train it again")
-            args = (source, ceiling.name, bool(rest and rest[0]))
-            node = Node(node.name, NEURON, args, {}, node.layer)
-        nodes.append(node)
-    return replace(program, nodes=tuple(nodes))
+        kept = kept_of(program, calibration) if found is None else found.kept
+        constants |= compensate_leak(program, constants, config, kept, per_channel)
+    network = SpikingNetwork(program, constants, config)
+    if found is not None:
+        network.calibration = {**found.to_dict(), "levels": config.levels, **fit}
+    return network

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from snnconvert.conversion.program import Node, Program, Ref, references, substitute
+from snnconvert.conversion.program import Node, Program, Ref, substitute
 from snnconvert.conversion.rules import NEURON, function_of
 
 Values = dict[str, Any]
@@ -93,7 +93,3 @@ class Executor:
     def output(self, values: Values) -> Any:
         """What the program returns, in the structure the user's module returns."""
         return substitute(self.program.output, lambda ref: values[ref.name])
-
-    @property
-    def output_names(self) -> list[str]:
-        return [ref.name for ref in references(self.program.output)]

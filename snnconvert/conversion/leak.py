@@ -11,19 +11,21 @@ leaves over is what `compare` reports as temporal error.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
+from snnconvert.conversion.calibrate import rows_of, shape_of
+from snnconvert.conversion.cells import fitted_names
 from snnconvert.conversion.config import SpikingConfig
 from snnconvert.conversion.executor import Executor, Values
 from snnconvert.conversion.program import Node, Program
-from snnconvert.errors import InputError
+from snnconvert.conversion.stream import Kept
 from snnconvert.neurons.potential import Potential, PotentialNode
 from snnconvert.quantizer import along_channels, from_counts, to_counts
 
-INPUTS = 64  # of the calibration batches; more fit no better and cost time
+INPUTS = 64  # of those kept from calibration; more fit no better and cost time
 INPUT_STEPS = 1024  # inputs times clock steps, where every step is kept
 FEWEST_INPUTS = 16
 VALUES = 16_384  # per layer that the fit looks at
@@ -34,35 +36,27 @@ COARSE = ([1.0, 0.3, 0.5, 0.7, 0.85, 1.15, 1.3, 1.45, 1.7], [0.5, 0.8])
 FINE = ([1.0, 0.93, 0.96, 1.04, 1.08], [0.0, 0.3, 0.4, 0.6, 0.7, 0.8, 0.9])
 
 
-def fitted_names(neuron: str) -> dict[str, str]:
-    """Names of the constants that hold the fit of a neuron layer."""
-    return {key: f"{neuron}__{key}" for key in ("v_threshold", "gain", "bias")}
-
-
 @torch.no_grad()
 def compensate_leak(
     program: Program,
     constants: dict[str, Tensor],
     config: SpikingConfig,
-    batches: Iterable[Sequence[Tensor]],
+    kept: Kept,
     per_channel: bool = True,
 ) -> dict[str, Tensor]:
     """Constants that hold the fit of every neuron layer, by the names of `fitted_names`.
 
     Args:
         program, constants: of the spiking network.
-        batches: argument tuples of calls; the first 64 inputs are used (immediate firing: so
-            many that all their clock steps fit into memory, 16 or more).
+        kept: calibration inputs; 64 of them are used (immediate firing: so many that all their
+            clock steps fit into memory, 16 or more).
         per_channel: a fit for each channel, where there are enough values, instead of each layer.
-
-    Raises:
-        InputError: no batches.
     """
     executor = Executor(program)
-    kept = 1 if config.firing == "deferred" else config.timesteps
-    inputs = first_inputs(batches, min(INPUTS, max(FEWEST_INPUTS, INPUT_STEPS // kept)))
+    steps = 1 if config.firing == "deferred" else config.timesteps
+    inputs = kept.sample(min(INPUTS, max(FEWEST_INPUTS, INPUT_STEPS // steps)))
     clean = executor.start(constants, inputs)
-    leaky = [dict(clean) for _ in range(kept)]  # means after each clock step; deferred: the last
+    leaky = [dict(clean) for _ in range(steps)]  # means after each clock step; deferred: the last
     last = {name: node.name for node in program.nodes for name in node.refs}
     fits: dict[str, Tensor] = {}
     for node, run, _ in executor.dynamic:
@@ -76,18 +70,6 @@ def compensate_leak(
                 for values in (clean, *leaky):
                     del values[name]
     return fits
-
-
-def first_inputs(batches: Iterable[Sequence[Tensor]], limit: int) -> list[Tensor]:
-    """Arguments of one call with the first `limit` inputs of `batches`."""
-    found: list[Sequence[Tensor]] = []
-    for batch in batches:
-        found.append(batch)
-        if sum(len(kept[0]) for kept in found) >= limit:
-            break
-    if not found:
-        raise InputError("calibration: no batches were given; give some of the network's inputs")
-    return [torch.cat(list(values))[:limit] for values in zip(*found, strict=True)]
 
 
 def fit_layer(
@@ -107,14 +89,13 @@ def fit_layer(
     deferred = config.firing == "deferred"
     currents = means * levels if deferred else single_steps(means)
     top = along_channels(ceiling, x).to(x.dtype)
-    seen = torch.stack([sampled(current / top) for current in currents])
-    wanted = sampled(counts / levels)
-    # axis 1 of [B, tokens, features] is no channel
-    if not (per_channel and x.ndim != 3 and len(wanted) >= FEWEST_VALUES):
-        seen, wanted = seen.reshape(len(seen), -1, 1), wanted.reshape(-1, 1)
-    fitted = fit(seen, wanted, config)
+    axis = channels_of(ceiling, x) if per_channel else None
+    if axis is not None and x.numel() // x.shape[axis] < FEWEST_VALUES:
+        axis = None
+    seen = torch.stack([sampled(current / top, axis) for current in currents])
+    fitted = fit(seen, sampled(counts / levels, axis), config)
     threshold, gain, bias = (
-        (value if len(value) > 1 else value[0]).to(ceiling.dtype) * ceiling for value in fitted
+        value.view(shape_of(x, axis)).to(ceiling.dtype) * ceiling for value in fitted
     )
     cell = Potential(
         ceiling, threshold, gain, bias, levels, 0, config.leak, config.v_reset, config.start
@@ -136,12 +117,22 @@ def single_steps(means: Sequence[Tensor]) -> list[Tensor]:
     return [means[0], *later]
 
 
-def sampled(x: Tensor) -> Tensor:
-    """[B, C, ...] as [N, C]: all of it, or positions drawn with a fixed seed.
+def channels_of(ceiling: Tensor, x: Tensor) -> int | None:
+    """The axis of `x` along which neurons may have thresholds of their own.
+
+    Where the ceiling has one for each channel it says so; else 1, but for [B, tokens, features].
+    """
+    if ceiling.ndim == x.ndim and ceiling.ndim > 1:
+        return next((axis for axis, size in enumerate(ceiling.shape) if size > 1), None)
+    return 1 if x.ndim > 1 and (ceiling.ndim == 1 or x.ndim != 3) else None
+
+
+def sampled(x: Tensor, axis: int | None) -> Tensor:
+    """`x` as [N, channels], or [N, 1]: all of it, or positions drawn with a fixed seed.
 
     (Every n-th position would do, were it not that n often divides the width of an image.)
     """
-    rows = x.transpose(0, 1).flatten(1)
+    rows = rows_of(x, axis)
     wanted = max(FEWEST_VALUES, VALUES // len(rows))
     if wanted < rows.shape[1]:
         generator = torch.Generator().manual_seed(0)

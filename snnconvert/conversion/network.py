@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,15 +9,21 @@ import torch
 from torch import Tensor, nn
 
 from snnconvert.conversion import simulation
+from snnconvert.conversion.capture import Captured
+from snnconvert.conversion.captured_network import CapturedNetwork
+from snnconvert.conversion.cells import (
+    Cell,
+    cell_of,
+    function_before,
+    place_clips,
+    refuse_signed,
+    refuse_unfitted,
+)
 from snnconvert.conversion.config import SpikingConfig
 from snnconvert.conversion.executor import Executor
-from snnconvert.conversion.leak import fitted_names
-from snnconvert.conversion.program import Node, Program, decode_program, encode_program
+from snnconvert.conversion.program import Program, decode_program, encode_program
 from snnconvert.conversion.simulation import Call, Recorder, Run
 from snnconvert.errors import CheckpointError, InputError
-from snnconvert.neurons.counts import IF
-from snnconvert.neurons.potential import Potential
-from snnconvert.neurons.radix import RadixIF
 
 RECORDS = (None, "counts", "spikes")
 FITTED_FOR = ("timesteps", "firing", "tau", "v_reset", "v_init")  # what a leaky fit depends on
@@ -41,20 +46,6 @@ class CallRecord:
     carried: bool
 
 
-def check_shapes(program: Program, inputs: Sequence[Tensor]) -> None:
-    """InputError if an input has another shape than the one that was captured."""
-    for name, found, shape in zip(program.inputs, inputs, program.shapes, strict=False):
-        fits = found.ndim == len(shape) and all(
-            size in (None, actual) for size, actual in zip(shape, found.shape, strict=True)
-        )
-        if not fits:
-            wanted = ", ".join("B" if size is None else str(size) for size in shape)
-            raise InputError(
-                f"{name}: found shape {list(found.shape)}, the network was converted for "
-                f"[{wanted}]; convert it again with example inputs of the new size"
-            )
-
-
 class SpikingNetwork(nn.Module):
     """A converted network. Call it like its ANN; it resets itself at every call.
 
@@ -64,10 +55,10 @@ class SpikingNetwork(nn.Module):
 
     Attributes:
         history: a `CallRecord` per call after `keep_history()`; None (default) keeps none.
+        calibration: what was found where thresholds were calibrated; empty for learned ones.
 
     Args:
-        program: captured network whose activations are "neuron" nodes
-            `(input, name of the threshold, lowest count is negative)`.
+        program: captured network whose activations are neuron nodes (see `cells`).
         constants: weights, thresholds and other fixed tensors by name.
         config: how it spikes.
     """
@@ -79,79 +70,64 @@ class SpikingNetwork(nn.Module):
         self.program = program
         self.config = config
         self.executor = Executor(program)
+        self.calibration: dict[str, Any] = {}
         self.history: list[CallRecord] | None = None
         self._carried: dict[str, Tensor] = {}
         self._carried_from: Any = None  # shapes, types and places of the inputs that left them
         self._names = tuple(constants)
         for name, value in constants.items():
             self.register_buffer(f"constant_{name}", value)
-        self._check_neurons()
+        refuse_signed(self.executor.neurons, config)
+        refuse_unfitted(self.executor.neurons, constants, config)
 
     @property
     def constants(self) -> dict[str, Tensor]:
         return {name: getattr(self, f"constant_{name}") for name in self._names}
 
     @property
-    def neurons(self) -> dict[str, IF | Potential]:
+    def neurons(self) -> dict[str, Cell]:
         """Neuron layers by node name, in execution order."""
-        return {node.name: self._cell(node) for node in self.executor.neurons}
-
-    def _cell(self, node: Node) -> IF | Potential:
-        config, levels = self.config, self.config.levels
-        ceiling = getattr(self, f"constant_{node.args[1]}")
-        lowest = -levels if node.args[2] else 0
-        if config.held_as_counts:
-            return (RadixIF if config.code == "radix" else IF)(ceiling, levels, lowest)
-        fitted = {"v_threshold": ceiling, "gain": ceiling, "bias": torch.zeros_like(ceiling)}
-        if config.neuron == "lif":
-            names = fitted_names(node.name)
-            fitted = {key: getattr(self, f"constant_{name}") for key, name in names.items()}
-        return Potential(
-            ceiling, levels=levels, lowest=lowest, tau=config.leak, v_reset=config.v_reset,
-            v_init=config.start, **fitted,
-        )  # fmt: skip
-
-    def _check_neurons(self) -> None:
-        """InputError where the config asks for neurons that this network cannot have."""
-        for node in self.executor.neurons:
-            if self.config.forgets and node.args[2]:
-                raise InputError(
-                    f"{node.layer or node.name}: its activation is signed, so its neurons fire "
-                    "negative spikes, which neurons with a leak or a hard reset cannot: use "
-                    "neuron='if' with v_reset=None"
-                )
-            missing = set(fitted_names(node.name).values()) - set(self._names)
-            if self.config.neuron == "lif" and missing:
-                raise InputError(
-                    f"{node.layer or node.name}: neuron='lif' needs a threshold fitted to data: "
-                    "convert with calibration=[...], some batches of the network's inputs"
-                )
+        constants = self.constants
+        return {n.name: cell_of(n, constants, self.config) for n in self.executor.neurons}
 
     @property
     def layers(self) -> dict[str, str]:
         """The user's module path of each neuron layer, by node name."""
         return {node.name: node.layer or node.name for node in self.executor.neurons}
 
-    def forward(self, *inputs: Tensor) -> Any:
-        return self.run(*inputs).output
+    @property
+    def functions(self) -> dict[str, str | None]:
+        """Function applied to the accumulated potential before each neuron layer, or None."""
+        return {node.name: function_before(node) for node in self.executor.neurons}
+
+    def quantized_ann(self) -> CapturedNetwork:
+        """The quantised ANN of `config.levels` as a module; weights are shared.
+
+        What this network equals wherever nothing is lost.
+        """
+        program = place_clips(self.program, self.config.levels)
+        read = {name for node in program.nodes for name in node.refs} | program.output_names
+        constants = {name: value for name, value in self.constants.items() if name in read}
+        functions = {name: function for name, function in self.functions.items() if function}
+        return CapturedNetwork(Captured(program, constants, {}), functions).eval()
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        return self.run(*args, **kwargs).output
 
     @torch.no_grad()
-    def run(self, *inputs: Tensor, record: str | None = None) -> Run:
+    def run(self, *args: Any, record: str | None = None, **kwargs: Any) -> Run:
         """One call with its bookkeeping.
 
         Args:
-            inputs: as the ANN takes them, batch first.
+            args, kwargs: as the ANN takes them, batch first.
             record: "counts" adds spikes emitted and the output by step, "spikes" whole trains too.
 
         Raises:
-            InputError: wrong number of inputs, or an unknown `record`.
+            InputError: other inputs than the captured ones, or an unknown `record`.
         """
         if record not in RECORDS:
             raise InputError(f"record: found {record!r}, allowed are None, 'counts' and 'spikes'")
-        if len(inputs) != len(self.program.inputs):
-            names = ", ".join(self.program.inputs)
-            raise InputError(f"found {len(inputs)} inputs, the network takes ({names})")
-        check_shapes(self.program, inputs)
+        inputs = self.program.bind(args, kwargs)
         if record == "spikes" and self.config.simulate == "counts":
             raise InputError("record='spikes' needs simulate='steps'")
         recorder = Recorder(self.executor, record, tally=self.history is not None)
@@ -167,7 +143,7 @@ class SpikingNetwork(nn.Module):
             self._carried, self._carried_from = run.counts, kept if sound else None
         if self.history is not None:
             counts = sum(float(n.abs().sum()) for n in run.counts.values())
-            each = len(inputs[0])
+            each = self.program.batch_size(inputs)
             self.history.append(
                 CallRecord(run.steps, recorder.fired / each, counts / each, carried is not None)
             )
@@ -211,7 +187,9 @@ class SpikingNetwork(nn.Module):
                 "values; convert again"
             )
         config = SpikingConfig(**{**asdict(self.config), **changes})
-        return SpikingNetwork(self.program, self.constants, config)
+        network = SpikingNetwork(self.program, self.constants, config)
+        network.calibration = self.calibration
+        return network
 
     @property
     def latency_steps(self) -> int | None:
@@ -235,7 +213,11 @@ class SpikingNetwork(nn.Module):
 
     def to_content(self) -> dict[str, Any]:
         """Plain values and tensors from which `from_content` rebuilds the network."""
-        config = {**asdict(self.config), "program": encode_program(self.program)}
+        config = {
+            **asdict(self.config),
+            "program": encode_program(self.program),
+            "calibration": self.calibration,
+        }
         return {"config": config, "state": {k: v.cpu() for k, v in self.constants.items()}}
 
     @classmethod
@@ -244,7 +226,10 @@ class SpikingNetwork(nn.Module):
         try:
             config = dict(content["config"])
             program = decode_program(config.pop("program"))
-            return cls(program, dict(content["state"]), SpikingConfig(**config))
+            calibration = dict(config.pop("calibration", {}))
+            network = cls(program, dict(content["state"]), SpikingConfig(**config))
+            network.calibration = calibration
+            return network
         except CheckpointError:
             raise
         except (KeyError, TypeError, ValueError, AttributeError) as error:

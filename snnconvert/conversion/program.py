@@ -5,20 +5,17 @@ This is what the simulators execute and what a `.snn.pt` stores.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from snnconvert.errors import CheckpointError
+from snnconvert.conversion.signature import BATCH, Outputs, Ref, Signature, rebuilt
+from snnconvert.errors import CheckpointError, InputError
 
-
-@dataclass(frozen=True)
-class Ref:
-    """The value of another node, an input or a constant, by name."""
-
-    name: str
+__all__ = ["Node", "Program", "Ref", "references", "substitute"]
 
 
 @dataclass(frozen=True)
@@ -52,13 +49,48 @@ class Program:
         inputs: names of the caller's arguments, in order.
         nodes: each reads only inputs, constants and earlier nodes.
         output: what a call returns: a `Ref`, or lists, tuples and dicts of `Ref`s.
-        shapes: of the inputs, None for an axis of any length; () where unknown.
+        signature: how a call's arguments become the inputs; None: positional, one tensor each.
     """
 
     inputs: tuple[str, ...]
     nodes: tuple[Node, ...]
     output: Any
-    shapes: tuple[tuple[int | None, ...], ...] = ()
+    signature: Signature | None = None
+
+    def bind(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Tensor]:
+        """The inputs, in order, of a call; InputError where it is not like the captured one."""
+        if self.signature is not None:
+            return self.signature.bind(args, kwargs, self.inputs)
+        if kwargs or len(args) != len(self.inputs):
+            names = ", ".join(self.inputs)
+            raise InputError(
+                f"found {len(args) + len(kwargs)} inputs, the network takes ({names}) by position"
+            )
+        return list(args)
+
+    @property
+    def batch_inputs(self) -> list[int]:
+        """Which inputs have the batch as axis 0; none where the batch is fixed or unknown."""
+        shapes = self.signature.shapes if self.signature else {}
+        return [i for i, name in enumerate(self.inputs) if shapes.get(name, ())[:1] == (BATCH,)]
+
+    def batch_size(self, inputs: Sequence[Tensor]) -> int:
+        """Rows of a call's inputs; where the batch is fixed or unknown, of its first input."""
+        first = inputs[next(iter(self.batch_inputs), 0)]
+        return len(first) if first.ndim else 1
+
+    @property
+    def output_names(self) -> set[str]:
+        """Names of the values that a call returns."""
+        return {ref.name for ref in references(self.output)}
+
+    def readers(self) -> dict[str, list[Node]]:
+        """The nodes that read each name."""
+        found: dict[str, list[Node]] = {}
+        for node in self.nodes:
+            for name in dict.fromkeys(node.refs):
+                found.setdefault(name, []).append(node)
+        return found
 
     def downstream_of(self, starts: set[str]) -> set[str]:
         """Names of nodes that depend on any of `starts` (which are included)."""
@@ -85,10 +117,8 @@ def substitute(value: Any, replace: Callable[[Ref], Any]) -> Any:
     """`value` with each `Ref` replaced; containers keep their type."""
     if isinstance(value, Ref):
         return replace(value)
-    if isinstance(value, (list, tuple)):
-        return type(value)(substitute(item, replace) for item in value)
-    if isinstance(value, dict):
-        return {key: substitute(item, replace) for key, item in value.items()}
+    if isinstance(value, (list, tuple, dict)):
+        return rebuilt(value, lambda item: substitute(item, replace))
     return value
 
 
@@ -99,11 +129,15 @@ def encode(value: Any) -> Any:
     if isinstance(value, Ref):
         return {"ref": value.name}
     if isinstance(value, (list, tuple)):
-        return {type(value).__name__: [encode(item) for item in value]}
+        kind = "list" if isinstance(value, list) else "tuple"
+        return {kind: [encode(item) for item in value]}
     if isinstance(value, dict):
-        return {"dict": [[key, encode(item)] for key, item in value.items()]}
+        kind = "outputs" if isinstance(value, Outputs) else "dict"
+        return {kind: [[key, encode(item)] for key, item in value.items()]}
     if isinstance(value, (torch.dtype, torch.layout, torch.memory_format)):
         return {"torch": str(value).removeprefix("torch.")}
+    if isinstance(value, torch.device):
+        return {"device": str(value)}
     raise TypeError(f"{type(value).__name__} cannot be part of a program")
 
 
@@ -127,6 +161,10 @@ def decode(value: Any) -> Any:
             return items if kind == "list" else tuple(items)
         if kind == "dict" and isinstance(content, list):
             return {key: decode(item) for key, item in content}
+        if kind == "outputs" and isinstance(content, list):
+            return Outputs((str(key), decode(item)) for key, item in content)
+        if kind == "device" and content in ("cpu", "cuda"):
+            return torch.device(content)
         if kind == "torch" and content in TORCH_CONSTANTS:
             return TORCH_CONSTANTS[content]
     raise CheckpointError(f"program: found {value!r}, which no snnconvert wrote")
@@ -135,12 +173,10 @@ def decode(value: Any) -> Any:
 def encode_program(program: Program) -> dict[str, Any]:
     """Plain values from which `decode_program` rebuilds `program`."""
     rows = [[n.name, n.op, encode(n.args), encode(n.kwargs), n.layer] for n in program.nodes]
-    return {
-        "inputs": list(program.inputs),
-        "shapes": [list(shape) for shape in program.shapes],
-        "nodes": rows,
-        "output": encode(program.output),
-    }
+    content = {"inputs": list(program.inputs), "nodes": rows, "output": encode(program.output)}
+    if program.signature is not None:
+        content["signature"] = encode(program.signature.to_dict())
+    return content
 
 
 def decode_program(content: Any) -> Program:
@@ -150,7 +186,9 @@ def decode_program(content: Any) -> Program:
             Node(str(name), str(op), tuple(decode(args)), dict(decode(kwargs)), str(layer))
             for name, op, args, kwargs, layer in content["nodes"]
         )
-        shapes = tuple(tuple(shape) for shape in content["shapes"])
-        return Program(tuple(content["inputs"]), nodes, decode(content["output"]), shapes)
-    except (KeyError, TypeError, ValueError) as error:
+        signature = None
+        if "signature" in content:
+            signature = Signature.from_dict(decode(content["signature"]))
+        return Program(tuple(content["inputs"]), nodes, decode(content["output"]), signature)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(f"program: is damaged ({error})") from error

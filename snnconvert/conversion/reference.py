@@ -22,7 +22,7 @@ from torch.utils import _pytree as pytree
 
 from snnconvert.conversion.network import SpikingNetwork
 from snnconvert.conversion.program import Node, substitute
-from snnconvert.conversion.rules import NEURON, RULES
+from snnconvert.conversion.rules import NEURON, is_commuting
 from snnconvert.conversion.simulation import depths
 from snnconvert.neurons.counts import IF
 from snnconvert.neurons.potential import PotentialNode
@@ -83,19 +83,21 @@ class PlainSimulation:
         self.result = Plain(mismatches=dict.fromkeys(self.cells, 0))
 
     @torch.no_grad()
-    def run(self, *inputs: Tensor, steps: int) -> Plain:
+    def run(self, *args: Any, steps: int, **kwargs: Any) -> Plain:
         """Simulate one call for `steps` clock steps."""
-        fixed = self.executor.start(self.network.constants, inputs)
+        program = self.executor.program
+        fixed = self.executor.start(self.network.constants, program.bind(args, kwargs))
+        moving = program.output_names & self.executor.dynamic_names
         totals: dict[str, Tensor] = {}
         for step in range(1, steps + 1):
             values = dict(fixed)
             for node, _, _ in self.executor.dynamic:
                 values[node.name] = self._current(node, values, step)
-            for name in self.executor.output_names:
+            for name in moving:
                 totals[name] = totals[name] + values[name] if name in totals else values[name]
-        self.result.output = substitute(
-            self.executor.program.output, lambda ref: totals[ref.name] / self._weight_until(steps)
-        )
+        weight = self._weight_until(steps)
+        values = {**fixed, **{name: total / weight for name, total in totals.items()}}
+        self.result.output = substitute(program.output, lambda ref: values[ref.name])
         self.result.trains = {name: torch.stack(rows) for name, rows in self.rows.items()}
         return self.result
 
@@ -117,7 +119,7 @@ class PlainSimulation:
             current = values[source]
             return self._fire(node, current * presented if analog else current, step)
         moving = [name for name in node.refs if name in self.executor.dynamic_names]
-        if self._commutes(node, moving):
+        if is_commuting(node, moving):
             current = self._evaluate(node, values)
             if presented == 1:
                 return current
@@ -138,14 +140,6 @@ class PlainSimulation:
         now = self._evaluate(node, {**values, **means}) * s
         before, self.before[node.name] = self.before.get(node.name), now
         return now if before is None else now - before
-
-    def _commutes(self, node: Node, moving: list[str]) -> bool:
-        kind = RULES[node.op].kind
-        if kind == "bilinear":
-            return len(moving) == 1
-        if kind == "divided":
-            return moving == [node.args[0].name]
-        return kind == "linear"
 
     def _evaluate(self, node: Node, values: dict[str, Any]) -> Any:
         run = next(run for known, run, _ in self.executor.dynamic if known is node)

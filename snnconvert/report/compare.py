@@ -14,14 +14,18 @@ from torch.utils import _pytree as pytree
 
 from snnconvert.checkpoint import write_atomically
 from snnconvert.conversion.network import SpikingNetwork
+from snnconvert.conversion.signature import arguments_of
 from snnconvert.conversion.simulation import Run
 from snnconvert.errors import InputError
 from snnconvert.report.cost import Cost, count_cost
+from snnconvert.report.difference import Difference
 from snnconvert.report.layers import LayerErrors
 from snnconvert.report.probe import QuantizerProbe
 from snnconvert.report.timing import seconds_per_call
 
 TIMED_IMAGES = 16
+
+Call = tuple[tuple[Any, ...], dict[str, Any]]  # positional and keyword arguments
 
 
 @dataclass(frozen=True)
@@ -46,67 +50,55 @@ class ConversionReport:
         file.write((json.dumps(self.content, indent=1, allow_nan=False) + "\n").encode())
 
 
-class Difference:
-    """Accumulates how far one output is from another."""
-
-    def __init__(self) -> None:
-        self.square = self.scale = self.largest = 0.0
-        self.equal = True
-
-    def add(self, found: Any, wanted: Any) -> None:
-        for a, b in zip(pytree.tree_leaves(found), pytree.tree_leaves(wanted), strict=True):
-            if not (bool(a.isfinite().all()) and bool(b.isfinite().all())):
-                raise InputError(
-                    "compare: a network returned values that are not finite; check its weights "
-                    "and the inputs"
-                )
-            gap = (a.double() - b.double()).abs()
-            self.square += gap.square().sum().item()
-            self.scale += b.double().square().sum().item()
-            self.largest = max(self.largest, gap.max().item())
-            self.equal &= torch.equal(a, b)
-
-    @property
-    def relative(self) -> float:
-        return (self.square / self.scale) ** 0.5 if self.scale else self.square**0.5
-
-    def to_dict(self) -> dict[str, Any]:
-        return {
-            "relative_error": self.relative,
-            "max_abs_error": self.largest,
-            "bit_equal": self.equal,
-        }
-
-
 @torch.no_grad()
 def compare(
     ann: nn.Module,
     snn: SpikingNetwork,
-    batches: Iterable[Sequence[Tensor]],
+    batches: Iterable[Any],
     *,
     float_ann: nn.Module | None = None,
 ) -> ConversionReport:
     """The conversion report.
 
     Args:
-        ann: the quantised network that `snn` was converted from. It is run as the quantised ANN of
-            `levels` (T; 2^T - 1 under the radix code), whatever it was trained with.
+        ann: what `snn` was converted from. A quantised network is run as the quantised ANN of
+            `levels` (T; 2^T - 1 under the radix code), whatever it was trained with. Of a network
+            with plain activations the quantised ANN is `snn.quantized_ann()`, and `ann` itself
+            becomes `float_ann`.
         snn: the converted network.
-        batches: argument tuples of one call each, batch first, e.g. `(x, t)`.
+        batches: arguments of one call each, batch first, e.g. `(x, t)`, a tensor or a dict.
         float_ann: the float network, for `output_ann` and its time.
 
     Raises:
         InputError: no batches, or `snn` was not converted from `ann`.
     """
+    calls = [arguments_of(batch) for batch in batches]
     networks = [network for network in (ann, float_ann) if network is not None]
     were_training = [network.training for network in networks]
     for network in networks:
         network.eval()
     try:
-        return _Comparison(ann, snn, float_ann).over([tuple(batch) for batch in batches])
+        if calls and not _is_quantised(ann, snn, calls[0]):
+            ann, float_ann = snn.quantized_ann(), ann
+        return _Comparison(ann, snn, float_ann).over(calls)
     finally:
         for network, was_training in zip(networks, were_training, strict=True):
             network.train(was_training)
+
+
+def _is_quantised(ann: nn.Module, snn: SpikingNetwork, call: Call) -> bool:
+    """Whether `ann` itself has a quantiser for every neuron layer of `snn`."""
+    if not snn.calibration:
+        return True
+    probe = QuantizerProbe(snn.config.levels)
+    with probe:
+        ann(*call[0], **call[1])
+    return len(probe.seen) == len(snn.neurons)
+
+
+def _first(value: Any) -> Any:
+    """The images that are timed."""
+    return value[:TIMED_IMAGES] if isinstance(value, Tensor) and value.ndim else value
 
 
 class _Comparison:
@@ -115,8 +107,9 @@ class _Comparison:
         self.float_ann = float_ann
         self.clocked = snn.with_config(simulate="steps", reset="call")
         self.classic = classic_pipeline(snn)
+        config, layers, functions = snn.config, snn.layers, snn.functions
         self.layers = [
-            LayerErrors(snn.layers[name], snn.config.neuron, cell, snn.config.timesteps)
+            LayerErrors(layers[name], config.neuron, cell, config.timesteps, functions[name])
             for name, cell in snn.neurons.items()
         ]
         self.output, self.output_ann = Difference(), Difference()
@@ -128,11 +121,11 @@ class _Comparison:
         self.cost = Cost()
         self.images = 0
 
-    def over(self, batches: Sequence[Sequence[Tensor]]) -> ConversionReport:
-        if not batches:
+    def over(self, calls: Sequence[Call]) -> ConversionReport:
+        if not calls:
             raise InputError("compare: no batches were given")
-        for batch in batches:
-            self._add(batch)
+        for call in calls:
+            self._add(call)
         config = self.snn.config
         neurons = sum(layer.sums["neurons"] for layer in self.layers)
         mismatched = sum(layer.sums["mismatched"] for layer in self.layers)
@@ -149,6 +142,8 @@ class _Comparison:
             "v_reset": config.v_reset,
             "v_init": config.start,
             "reset": config.reset,
+            "neurons": self._kinds(),
+            "calibration": self.snn.calibration or None,
             "images": self.images,
             "latency_steps": self.steps,
             "output": self.output.to_dict(),
@@ -157,10 +152,17 @@ class _Comparison:
             "layers": [layer.to_dict() for layer in self.layers],
             "layers_add_up": all(layer.adds_up for layer in self.layers),
             "cost": self.cost.to_dict(config.levels),
-            "timing": self._timing([value[:TIMED_IMAGES] for value in batches[0]]),
+            "timing": self._timing(pytree.tree_map(_first, calls[0])),
             "immediate": self._immediate(),
             "by_step": self._by_step(),
         })  # fmt: skip
+
+    def _kinds(self) -> dict[str, Any]:
+        """Neurons per image, and the share of those that apply a function before they spike."""
+        total = sum(layer.sums["neurons"] for layer in self.layers) / self.images
+        with_function = sum(layer.sums["neurons"] for layer in self.layers if layer.function)
+        share = with_function / self.images / total
+        return {"per_image": total, "plain_fraction": 1 - share, "function_fraction": share}
 
     def _immediate(self) -> dict[str, Any] | None:
         if self.classic is None:
@@ -171,35 +173,38 @@ class _Comparison:
             "bit_equal": self.classic_output.equal,
         }
 
-    def _add(self, batch: Sequence[Tensor]) -> None:
+    def _add(self, call: Call) -> None:
+        args, kwargs = call
         probe = QuantizerProbe(self.snn.config.levels)
         with probe:
-            wanted = self.ann(*batch)
-        run = self.clocked.run(*batch, record="counts")
+            wanted = self.ann(*args, **kwargs)
+        run = self.clocked.run(*args, record="counts", **kwargs)
         if [tuple(x.shape) for x, _ in probe.seen] != [tuple(v.shape) for v in run.counts.values()]:
             raise InputError("compare: the spiking network was not converted from this ANN")
         for layer, (a, q), name in zip(self.layers, probe.seen, run.counts, strict=True):
             layer.add(a, q, run.inputs[name], run.counts[name], run.emitted[name])
-        found = run.output if self.snn.config == self.clocked.config else self.snn(*batch)
+        clocked = self.snn.config == self.clocked.config
+        found = run.output if clocked else self.snn(*args, **kwargs)
         self.output.add(found, wanted)
         if self.float_ann is not None:
-            self.output_ann.add(found, self.float_ann(*batch))
+            self.output_ann.add(found, self.float_ann(*args, **kwargs))
         self.steps = max(self.steps, run.steps)
         if self.classic is not None:
             same = self.classic.config == self.clocked.config
-            classic = run if same else self.classic.run(*batch, record="counts")
+            classic = run if same else self.classic.run(*args, record="counts", **kwargs)
             self.classic_output.add(classic.output, wanted)
             self.classic_steps.append(classic.steps)
             self.classic_spikes += sum(v.sum().item() for v in classic.emitted.values())
             self.classic_counts += sum(v.abs().sum().item() for v in classic.counts.values())
         self.outputs.append((run.by_step, wanted))
-        self._add_cost(batch, run)
+        self._add_cost(self.snn.program.bind(args, kwargs), run)
 
-    def _add_cost(self, batch: Sequence[Tensor], run: Run) -> None:
+    def _add_cost(self, inputs: Sequence[Tensor], run: Run) -> None:
         """Mean over all images so far of what a call costs."""
-        new = count_cost(self.clocked, batch, run.emitted, run.steps)
-        self.images += len(batch[0])
-        share = len(batch[0]) / self.images
+        new = count_cost(self.clocked, inputs, run.emitted, run.steps)
+        images = self.snn.program.batch_size(inputs)
+        self.images += images
+        share = images / self.images
         for name, value in vars(new).items():
             old = getattr(self.cost, name)
             setattr(self.cost, name, old + share * (value - old))
@@ -221,21 +226,19 @@ class _Comparison:
             })  # fmt: skip
         return rows
 
-    def _timing(self, inputs: Sequence[Tensor]) -> dict[str, Any]:
+    def _timing(self, call: Call) -> dict[str, Any]:
+        args, kwargs = call
         stepped = self.classic.with_config(settle=0) if self.classic else self.clocked
-        calls = {
-            "qann_s": lambda: self.ann(*inputs),
-            "step_s": lambda: stepped(*inputs),
-        }
+        networks = {"qann_s": self.ann, "step_s": stepped}
         base = self.classic or self.snn
         if base.config.held_as_counts or base.config.firing == "deferred":
-            counts = base.with_config(simulate="counts", reset="call")
-            calls["counts_s"] = lambda: counts(*inputs)
+            networks["counts_s"] = base.with_config(simulate="counts", reset="call")
         if self.float_ann is not None:
-            calls["ann_s"] = lambda: self.float_ann(*inputs)  # type: ignore[misc]
-        seconds = seconds_per_call(calls)
+            networks["ann_s"] = self.float_ann
+        seconds = seconds_per_call(networks, args, kwargs)
         seconds["step_s"] /= stepped.latency_steps or self.steps
-        return {"ann_s": None, "counts_s": None, **seconds, "batch_size": len(inputs[0])}
+        images = self.snn.program.batch_size(self.snn.program.bind(args, kwargs))
+        return {"ann_s": None, "counts_s": None, **seconds, "batch_size": images}
 
 
 def classic_pipeline(snn: SpikingNetwork) -> SpikingNetwork | None:

@@ -82,7 +82,7 @@ def count_cost(
             simulation.Recorder(executor, None),
         )
     )  # every shape
-    images = len(inputs[0])
+    images = network.program.batch_size(inputs)
     repeats = 1 if network.config.firing == "deferred" else steps
     spikes: dict[str, Any] = dict(emitted)
     cost = Cost()
@@ -92,7 +92,8 @@ def count_cost(
         moving = [name for name in node.refs if name in executor.dynamic_names]
         driven = bool(moving) and all(name in spikes for name in moving)
         tensors = [name for name in node.refs if isinstance(values[name], Tensor)]
-        if rule.moves and driven and len(moving) == len(tensors):
+        read = [name for name in node.refs if isinstance(values[name], (Tensor, list, tuple))]
+        if rule.moves and driven and len(moving) == len(read):
             spikes[node.name] = run({**values, **spikes})
         if rule.macs is None:
             continue

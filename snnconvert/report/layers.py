@@ -18,8 +18,7 @@ from typing import Any
 
 from torch import Tensor
 
-from snnconvert.neurons.counts import IF
-from snnconvert.neurons.potential import Potential
+from snnconvert.conversion.cells import Cell
 from snnconvert.quantizer import along_channels, from_counts, to_counts
 
 PARTS = ("clipping", "quantisation", "temporal", "propagated")
@@ -33,10 +32,19 @@ class LayerErrors:
         neuron: kind of neuron.
         cell: its threshold and number of levels.
         timesteps: T, in which it fires.
+        function: applied to the accumulated potential before the neurons; None for plain ones.
     """
 
-    def __init__(self, name: str, neuron: str, cell: IF | Potential, timesteps: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        neuron: str,
+        cell: Cell,
+        timesteps: int,
+        function: str | None = None,
+    ) -> None:
         self.name, self.neuron, self.cell, self.timesteps = name, neuron, cell, timesteps
+        self.function = function
         self.squares: dict[str, float] = defaultdict(float)
         self.sums: dict[str, float] = defaultdict(float)
 
@@ -92,7 +100,8 @@ class LayerErrors:
         return {
             "name": self.name,
             "neuron": self.neuron,
-            "v_threshold": theta.tolist(),
+            "function": self.function,
+            "v_threshold": theta.flatten().tolist() if theta.ndim else theta.item(),
             "levels": self.cell.levels,
             **{part: self.relative(part) for part in (*PARTS, "total")},
             "mismatched_fraction": self.sums["mismatched"] / neurons,

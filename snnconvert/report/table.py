@@ -34,6 +34,12 @@ def _verdict(c: dict[str, Any]) -> list[str]:
             f"{immediate['spikes_per_count']:.2f} spikes per count, "
             + ("bit-equal" if immediate["bit_equal"] else "not bit-equal")
         )
+    kinds = c["neurons"]
+    if kinds["function_fraction"]:
+        lines.append(
+            f"{kinds['plain_fraction']:.1%} of the neurons are plain integrate-and-fire, "
+            f"{kinds['function_fraction']:.1%} apply a function to what has accumulated"
+        )
     if c["output_ann"] is not None:
         lines.append(
             f"relative distance from the float ANN {c['output_ann']['relative_error']:.3g}"

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from statistics import median
+from typing import Any
 
 import torch
+from torch import nn
 
 ROUNDS = 5
 
 
 @torch.no_grad()
-def seconds_per_call(calls: Mapping[str, Callable[[], object]]) -> dict[str, float]:
-    """Median seconds of each call over a few rounds; in each round every call runs once."""
-    seconds: dict[str, list[float]] = {name: [] for name in calls}
+def seconds_per_call(
+    networks: Mapping[str, nn.Module], args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> dict[str, float]:
+    """Median seconds of each network's call over a few rounds; in each round each runs once."""
+    seconds: dict[str, list[float]] = {name: [] for name in networks}
     for round_number in range(ROUNDS + 1):
-        for name, call in calls.items():
+        for name, network in networks.items():
             start = time.perf_counter()
-            call()
+            network(*args, **kwargs)
             if round_number > 0:  # the first round warms up
                 seconds[name].append(time.perf_counter() - start)
     return {name: median(values) for name, values in seconds.items()}

@@ -59,7 +59,7 @@ class Counted(Recorded):
 
 def cost_of(network: SpikingNetwork, inputs: Sequence[Tensor], run: Run) -> dict[str, float]:
     """Clock steps of one call; spikes, final counts and energy per image."""
-    images = len(inputs[0])
+    images = network.program.batch_size(inputs)
     cost: Cost = count_cost(network, inputs, run.emitted, run.steps)
     return {
         "clock_steps": run.steps,

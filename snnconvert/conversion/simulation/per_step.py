@@ -36,7 +36,7 @@ def per_step(call: Call, signed: bool) -> Run:
     total: dict[str, Tensor] = {}
     for step in range(1, timesteps + 1):
         call.executor.step(values, neuron)
-        for name in call.executor.output_names:
+        for name in call.executor.program.output_names:
             total[name] = total[name] + values[name] if step > 1 else values[name]
 
         def mean(steps: int = step) -> Any:

@@ -1,0 +1,111 @@
+"""Neuron nodes: put in place of quantised clips, turned back into them, and into cells that spike.
+
+A neuron node's arguments are what it reads, the name of its threshold, whether its counts go below
+zero, and the name of the function before it (applied to the accumulated potential) or None.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from snnconvert.conversion.config import SpikingConfig
+from snnconvert.conversion.program import Node, Program, Ref
+from snnconvert.conversion.rules import NEURON, QUANTIZED_CLIP
+from snnconvert.errors import InputError, UnsupportedOpError
+from snnconvert.neurons.counts import IF
+from snnconvert.neurons.potential import Potential
+from snnconvert.neurons.radix import RadixIF
+
+Cell = IF | Potential
+
+
+def place_neurons(
+    program: Program, constants: Mapping[str, Tensor], functions: Mapping[str, str]
+) -> Program:
+    """Replace every quantised clip by a neuron with the learned ceiling as its threshold.
+
+    Args:
+        functions: name of the function before a quantised clip, by the clip's name.
+
+    Raises:
+        UnsupportedOpError: a ceiling that is computed.
+        InputError: a ceiling that is not positive.
+    """
+    nodes = []
+    for node in program.nodes:
+        if node.op == QUANTIZED_CLIP:
+            source, ceiling, _levels, *rest = node.args
+            if not isinstance(ceiling, Ref) or ceiling.name not in constants:
+                raise UnsupportedOpError(f"{node.layer}: its ceiling is computed, not learned")
+            if not bool((constants[ceiling.name] > 0).all()):
+                raise InputError(f"{node.layer}: its ceiling is not positive; train it again")
+            signed = bool(rest and rest[0])
+            args = (source, ceiling.name, signed, functions.get(node.name))
+            node = Node(node.name, NEURON, args, {}, node.layer)
+        nodes.append(node)
+    return replace(program, nodes=tuple(nodes))
+
+
+def place_clips(program: Program, levels: int) -> Program:
+    """Inverse of `place_neurons`: the quantised ANN of `levels`."""
+
+    def clip(node: Node) -> Node:
+        if node.op != NEURON:
+            return node
+        source, ceiling, signed = node.args[:3]
+        return replace(node, op=QUANTIZED_CLIP, args=(source, Ref(ceiling), levels, signed))
+
+    return replace(program, nodes=tuple(map(clip, program.nodes)))
+
+
+def function_before(node: Node) -> str | None:
+    """Name of the function applied to the accumulated potential before a neuron, or None."""
+    return node.args[3] if len(node.args) > 3 else None
+
+
+def fitted_names(neuron: str) -> dict[str, str]:
+    """Names of the constants that hold the fit of a leaky neuron layer."""
+    return {key: f"{neuron}__{key}" for key in ("v_threshold", "gain", "bias")}
+
+
+def cell_of(node: Node, constants: Mapping[str, Tensor], config: SpikingConfig) -> Cell:
+    """The neurons of `node` as `config` wants them."""
+    levels, ceiling = config.levels, constants[node.args[1]]
+    lowest = -levels if node.args[2] else 0
+    if config.held_as_counts:
+        return (RadixIF if config.code == "radix" else IF)(ceiling, levels, lowest)
+    fitted = {"v_threshold": ceiling, "gain": ceiling, "bias": torch.zeros_like(ceiling)}
+    if config.neuron == "lif":
+        fitted = {key: constants[name] for key, name in fitted_names(node.name).items()}
+    return Potential(
+        ceiling, levels=levels, lowest=lowest, tau=config.leak, v_reset=config.v_reset,
+        v_init=config.start, **fitted,
+    )  # fmt: skip
+
+
+def refuse_signed(neurons: Iterable[Node], config: SpikingConfig) -> None:
+    """InputError where a neuron would need spikes that its leak or hard reset cannot have."""
+    for node in neurons:
+        if config.forgets and node.args[2]:
+            raise InputError(
+                f"{node.layer or node.name}: its activation ({function_before(node) or 'clip'}) "
+                "is signed, so its neurons fire negative spikes, which neurons with a leak or a "
+                "hard reset cannot: use neuron='if' with v_reset=None"
+            )
+
+
+def refuse_unfitted(
+    neurons: Iterable[Node], constants: Collection[str], config: SpikingConfig
+) -> None:
+    """InputError where a leaky neuron has no fit among the names of `constants`."""
+    for node in neurons:
+        missing = set(fitted_names(node.name).values()) - set(constants)
+        if config.neuron == "lif" and missing:
+            raise InputError(
+                f"{node.layer or node.name}: neuron='lif' needs a threshold fitted to data: "
+                "convert with calibration=[...], some batches of the network's inputs"
+            )

@@ -1,0 +1,91 @@
+"""Activations that integrate-and-fire neurons are: clips at zero, and quantisers."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from snnconvert.conversion.program import Node, Ref
+from snnconvert.conversion.rules.table import QUANTIZED_CLIP, Activation, Constants, Rule, add
+from snnconvert.errors import UnsupportedOpError
+
+
+def argument(node: Node, position: int, name: str, default: Any = None) -> Any:
+    """An argument by position or name."""
+    if len(node.args) > position:
+        return node.args[position]
+    return node.kwargs.get(name, default)
+
+
+def relu(_node: Node, _constants: Constants) -> Activation:
+    return Activation(replaces=True, signed=False, always=True)
+
+
+def clip(low: float, high: float) -> Activation | None:
+    """A clip to [low, high]: a neuron where low is 0 or -high, else a function before one.
+
+    With a finite `high` no calibrated ceiling exceeds it, since no value does.
+    """
+    if low == 0:
+        return Activation(replaces=True, signed=False)
+    if math.isinf(low) or math.isinf(high):  # a guard such as x.clamp(min=1e-6)
+        return None
+    return Activation(replaces=low == -high, signed=low < 0)
+
+
+def relu6(_node: Node, _constants: Constants) -> Activation | None:
+    return clip(0, 6)
+
+
+def hardtanh(node: Node, _constants: Constants) -> Activation | None:
+    return clip(argument(node, 1, "min_val", -1), argument(node, 2, "max_val", 1))
+
+
+def clamp(node: Node, _constants: Constants) -> Activation | None:
+    low, high = argument(node, 1, "min"), argument(node, 2, "max")
+    if isinstance(low, Ref) or isinstance(high, Ref):
+        return None
+    return clip(-math.inf if low is None else low, math.inf if high is None else high)
+
+
+def clamp_min(node: Node, _constants: Constants) -> Activation | None:
+    return clip(argument(node, 1, "min", 0), math.inf)
+
+
+def value_of(argument: Any, constants: Constants, layer: str) -> Tensor:
+    """A number or a constant tensor as a tensor."""
+    if isinstance(argument, Ref):
+        if argument.name not in constants:
+            raise UnsupportedOpError(f"{layer}: its quantisation scale is computed, not fixed")
+        return constants[argument.name].float()
+    return torch.tensor(float(argument))
+
+
+def fake_quantize(node: Node, constants: Constants) -> Activation | None:
+    """PyTorch's quantisers: the largest value that they let through is the threshold."""
+    scale = value_of(node.args[1], constants, node.layer)
+    zero = value_of(node.args[2], constants, node.layer)
+    shift = 1 if "per_channel" in node.op else 0  # the axis comes before the range
+    if shift and node.args[3] != 1:
+        return None
+    low = (node.args[3 + shift] - zero) * scale
+    high = (node.args[4 + shift] - zero) * scale
+    ceiling = torch.maximum(high, -low)
+    if bool((low == 0).all()):
+        return Activation(True, False, high)
+    symmetric = bool(((high + low).abs() <= scale * 1.001).all())  # -128 ... 127 included
+    return Activation(symmetric, True, high if symmetric else ceiling)
+
+
+add(Rule("fires"), QUANTIZED_CLIP)
+add(Rule("fires", activation=relu), "relu.default")
+add(Rule("fires", activation=relu6), "relu6.default")
+add(Rule("fires", activation=hardtanh), "hardtanh.default")
+add(Rule("fires", activation=clamp), "clamp.default")
+add(Rule("fires", activation=clamp_min), "clamp_min.default")
+add(Rule("fires", activation=fake_quantize), """
+    fake_quantize_per_tensor_affine.default fake_quantize_per_tensor_affine.tensor_qparams
+    fake_quantize_per_channel_affine.default""")  # fmt: skip

@@ -1,0 +1,133 @@
+"""Where neurons go: the activations of a program, and what each becomes.
+
+A quantised clip is a neuron wherever it stands. Another activation becomes one where weights lie
+before it (else it is arithmetic on the input, computed once) and weights read its result (else it
+is read-out, applied to the accumulated potential). A function such as SiLU is followed by neurons
+only where its result reaches weights through operations that pass spikes on; as a gate it stays a
+function.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from snnconvert.conversion.program import Node, Program, Ref
+from snnconvert.conversion.rules import QUANTIZED_CLIP, RULES, Activation, is_commuting, rule_of
+
+PASSES = ("aten.max_pool1d.default", "aten.max_pool2d.default", "aten.max_pool3d.default")
+LAST_AXIS = ("aten.linear.default", "aten.layer_norm.default", "aten.matmul.default")
+FIRST_AXIS = ("conv", "batch_norm", "group_norm", "instance_norm")
+
+
+@dataclass(frozen=True)
+class Site:
+    """One activation that becomes a layer of neurons.
+
+    Attributes:
+        node: the activation.
+        activation: what its rule says; None for a quantised clip, which has all it needs.
+        axis: the axis of its channels, counted from the front; None where unknown.
+    """
+
+    node: Node
+    activation: Activation | None
+    axis: int | None = 1
+
+    @property
+    def function(self) -> str | None:
+        """Name of the function before the neurons, None where the neurons are the activation."""
+        if self.activation is None or self.activation.replaces:
+            return None
+        return self.node.op.split(".")[1]
+
+    @property
+    def needs_ceiling(self) -> bool:
+        return self.activation is not None and self.activation.ceiling is None
+
+
+def find_sites(program: Program, constants: Mapping[str, Tensor]) -> list[Site]:
+    """The sites of `program` in execution order. Operations without a rule are passed over."""
+    search = _Search(program)
+    found = []
+    for node in program.nodes:
+        rule = rule_of(node.op)
+        if node.op == QUANTIZED_CLIP:
+            found.append(Site(node, None))
+        elif rule is not None and rule.activation is not None and search.driven(node):
+            activation = rule.activation(node, constants)
+            if activation is not None and search.wanted(node, activation):
+                found.append(Site(node, activation, channel_axis(node, search.by_name)))
+    return found
+
+
+class _Search:
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.readers = program.readers()
+        self.by_name = {node.name: node for node in program.nodes}
+        weighted = {node.name for node in program.nodes if has_weights(node)}
+        self.after_weights = program.downstream_of(weighted)
+        self.before_weights: set[str] = set()  # values that weights read, however indirectly
+        for node in reversed(program.nodes):
+            if node.name in weighted or node.name in self.before_weights:
+                self.before_weights.update(node.refs)
+
+    def driven(self, node: Node) -> bool:
+        return any(name in self.after_weights for name in node.refs)
+
+    def wanted(self, node: Node, activation: Activation) -> bool:
+        if activation.always:
+            return True
+        if activation.replaces:
+            return node.name in self.before_weights
+        return self._reaches_weights(node.name, set())
+
+    def _reaches_weights(self, name: str, seen: set[str]) -> bool:
+        for reader in self.readers.get(name, ()):
+            if reader.name in seen or reader.op not in RULES:
+                continue
+            seen.add(reader.name)
+            if has_weights(reader):
+                return True
+            if self._passes(reader, name) and self._reaches_weights(reader.name, seen):
+                return True
+        return False
+
+    def _passes(self, reader: Node, name: str) -> bool:
+        """Whether `reader` hands on the spikes of `name`; scaling by a fixed tensor does."""
+        if reader.op in PASSES or RULES[reader.op].kind == "linear":
+            return True
+        return is_commuting(reader, [name]) and not any(
+            other in self.after_weights for other in reader.refs if other != name
+        )
+
+
+def channel_axis(node: Node, by_name: Mapping[str, Node]) -> int | None:
+    """Axis of the channels: 1 behind convolutions, -1 behind linear layers, None if unknown."""
+    current: Node | None = node
+    while current is not None and current.refs:
+        short = current.op.split(".")[1] if "." in current.op else current.op
+        if current.op in LAST_AXIS:
+            return -1
+        if any(word in short for word in FIRST_AXIS):
+            return 1
+        rule = rule_of(current.op)
+        if rule is None or (rule.moves and short not in ("clone", "contiguous", "cat")):
+            return None
+        current = by_name.get(current.refs[0])
+    return None
+
+
+def has_weights(node: Node) -> bool:
+    """Whether `node` multiplies by weights or by another input: synapses."""
+    return node.op in RULES and RULES[node.op].macs is not None
+
+
+def source_of(node: Node) -> str:
+    """Name of what an activation reads."""
+    first = node.args[0]
+    assert isinstance(first, Ref)  # every activation's first argument is a tensor
+    return first.name

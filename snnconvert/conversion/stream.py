@@ -1,0 +1,116 @@
+"""Calibration batches: checked, cut into pieces that fit in memory, a sample of them kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from snnconvert.conversion.examples import check_precision
+from snnconvert.conversion.program import Program
+from snnconvert.conversion.signature import arguments_of
+from snnconvert.errors import InputError
+
+CHUNK = 64  # inputs that one pass takes at once
+KEPT = 1024  # inputs kept for the passes after the first
+KEPT_BYTES = 1 << 28
+
+
+def calls_of(program: Program, batches: Iterable[Any]) -> Iterator[list[Tensor]]:
+    """The program's inputs of each call, at most `CHUNK` rows each.
+
+    Raises:
+        InputError: no batches; one of another form than the captured inputs, in half precision,
+            or with values that are no finite numbers.
+    """
+    if isinstance(batches, (Tensor, dict, nn.Module)) or not isinstance(batches, Iterable):
+        raise InputError(
+            f"calibration: found {type(batches).__name__}; give an iterable of batches, each a "
+            "tensor or a tuple or dict of the model's inputs, e.g. calibration=[x]"
+        )
+    empty = True
+    for number, batch in enumerate(batches):
+        args, kwargs = arguments_of(batch)
+        inputs = program.bind(args, kwargs)
+        for name, value in zip(program.inputs, inputs, strict=True):
+            check_precision(value, f"calibration batch {number}, input {name}")
+            if value.is_floating_point() and not bool(value.isfinite().all()):
+                raise InputError(
+                    f"calibration batch {number}, input {name}: holds NaN or infinite values; "
+                    "remove them"
+                )
+        for call in cut(program, inputs):
+            empty = False
+            yield call
+    if empty:
+        raise InputError("calibration: it holds no batches; give at least one, better a few")
+
+
+def cut(program: Program, inputs: Sequence[Tensor]) -> Iterator[list[Tensor]]:
+    """Pieces of at most `CHUNK` rows; the whole where the batch is fixed."""
+    along = program.batch_inputs
+    if not along:
+        yield list(inputs)
+        return
+    rows = len(inputs[along[0]])
+    for start in range(0, rows, CHUNK):
+        yield [
+            value[start : start + CHUNK] if index in along else value
+            for index, value in enumerate(inputs)
+        ]
+
+
+class Kept:
+    """A uniform random sample of the inputs seen, at most `KEPT` and `KEPT_BYTES` of them."""
+
+    def __init__(self, program: Program) -> None:
+        self.along = program.batch_inputs
+        allowed = program.signature.largest_batch if program.signature else None
+        self.largest = KEPT if allowed is None else allowed
+        self.rows: list[list[Tensor]] = []
+        self.seen = 0
+        self.limit = KEPT
+        self.generator = torch.Generator().manual_seed(0)
+
+    def add(self, call: list[Tensor]) -> None:
+        count = len(call[self.along[0]]) if self.along else 1
+        for row in range(count):
+            self.seen += 1
+            place = len(self.rows)
+            if place >= self.limit:
+                place = int(torch.randint(self.seen, (), generator=self.generator))
+            if place < self.limit:
+                one = [v[row : row + 1].clone() if i in self.along else v
+                       for i, v in enumerate(call)]  # fmt: skip
+                self.rows[place : place + 1] = [one]
+                if self.seen == 1:
+                    size = sum(v.numel() * v.element_size() for v in one)
+                    self.limit = max(1, min(KEPT, KEPT_BYTES // max(1, size)))
+
+    def calls(self, chunk: int = CHUNK) -> Iterator[list[Tensor]]:
+        """The kept inputs again, `chunk` rows at a time."""
+        chunk = min(chunk, self.largest) if self.along else 1
+        for start in range(0, len(self.rows), chunk):
+            yield self._together(self.rows[start : start + chunk])
+
+    def sample(self, count: int) -> list[Tensor]:
+        """One call with at most `count` of the kept inputs, evenly spread over them."""
+        count = min(count, self.largest, len(self.rows)) if self.along else 1
+        return self._together([self.rows[i * len(self.rows) // count] for i in range(count)])
+
+    def _together(self, rows: Sequence[list[Tensor]]) -> list[Tensor]:
+        """The inputs of one call with these rows."""
+        return [
+            torch.cat(parts) if index in self.along else parts[0]
+            for index, parts in enumerate(zip(*rows, strict=True))
+        ]
+
+
+def kept_of(program: Program, batches: Iterable[Any]) -> Kept:
+    """A sample of what `batches` hold. InputError as `calls_of`."""
+    kept = Kept(program)
+    for call in calls_of(program, batches):
+        kept.add(call)
+    return kept

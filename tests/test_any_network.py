@@ -1,0 +1,125 @@
+"""Networks of every kind convert: nothing lost against the quantised ANN, error to zero with T."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+import snnconvert
+from snnconvert.conversion.signature import arguments_of, leaves
+from tests.networks import FAST, SLOW, KeywordOnly, PlanarDenoiser, images, times
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+def relative_error(found, wanted) -> float:
+    gap = sum(float((a - b).double().square().sum()) for a, b in zip(found, wanted, strict=True))
+    return (gap / sum(float(b.double().square().sum()) for b in wanted)) ** 0.5
+
+
+@torch.no_grad()
+def outputs(network: nn.Module, batch) -> list[torch.Tensor]:
+    args, kwargs = arguments_of(batch)
+    return leaves(network(*args, **kwargs))
+
+
+def converts(name: str, networks: dict, few: int, many: int, clocked: bool) -> None:
+    torch.manual_seed(0)
+    model, inputs = networks[name]()
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    assert model.training
+    assert snnconvert.check(model, inputs) == []
+    wanted = outputs(copy.deepcopy(model).eval(), inputs)
+    errors = []
+    for timesteps in (few, many):
+        snn = snnconvert.convert(
+            model, timesteps, example_inputs=inputs, calibration=[inputs], simulate="counts"
+        )
+        found = outputs(snn, inputs)
+        assert all(map(torch.equal, found, outputs(snn.quantized_ann(), inputs)))
+        errors.append(relative_error(found, wanted))
+        if timesteps == few and clocked:
+            for options in ({"firing": "immediate"}, {"firing": "deferred"}):
+                real = outputs(snn.with_config(simulate="steps", **options), inputs)
+                assert all(map(torch.equal, real, found)), options
+    print(f"{name}: relative error T={few}: {errors[0]:.4f}, T={many}: {errors[1]:.4f}")
+    assert errors[1] < 0.05, errors
+    assert errors[1] < errors[0] / 2, errors
+    assert model.training
+    assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("name", FAST)
+def test_network_converts(name):
+    converts(name, FAST, 4, 64, clocked=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SLOW)
+def test_large_network_converts(name):
+    converts(name, SLOW, 8, 128, clocked=False)
+
+
+def test_batch_is_dynamic_even_from_one_example():
+    model = PlanarDenoiser().eval()
+    data = (torch.randn(64, 2), times(64))
+    snn = snnconvert.convert(
+        model, 64, example_inputs=(data[0][:1], data[1][:1]), calibration=[data]
+    )
+    for batch in (1, 2, 33):
+        x, t = data[0][:batch], data[1][:batch]
+        with torch.no_grad():
+            assert relative_error([snn(x, t)], [model(x, t)]) < 0.05
+
+
+def test_results_keep_their_form_through_a_file(tmp_path):
+    torch.manual_seed(0)
+    inputs = {"sample": images(4, size=12), "scale": times(4)}
+    snn = snnconvert.convert(KeywordOnly(), 8, example_inputs=inputs, calibration=[inputs])
+    snnconvert.save(snn, tmp_path / "net.snn.pt")
+    for network in (snn, snnconvert.load(tmp_path / "net.snn.pt")):
+        found = network(**inputs)
+        assert torch.equal(found.sample, found["sample"]) and torch.equal(found[0], found.sample)
+        assert isinstance(found.features, tuple) and list(found) == ["sample", "features"]
+        assert network.calibration["inputs"] == 4
+
+
+def test_report_holds_the_float_network_against_both():
+    torch.manual_seed(0)
+    inputs = {"sample": images(4, size=12), "scale": times(4)}
+    model = KeywordOnly().eval()
+    snn = snnconvert.convert(model, 16, example_inputs=inputs, calibration=[inputs])
+    report = snnconvert.compare(model, snn, [inputs]).to_dict()
+    assert report["output"]["bit_equal"]
+    assert 0 < report["output_ann"]["relative_error"] < 0.1
+    assert report["neurons"]["function_fraction"] == 1.0
+    assert report["layers"][0]["function"] == "gelu" and report["layers_add_up"]
+    same = snnconvert.compare(snn.quantized_ann(), snn, [inputs], float_ann=model).to_dict()
+    assert same["output_ann"] == report["output_ann"]
+
+
+def test_quantize_trains_and_converts_without_loss():
+    torch.manual_seed(0)
+    model, x = (
+        nn.Sequential(nn.Linear(4, 32), nn.BatchNorm1d(32), nn.SiLU(), nn.Linear(32, 3)),
+        (torch.randn(64, 4)),
+    )
+    network = snnconvert.quantize(model, 4, example_inputs=x)
+    keys = set(network.state_dict())
+    assert {"0.weight", "1.running_mean", "3.bias"} < keys and any("ceiling" in k for k in keys)
+    optimizer = torch.optim.Adam(network.parameters(), 0.01)
+    target, losses = torch.stack([x[:, 0], x[:, 1] * x[:, 2], x[:, 3].abs()], 1), []
+    mean_before = network.state_dict()["1.running_mean"].clone()
+    for _ in range(60):
+        loss = (network.train()(x) - target).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0] / 2
+    assert not torch.equal(network.state_dict()["1.running_mean"], mean_before)
+    snn = snnconvert.convert(network.eval(), 4)
+    with torch.no_grad():
+        assert torch.equal(snn(x), network(x))
+    assert model.training and list(snn.functions.values()) == ["silu"]
