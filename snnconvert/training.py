@@ -20,9 +20,7 @@ import snnconvert
 from snnconvert.checkpoint import (
     check_destination,
     read_checkpoint,
-    read_file,
     save_checkpoint,
-    write_atomically,
 )
 from snnconvert.conversion.calibrate import relu_ceilings
 from snnconvert.datasets import DATASETS, Images
@@ -31,18 +29,18 @@ from snnconvert.datasets.order import step_indices
 from snnconvert.diffusion.objectives import noise_loss, noised_batch
 from snnconvert.diffusion.sampling import sample
 from snnconvert.diffusion.schedule import Schedule
-from snnconvert.errors import CheckpointError, DataError
-from snnconvert.hardware import best_memory_format, best_precision, choose_device
+from snnconvert.errors import DataError
+from snnconvert.hardware import best_memory_format, choose_device
 from snnconvert.models.unet import UNet
 from snnconvert.pictures import grid, save_png
 from snnconvert.randomness import stream_seed
-from snnconvert.recipe import Recipe, recipe_from_dict
+from snnconvert.recipe import Recipe
+from snnconvert.training_state import beside, check_same_recipe, load_state, save_state
 
 PROBES = 256  # held-out images that travel in the checkpoint
 CALIBRATION_BATCHES = 8
 SMALLEST_CEILING = 1e-4  # a ceiling that learns its way to zero would divide by it
 STAGES = ("ann", "qann")
-STATE_KEYS = {"recipe", "device", "precision", "threads", "stage", "step", "finished"}
 
 
 @dataclass
@@ -92,11 +90,6 @@ def train(recipe: Recipe, out: str | Path, *, progress: bool = True) -> Path:
     save_result(run, state, source(Path(recipe.data_root), recipe.image_size, False))
     state_path.unlink(missing_ok=True)
     return out
-
-
-def beside(out: Path, ending: str) -> Path:
-    """A companion of the result: its name without ".pt", and `ending`."""
-    return out.with_name(out.name.removesuffix(".pt") + ending)
 
 
 def train_stage(run: Run, stage: str, state: dict[str, Any], state_path: Path) -> None:
@@ -209,44 +202,6 @@ def update_average(average: nn.Module, network: nn.Module, decay: float) -> None
         torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), 1 - decay)
         for mean, latest in zip(average.buffers(), network.buffers(), strict=True):
             mean.copy_(latest)
-
-
-def load_state(path: Path, recipe: Recipe) -> dict[str, Any]:
-    """The state to resume from, or a fresh one. CheckpointError if another recipe's is there."""
-    if path.exists():
-        state = read_file(path)
-        if not isinstance(state, dict) or not set(state) >= STATE_KEYS:
-            raise CheckpointError(f"{path}: is no training state; delete it to start again")
-        check_same_recipe(path, state["recipe"], recipe)
-        return state
-    device = choose_device(recipe.device)
-    precision = best_precision(device) if recipe.precision == "auto" else recipe.precision
-    return {
-        "recipe": recipe.to_dict(),
-        "device": device,
-        "precision": precision,
-        "threads": torch.get_num_threads(),
-        "stage": None,
-        "step": 0,
-        "finished": {},
-    }
-
-
-def save_state(path: Path, state: dict[str, Any]) -> None:
-    write_atomically(path, lambda file: torch.save(state, file))
-
-
-def check_same_recipe(path: Path, found: object, recipe: Recipe) -> None:
-    """CheckpointError that names the keys in which the file's recipe differs."""
-    if not isinstance(found, dict):
-        raise CheckpointError(f"{path}: holds no recipe; choose another output with -o")
-    wanted, held = recipe.to_dict(), recipe_from_dict(found, str(path)).to_dict()
-    differing = sorted(k for k in wanted if wanted[k] != held[k])
-    if differing:
-        raise CheckpointError(
-            f"{path}: comes from another recipe (it differs in {', '.join(differing)}); "
-            "choose another output with -o, or delete the file to start again"
-        )
 
 
 def save_samples(run: Run, network: nn.Module, name: str) -> None:

@@ -15,6 +15,7 @@ LAYERS = [  # a file may import from its own row and the rows above
     {"sources"},
     {"sharding", "outputs"},
     {"generation"},
+    {"training_state"},
     {"training", "report", "describe", "evaluation"},
     {"cli_conversion"},
     {"cli_sampling"},

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -116,18 +116,6 @@ def follow(
     with contextlib.suppress(InputError):  # fixed settle, deferred firing, ...: nothing to carry
         paths["trajectory"] = Counted(snn.with_config(reset="trajectory", simulate="steps"))
     images = {name: sample(path, **arguments) for name, path in paths.items()}
-    local = paths["call"].network
-    rows = []
-    for number, (x, t, eps) in enumerate(reference.calls):
-        found = {name: path.calls[number][0] for name, path in paths.items()}
-        same = torch.equal(found["call"], x)
-        own = paths["call"].calls[number][2] if same else local(x, t)
-        rows.append({
-            "t": float(t[0]),
-            "eps_error": relative(own, eps),
-            "divergence": relative(found["call"], x),
-            **{name: path.costs[number] for name, path in paths.items()},
-        })  # fmt: skip
     return {
         "solver": solver,
         "steps": steps,
@@ -137,8 +125,22 @@ def follow(
         "images_equal": {name: torch.equal(image, wanted) for name, image in images.items()},
         "image_error": {name: relative(image, wanted) for name, image in images.items()},
         "total": {name: total(path.costs) for name, path in paths.items()},
-        "calls": rows,
+        "calls": list(rows_of(reference, paths)),
     }
+
+
+def rows_of(reference: Recorded, paths: Mapping[str, Counted]) -> Iterator[dict[str, Any]]:
+    """One row a call: errors against `reference`, and what it cost under each reset."""
+    local = paths["call"].network
+    for number, (x, t, eps) in enumerate(reference.calls):
+        found = paths["call"].calls[number][0]
+        own = paths["call"].calls[number][2] if torch.equal(found, x) else local(x, t)
+        yield {
+            "t": float(t[0]),
+            "eps_error": relative(own, eps),
+            "divergence": relative(found, x),
+            **{name: path.costs[number] for name, path in paths.items()},
+        }
 
 
 def total(costs: Sequence[dict[str, float]]) -> dict[str, float]:

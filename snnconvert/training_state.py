@@ -1,0 +1,58 @@
+"""The state that a training resumes from: a file beside its result until the end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from snnconvert.checkpoint import read_file, write_atomically
+from snnconvert.errors import CheckpointError
+from snnconvert.hardware import best_precision, choose_device
+from snnconvert.recipe import Recipe, recipe_from_dict
+
+STATE_KEYS = {"recipe", "device", "precision", "threads", "stage", "step", "finished"}
+
+
+def beside(out: Path, ending: str) -> Path:
+    """A companion of the result: its name without ".pt", and `ending`."""
+    return out.with_name(out.name.removesuffix(".pt") + ending)
+
+
+def load_state(path: Path, recipe: Recipe) -> dict[str, Any]:
+    """The state to resume from, or a fresh one. CheckpointError if another recipe's is there."""
+    if path.exists():
+        state = read_file(path)
+        if not isinstance(state, dict) or not set(state) >= STATE_KEYS:
+            raise CheckpointError(f"{path}: is no training state; delete it to start again")
+        check_same_recipe(path, state["recipe"], recipe)
+        return state
+    device = choose_device(recipe.device)
+    precision = best_precision(device) if recipe.precision == "auto" else recipe.precision
+    return {
+        "recipe": recipe.to_dict(),
+        "device": device,
+        "precision": precision,
+        "threads": torch.get_num_threads(),
+        "stage": None,
+        "step": 0,
+        "finished": {},
+    }
+
+
+def save_state(path: Path, state: dict[str, Any]) -> None:
+    write_atomically(path, lambda file: torch.save(state, file))
+
+
+def check_same_recipe(path: Path, found: object, recipe: Recipe) -> None:
+    """CheckpointError that names the keys in which the file's recipe differs."""
+    if not isinstance(found, dict):
+        raise CheckpointError(f"{path}: holds no recipe; choose another output with -o")
+    wanted, held = recipe.to_dict(), recipe_from_dict(found, str(path)).to_dict()
+    differing = sorted(k for k in wanted if wanted[k] != held[k])
+    if differing:
+        raise CheckpointError(
+            f"{path}: comes from another recipe (it differs in {', '.join(differing)}); "
+            "choose another output with -o, or delete the file to start again"
+        )
