@@ -17,15 +17,21 @@ def immediate(
 ) -> Run:
     """T steps with the input, then `settle` input-free steps.
 
+    A step runs through the layers in order, so a neuron has seen all that its step brings when it
+    fires. Where the potential that it keeps lies inside the band in which it does not fire, for
+    every neuron of every layer, nothing can happen in the next step: that one would be silent, and
+    need not be run.
+
     Args:
-        settle: their number, or None for "until no neuron fires". Silence is reached after at most
-            (range of a count) steps per neuron layer on the longest path, so the loop is bounded.
+        settle: their number, or None for "until no neuron has anything left to fire". That is
+            after at most (range of a count) steps per neuron layer on the longest path, so the
+            loop is bounded.
         carried: counts in which an earlier call ended; the run goes on from there, with all T
             input steps behind it, and the new input arrives as a change of the mean.
     """
     counts = {name: n.clone() for name, n in (carried or {}).items()}
     behind = 0 if carried is None else call.timesteps
-    restless: set[str] = set()  # layers that fired in the latest step and may do so again
+    restless: set[str] = set()  # layers with neurons that would fire again in the next step
     values, recorder, timesteps = call.values, call.recorder, call.timesteps
     step = 0
 
@@ -40,12 +46,12 @@ def immediate(
         spikes = cell.spikes(n, target, signed)
         counts[name] = n.add_(spikes)
         recorder.spikes(name, spikes)
-        if step + behind <= timesteps or any_spike(spikes):
+        fired = any_spike(spikes)
+        restless.discard(name)
+        if fired and any_spike(cell.spikes(n, target, signed)):
             restless.add(name)
-        else:
-            restless.discard(name)
-            if name in values:
-                return False
+        if not fired and step + behind > timesteps and name in values:
+            return False
         values[name] = cell.value(n, seen)
         return True
 
@@ -57,5 +63,5 @@ def immediate(
         rests = step + behind > timesteps and step > 1  # the input is what it was
         call.executor.step(values, neuron, changed=set() if rests else None)
         recorder.end_step(call.output)
-        silent = step + behind > timesteps and not restless
+        silent = step + behind >= timesteps and not restless
     return call.end(step, silent, counts)

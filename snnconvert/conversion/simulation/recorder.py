@@ -19,7 +19,8 @@ class Run:
     Attributes:
         output: what the call returns.
         steps: clock steps taken (0 for a simulation by counts).
-        silent: True where it ended because no neuron fired; None where it did not look.
+        silent: True where it ended because no neuron had anything left to fire; None where it
+            did not look.
         counts: signed count per neuron (of spikes; of their weights under the radix code), by
             neuron name, each [B, ...].
         inputs: accumulated mean input per neuron, like `counts`.
