@@ -13,6 +13,7 @@ from snnconvert.conversion.network import SpikingConfig, SpikingNetwork
 from snnconvert.conversion.program import Node, Program, Ref
 from snnconvert.conversion.quantized import quantized_network
 from snnconvert.conversion.rules import NEURON, QUANTIZED_CLIP
+from snnconvert.conversion.weights import WeightCalibration
 from snnconvert.errors import InputError, UnsupportedOpError
 
 __all__ = ["Problem", "check", "convert", "place_neurons"]
@@ -35,6 +36,7 @@ def convert(
     threshold: str = "mse",
     per_channel: bool = True,
     bias_correction: bool = True,
+    weights: str | WeightCalibration = "kept",
     norm: str = "accumulated",
 ) -> SpikingNetwork:
     """The spiking network of `model`, which is left as it is.
@@ -55,6 +57,9 @@ def convert(
             "learned" (from "mse", trained to reproduce the float network's output).
         per_channel: one threshold a channel, or one a layer.
         bias_correction: bring each channel's mean back to the float network's.
+        weights: "kept" (default); "blocks": weights and biases trained too, block by block, to give
+            what the float network gives (minutes, no labels; about 1,024 calibration inputs);
+            "distilled": then all of them at once, to give its output; or a `WeightCalibration`.
 
     Raises:
         UnsupportedOpError: operations without a rule, all of them by layer.
@@ -76,6 +81,7 @@ def convert(
     quantised, summary = quantized_network(
         model, timesteps, example_inputs=example_inputs, calibration=calibration,
         threshold=threshold, per_channel=per_channel, bias_correction=bias_correction,
+        weights=weights,
     )  # fmt: skip
     constants = {name: value.detach() for name, value in quantised.constants.items()}
     program = place_neurons(quantised.program, constants, quantised.functions)

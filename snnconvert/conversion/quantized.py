@@ -12,10 +12,13 @@ from snnconvert.conversion.calibrate import calibrate, place_quantizers
 from snnconvert.conversion.capture import Captured
 from snnconvert.conversion.captured_network import CapturedNetwork
 from snnconvert.conversion.check import captured_of, prepared, refuse_problems
+from snnconvert.conversion.calibrate_weights import calibrate_weights
 from snnconvert.conversion.learn import learn_ceilings
 from snnconvert.conversion.program import Program
+from snnconvert.conversion.reconstruct import Networks
 from snnconvert.conversion.sites import Site, find_sites
 from snnconvert.conversion.thresholds import check_criterion
+from snnconvert.conversion.weights import WeightCalibration, weight_calibration
 from snnconvert.errors import InputError
 
 PASS_BYTES = 1 << 28  # what the largest activation of one pass of bias correction may take
@@ -67,6 +70,7 @@ def quantized_network(
     per_channel: bool,
     bias_correction: bool,
     trainable: bool = False,
+    weights: str | WeightCalibration = "kept",
 ) -> tuple[CapturedNetwork, dict[str, Any]]:
     """The quantised network that a conversion of `model` equals, and what calibration found.
 
@@ -75,6 +79,7 @@ def quantized_network(
         UnsupportedOpError: as `convert`.
     """
     check_criterion(threshold)
+    options = weight_calibration(weights)
     captured = captured_of(model, example_inputs)
     program, constants = prepared(captured, fold=not trainable)
     refuse_problems(type(model).__name__, program, constants, captured.trainable)
@@ -95,14 +100,26 @@ def quantized_network(
         ceilings = found.ceilings
         summary = {**found.to_dict(), "threshold": threshold, "per_channel": per_channel,
                    "bias_correction": bias_correction}  # fmt: skip
+    original = constants
     quantised, constants = place_quantizers(program, constants, sites, ceilings, levels)
     if open_sites and threshold == "learned":
         names = [f"{name}_ceiling" for name in ceilings]
         constants = learn_ceilings(program, quantised, constants, names, found.kept.calls(32))
+    if options is not None:
+        if not open_sites:
+            raise InputError(
+                f"weights: found {weights!r}, but every activation of {type(model).__name__} was "
+                "trained quantised, there is nothing to calibrate: use weights='kept'"
+            )
+        names = {f"{site.node.name}" for site in open_sites}
+        networks = Networks(
+            program, quantised, names, captured.trainable | {f"{name}_ceiling" for name in names}
+        )
+        constants, summary["weights"] = calibrate_weights(networks, constants, found.kept, options)
     if open_sites and bias_correction:
         rows = max(1, min(PASS_INPUTS, PASS_BYTES // found.bytes_per_input))
         quantised, constants = correct_bias(
-            program, quantised, constants, sites, found.kept.calls(rows)
+            program, quantised, constants, sites, found.kept.calls(rows), original
         )
     paths, weights = _named_ceilings(captured, quantised, ceilings)
     kept = weights if trainable else frozenset()
