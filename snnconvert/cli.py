@@ -9,20 +9,23 @@ from pathlib import Path
 
 from snnconvert import __version__
 from snnconvert.errors import InputError, SnnconvertError
+from snnconvert.source_arguments import add_source_arguments
+
+REPORTED_BATCHES = 4  # of the calibration data, in the report of a conversion
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code is 0, 2 for bad input, 130 after Ctrl-C."""
     parsed = build_parser().parse_args(arguments)
     try:
-        parsed.run(parsed)
+        code = parsed.run(parsed)
     except SnnconvertError as error:
         print(f"snnconvert: error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("snnconvert: interrupted", file=sys.stderr)
         return 130
-    return 0
+    return code or 0
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -33,7 +36,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for add in (add_train, add_convert, add_sample, add_info):
+    for add in (add_train, add_check, add_convert, add_sample, add_info):
         add(commands)
     return parser
 
@@ -91,14 +94,49 @@ def settle_steps(text: str) -> int | str:
         ) from None
 
 
+def add_check(commands: argparse._SubParsersAction) -> None:
+    command = commands.add_parser(
+        "check",
+        help="list everything that keeps a network from being converted",
+        description="List every operation of a network that cannot be converted, with layer, "
+        "reason and remedy. Exit code 0 when there is none, else 2.",
+    )
+    add_source_arguments(command)
+    command.set_defaults(run=run_check)
+
+
+def run_check(args: argparse.Namespace) -> int:
+    from snnconvert.conversion.check import check
+    from snnconvert.sources import source_of
+
+    source = source_of(args)
+    problems = check(source.model, source.examples)
+    for problem in problems:
+        print(problem)
+    print(f"{source.name}: {len(problems) or 'no'} problem{'s' * (len(problems) != 1)}")
+    return 2 if problems else 0
+
+
 def add_convert(commands: argparse._SubParsersAction) -> None:
     command = commands.add_parser(
         "convert",
-        help="turn a quantised network into a spiking one and report the error",
-        description="Rewrite the quantised network of a checkpoint into a spiking one and measure "
-        "it on the real images in the checkpoint, noised over the whole diffusion.",
+        help="turn a network into a spiking one and report the error",
+        description="Rewrite a network into a spiking one and measure it: on the real images in a "
+        "checkpoint, noised over the whole diffusion, or on the inputs of --calibrate.",
     )
-    command.add_argument("ann", metavar="ANN", help="checkpoint with a quantised network")
+    add_source_arguments(command)
+    command.add_argument(
+        "--threshold",
+        default="mse",
+        help="of plain activations: mse (default), max, percentile, a percentage such as 99.5%%, "
+        "or learned",
+    )
+    command.add_argument(
+        "--per-layer", action="store_true", help="one threshold a layer instead of a channel"
+    )
+    command.add_argument(
+        "--no-bias-correction", action="store_true", help="leave the mean of each channel as it is"
+    )
     command.add_argument(
         "--timesteps",
         type=int,
@@ -129,6 +167,7 @@ def add_convert(commands: argparse._SubParsersAction) -> None:
     command.add_argument(
         "--settle",
         type=settle_steps,
+        default="auto",
         metavar="K|auto",
         help="input-free steps after the T; auto (default): until silence",
     )
@@ -145,40 +184,36 @@ def add_convert(commands: argparse._SubParsersAction) -> None:
         help="what norms see; per_step reproduces the published SDM rule",
     )
     command.add_argument("--neuron", choices=("if",), default="if", help="kind of neuron")
-    command.add_argument("-o", "--out", help="file to write (default: <ANN stem>.snn.pt)")
+    command.add_argument("-o", "--out", help="file to write (default: <FILE stem>.snn.pt)")
     command.set_defaults(run=run_convert)
 
 
 def run_convert(args: argparse.Namespace) -> None:
-    source = Path(args.ann)
-    out = Path(args.out) if args.out else source.with_name(f"{source.stem}.snn.pt")
-    from snnconvert.checkpoint import check_destination, read_checkpoint
+    from snnconvert.checkpoint import check_destination
     from snnconvert.conversion.convert import convert
-    from snnconvert.loading import network_from, save
-    from snnconvert.probe import probe_batches
+    from snnconvert.loading import save
     from snnconvert.report.compare import compare
     from snnconvert.report.table import format_report
+    from snnconvert.sources import source_of
 
-    content = read_checkpoint(source)
-    if "qann" not in content["networks"]:
-        held = ", ".join(content["networks"])
-        raise InputError(
-            f"{source}: holds no quantised network to convert, only: {held}; "
-            "train one with `snnconvert train` and levels above 0"
-        )
+    named = args.file or args.model.partition(":")[2] if args.file or args.model else "network"
+    out = Path(args.out) if args.out else Path(named).with_name(f"{Path(named).stem}.snn.pt")
+    source = source_of(args)
     check_destination(out)
     report_path = check_destination(out.with_name(f"{out.stem}.report.json"))
-    if out.resolve() == source.resolve():
+    if args.file and out.resolve() == Path(args.file).resolve():
         raise InputError(f"{out}: is the input itself; choose another output with -o")
-    qann = network_from(content, "qann", str(source))
-    ann = network_from(content, "ann", str(source)) if "ann" in content["networks"] else None
-    batches = probe_batches(content, str(source))
     snn = convert(
-        qann, args.timesteps, example_inputs=batches[0], firing=args.firing, signed=args.signed,
-        settle=args.settle, simulate=args.simulate, norm=args.norm, neuron=args.neuron,
+        source.model, args.timesteps, example_inputs=source.examples, calibration=source.batches,
+        firing=args.firing, signed=args.signed, settle=args.settle, simulate=args.simulate,
+        norm=args.norm, neuron=args.neuron, threshold=args.threshold,
+        per_channel=not args.per_layer, bias_correction=not args.no_bias_correction,
     )  # fmt: skip
-    report = compare(qann, snn, batches, float_ann=ann)
-    save(snn, out, like=content)
+    if source.batches is None and source.examples is None:
+        raise InputError("--calibrate: needed to measure a network from a .pt2 file")
+    batches = (source.batches or [source.examples])[: REPORTED_BATCHES if args.calibrate else None]
+    report = compare(source.model, snn, batches, float_ann=source.float_ann)
+    save(snn, out, like=source.content)
     report.save(report_path)
     print(format_report(report.to_dict()))
     print(f"\nwrote {out} and {report_path}")

@@ -85,7 +85,7 @@ LINEAR = {
     "aten.mv.default": ("v", "b6"),
     "aten.outer.default": ("one", "b4"),
     "aten.dot.default": ("one", "b6"),
-    **unary("neg zeros_like ones_like"),
+    **unary("neg zero zeros_like ones_like"),
 }
 
 MOVES = {

@@ -44,7 +44,7 @@ def converts(name: str, networks: dict, few: int, many: int, clocked: bool) -> N
                 real = outputs(snn.with_config(simulate="steps", **options), inputs)
                 assert all(map(torch.equal, real, found)), options
     print(f"{name}: relative error T={few}: {errors[0]:.4f}, T={many}: {errors[1]:.4f}")
-    assert errors[1] < 0.04, errors
+    assert errors[1] < 0.05, errors
     assert errors[1] < errors[0] / 2, errors
     assert model.training
     assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())

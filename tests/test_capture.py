@@ -207,3 +207,55 @@ def test_networks_of_pytorchs_own_quantisation_tools_convert_without_loss(per_ch
     assert len(snn.neurons) == 1
     with torch.no_grad():
         assert torch.allclose(snn(X), model(X), atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_fake_quantize_modules_are_frozen_and_left_alone():
+    from torch.ao.quantization import FakeQuantize, default_weight_fake_quant
+
+    class Trained(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net, self.quantiser = simple(), FakeQuantize(quant_min=0, quant_max=15)
+            self.weights = default_weight_fake_quant()
+
+        def forward(self, x):
+            weight = self.weights(self.net[0].weight)
+            h = self.quantiser(nn.functional.linear(x, weight, self.net[0].bias).relu())
+            return self.net[2](h)
+
+    model = Trained()
+    model(X)  # observes
+    snn = snnconvert.convert(model, 15, example_inputs=X)
+    assert isinstance(model.quantiser, FakeQuantize) and len(snn.neurons) == 1
+    for module in (model.quantiser, model.weights):
+        module.disable_observer()
+    with torch.no_grad():
+        assert torch.allclose(snn(X), model(X), atol=1e-5)
+
+
+class Blocks(nn.Module):
+    """`no_grad` and switched-off `autocast` inside forward, one in the other."""
+
+    def __init__(self, enabled: bool = False) -> None:
+        super().__init__()
+        self.net, self.more, self.enabled = simple(), nn.Linear(2, 3), enabled
+
+    def forward(self, x):
+        with torch.no_grad():
+            shift = x.mean(1, keepdim=True)
+        with torch.autocast("cpu", enabled=self.enabled):
+            h = self.net(x + shift)
+            a, b = h.relu(), h.tanh()
+        return self.more(a) + self.more(b)
+
+
+def test_blocks_inside_forward_are_laid_open():
+    model = Blocks()
+    network = CapturedNetwork(capture(model, X)).eval()
+    with torch.no_grad():
+        assert torch.equal(network(X), model(X))
+    snn = snnconvert.convert(model, 64, example_inputs=X, calibration=[X])
+    assert set(snn.layers.values()) >= {"net.1"}
+    (problem,) = snnconvert.check(Blocks(True), X)
+    assert "autocast" in problem.reason

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,18 +13,13 @@ from torch.export.graph_signature import ConstantArgument, InputKind, OutputKind
 from torch.utils import _pytree as pytree
 
 from snnconvert.conversion.examples import Examples, examples_of
+from snnconvert.conversion.exported_graph import ExportedGraph, own_path
+from snnconvert.conversion.fake_quantize import frozen_fake_quantizers
 from snnconvert.conversion.functionalize import functionalized
 from snnconvert.conversion.program import Node, Program, Ref
-from snnconvert.conversion.rules.table import SYMBOLIC
 from snnconvert.conversion.signature import BATCH, Signature, plain_outputs
 from snnconvert.errors import UnsupportedOpError
 
-CHECKS = {"aten._assert_tensor_metadata.default", "aten._assert_scalar.default",
-          "aten.sym_constrain_range_for_size.default", "aten.sym_constrain_range.default",
-          "aten._assert_async.msg"}  # fmt: skip
-NEW_TENSORS = {"aten.new_zeros.default": "aten.zeros.default",
-               "aten.new_ones.default": "aten.ones.default",
-               "aten.new_full.default": "aten.full.default"}  # fmt: skip
 CONSTANT_INPUTS = {InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR}
 
 
@@ -76,7 +70,8 @@ def capture(model: nn.Module, example_inputs: Any) -> Captured:
     training = {module: module.training for module in model.modules()}
     model.eval()
     try:
-        exported = _exported(model, examples)
+        with frozen_fake_quantizers(model):
+            exported = _exported(model, examples)
     finally:
         for module, was_training in training.items():
             module.training = was_training
@@ -140,7 +135,9 @@ def read_exported(exported: torch.export.ExportedProgram, examples: Examples) ->
                 f"({output_spec.kind.name.lower()}); a converted network holds no state but its "
                 "neurons (switch observers and running statistics off)"
             )
-    nodes, output, symbols = _read_nodes(exported)
+    reader = ExportedGraph(exported.graph_module)
+    nodes, symbols = reader.nodes, reader.symbols
+    output = pytree.tree_unflatten(reader.results, exported.call_spec.out_spec)
     _, spec = pytree.tree_flatten(examples.values)
     values = pytree.tree_unflatten(
         [value.value if isinstance(value, ConstantArgument) else Ref(value.name)
@@ -176,40 +173,6 @@ def _read_inputs(exported: torch.export.ExportedProgram) -> tuple[Any, ...]:
     return constants, paths, frozenset(trainable), user_inputs
 
 
-def _read_nodes(exported: torch.export.ExportedProgram) -> tuple[list[Node], Any, dict[str, str]]:
-    """Operations, the output, and the symbolic size that each `sym_size` stands for."""
-
-    def reference(value: Any) -> Any:
-        if isinstance(value, torch.fx.Node):
-            return Ref(value.name)
-        if isinstance(value, (list, tuple)):
-            items = [reference(item) for item in value]
-            return tuple(items) if isinstance(value, tuple) else items
-        if isinstance(value, dict):
-            return {key: reference(item) for key, item in value.items()}
-        return value
-
-    nodes: list[Node] = []
-    symbols: dict[str, str] = {}
-    leaves: Sequence[Any] = ()
-    for node in exported.graph.nodes:
-        if node.op == "output":
-            leaves = node.args[0]
-        elif node.op == "call_function" and (op := op_name(node.target)) not in CHECKS:
-            kwargs = {k: reference(v) for k, v in node.kwargs.items()}
-            args = reference(tuple(node.args))
-            if op in NEW_TENSORS:  # they take nothing but the type from the tensor: cut the tie
-                op, args = NEW_TENSORS[op], args[1:]
-                kwargs = {"dtype": node.meta["val"].dtype}
-            nodes.append(Node(node.name, op, args, kwargs, layer_of(node)))
-            if op == "aten.sym_size.int":
-                symbols[node.name] = str(node.meta["val"])
-    output = pytree.tree_unflatten(
-        [reference(leaf) for leaf in leaves], exported.call_spec.out_spec
-    )
-    return nodes, output, symbols
-
-
 def _shapes(
     exported: torch.export.ExportedProgram, inputs: Sequence[str]
 ) -> tuple[dict[str, tuple[int, ...]], dict[str, tuple[str, int]]]:
@@ -233,22 +196,3 @@ def _on_the_input(node: Node, symbols: dict[str, str], axes: dict[str, tuple[str
         return node
     name, axis = axes[symbols[node.name]]
     return replace(node, args=(Ref(name), axis), kwargs={})
-
-
-def op_name(target: Any) -> str:
-    """ "aten.conv2d.default" for an operator, "aten.getitem" for indexing a list of results."""
-    if target is operator.getitem:
-        return "aten.getitem"
-    name = f"operator.{getattr(target, '__name__', '')}"
-    return name if SYMBOLIC.get(name) is target else str(target)
-
-
-def own_path(path: str) -> str:
-    """The user's dotted path of something inside the `Adapter`."""
-    return path.removeprefix("model.") if path != "model" else ""
-
-
-def layer_of(node: torch.fx.Node) -> str:
-    """Dotted path of the module that called the operation."""
-    stack = node.meta.get("nn_module_stack") or {}
-    return own_path(str(list(stack.values())[-1][0])) if stack else ""

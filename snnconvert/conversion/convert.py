@@ -31,7 +31,7 @@ def convert(
     code: str = "rate",
     neuron: str = "if",
     signed: bool = True,
-    settle: int | str | None = None,
+    settle: int | str | None = "auto",
     simulate: str = "steps",
     threshold: str = "mse",
     per_channel: bool = True,
@@ -66,7 +66,7 @@ def convert(
         InputError: an option out of range, options that contradict each other, plain activations
             without calibration, or calibration data that cannot be used.
     """
-    if settle is None and norm == "per_step":
+    if settle in (None, "auto") and norm == "per_step":
         settle = 0
     if isinstance(settle, str):
         if settle != "auto":

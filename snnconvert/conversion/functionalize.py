@@ -40,10 +40,17 @@ class _Pass:
         self.views: dict[str, Node] = {}  # view -> the node that made it
         self.nodes: list[Node] = []
         self.position = 0
-        self.last_read = {ref.name: len(program.nodes) for ref in references(program.output)}
+        self.same: dict[str, str] = {}  # result of an in-place operation -> the tensor it wrote
+        for node in program.nodes:
+            if writes(node):
+                target = node.args[0].name
+                self.same[node.name] = self.same.get(target, target)
+        self.last_read: dict[str, int] = {}
         for position, node in enumerate(program.nodes):
             for name in node.refs:
-                self.last_read[name] = max(position, self.last_read.get(name, 0))
+                self.last_read[self.same.get(name, name)] = position
+        for ref in references(program.output):
+            self.last_read[self.same.get(ref.name, ref.name)] = len(program.nodes)
 
     def run(self) -> Program:
         for position, node in enumerate(self.program.nodes):
@@ -53,7 +60,8 @@ class _Pass:
         return replace(self.program, nodes=tuple(self.nodes), output=output)
 
     def _now(self, ref: Ref) -> Any:
-        return self.latest.get(ref.name, ref)
+        name = self.same.get(ref.name, ref.name)
+        return self.latest.get(name, Ref(name))
 
     def _add(self, original: Node) -> None:
         node = replace(
@@ -64,15 +72,17 @@ class _Pass:
         short = short_name(node.op)
         if short in ("dropout", "dropout_", "feature_dropout", "alpha_dropout"):
             self.latest[node.name] = node.args[0]  # the identity in evaluation mode
-        elif short.endswith("_") and not short.endswith("__") and node.op.startswith("aten."):
+        elif writes(node):
             self._write(original, node, short)
         else:
             self.nodes.append(node)
             if short in VIEWS and node.args and isinstance(node.args[0], Ref):
-                self.views[node.name] = original
+                source = original.args[0].name
+                first = Ref(self.same.get(source, source))
+                self.views[node.name] = replace(original, args=(first, *original.args[1:]))
 
     def _write(self, original: Node, node: Node, short: str) -> None:
-        target = original.args[0].name
+        target = self.same[original.name]
         if short == "copy_":
             like = node.args[0]
             op, args = "aten.expand_as.default", (node.args[1], like)
@@ -85,10 +95,9 @@ class _Pass:
     def _replace(self, target: str, value: Ref, by: Node) -> None:
         """`target` now holds `value`; so do its bases, and its other views are taken again."""
         self.latest[target] = value
-        self.latest[by.name] = value
-        base, chain = self._base(target), {target, by.name, *self._chain(target)}
+        base, chain = self._base(target), set(self._chain(target))
         others = [n for n in self.views if n not in chain and self._base(n) == base]
-        if not any(self._read_later(name) for name in (*chain - {target, by.name}, *others)):
+        if not any(self._read_later(name) for name in (*chain - {target}, *others)):
             return
         made, written = self.views.get(target), value
         while made is not None:
@@ -133,6 +142,13 @@ class _Pass:
         args = tuple(substitute(arg, self._now) for arg in made.args)
         self.nodes.append(Node(again, made.op, args, made.kwargs, made.layer))
         self.latest[name] = Ref(again)
+
+
+def writes(node: Node) -> bool:
+    """Whether `node` is an in-place operation."""
+    short = short_name(node.op)
+    in_place = short.endswith("_") and not short.endswith("__") and node.op.startswith("aten.")
+    return in_place and short != "dropout_"
 
 
 def short_name(op: str) -> str:

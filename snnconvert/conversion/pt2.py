@@ -20,7 +20,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from snnconvert.conversion.capture import CHECKS, Captured
+from snnconvert.conversion.capture import Captured
+from snnconvert.conversion.exported_graph import CHECKS
 from snnconvert.conversion.functionalize import functionalized
 from snnconvert.conversion.program import Program, Ref
 from snnconvert.conversion.pt2_graph import GraphReader

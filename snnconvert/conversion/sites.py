@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from snnconvert.conversion.program import Node, Program, Ref
-from snnconvert.conversion.rules import QUANTIZED_CLIP, RULES, Activation, rule_of
+from snnconvert.conversion.rules import QUANTIZED_CLIP, RULES, Activation, is_commuting, rule_of
 
 PASSES = ("aten.max_pool1d.default", "aten.max_pool2d.default", "aten.max_pool3d.default")
 LAST_AXIS = ("aten.linear.default", "aten.layer_norm.default", "aten.matmul.default")
@@ -92,10 +92,17 @@ class _Search:
             seen.add(reader.name)
             if has_weights(reader):
                 return True
-            passes = RULES[reader.op].kind == "linear" or reader.op in PASSES
-            if passes and self._reaches_weights(reader.name, seen):
+            if self._passes(reader, name) and self._reaches_weights(reader.name, seen):
                 return True
         return False
+
+    def _passes(self, reader: Node, name: str) -> bool:
+        """Whether `reader` hands on the spikes of `name`; scaling by a fixed tensor does."""
+        if reader.op in PASSES or RULES[reader.op].kind == "linear":
+            return True
+        return is_commuting(reader, [name]) and not any(
+            other in self.after_weights for other in reader.refs if other != name
+        )
 
 
 def channel_axis(node: Node, by_name: Mapping[str, Node]) -> int | None:

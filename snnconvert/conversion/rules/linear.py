@@ -49,7 +49,8 @@ add(Rule("linear"), """
     upsample_linear1d.vec upsample_bilinear2d.vec upsample_bicubic2d.vec upsample_trilinear3d.vec
     upsample_linear1d.default upsample_bilinear2d.default upsample_bicubic2d.default
     upsample_trilinear3d.default _upsample_bilinear2d_aa.vec _upsample_bicubic2d_aa.vec
-    zeros_like.default ones_like.default full_like.default new_zeros.default new_ones.default
+    zero.default zeros_like.default ones_like.default
+    full_like.default new_zeros.default new_ones.default
     new_full.default""")  # fmt: skip
 add(Rule("linear", moves=True), """
     cat.default stack.default slice.Tensor select.int narrow.default unsqueeze.default

@@ -1,0 +1,54 @@
+"""Command-line arguments that name a network; `sources.py` turns them into one.
+
+Apart from that file, so that `snnconvert --help` imports no PyTorch.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+
+def add_source_arguments(command: argparse.ArgumentParser) -> None:
+    """FILE, --model, --example-shape and --calibrate."""
+    command.add_argument(
+        "file",
+        metavar="FILE",
+        nargs="?",
+        help="a checkpoint of snnconvert, a .pt2 file (torch.export.save; no code in it runs), or, "
+        "with --model, its weights (a state dict)",
+    )
+    command.add_argument(
+        "--model",
+        metavar="MODULE:FACTORY",
+        help="Python function that returns the network, e.g. torchvision.models:resnet18; your "
+        "code, it runs",
+    )
+    command.add_argument(
+        "--example-shape",
+        action="append",
+        default=[],
+        metavar="B,C,H,W[:int]",
+        help="shape of an input of --model, batch first; once per input",
+    )
+    command.add_argument(
+        "--calibrate",
+        metavar="DATA",
+        help="inputs for networks with plain activations: a .pt file with a tensor (or a tuple of "
+        "tensors, one per input), a folder of images, or the name of a data set such as cifar10",
+    )
+    command.add_argument("--data-root", default="data", help="where data sets lie (default data)")
+    command.add_argument("--mean", type=numbers, default=(0.5,), help="of images (default 0.5)")
+    command.add_argument("--std", type=numbers, default=(0.5,), help="of images (default 0.5)")
+    command.add_argument(
+        "--calibration-inputs", type=int, default=1024, metavar="N", help="default 1024"
+    )
+
+
+def numbers(text: str) -> tuple[float, ...]:
+    """ "0.4,0.5,0.6" as numbers."""
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"found {text!r}, allowed are numbers: 0.4,0.5,0.6"
+        ) from None

@@ -1,0 +1,174 @@
+"""Networks and calibration data from command-line arguments."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from snnconvert.checkpoint import read_checkpoint, read_file
+from snnconvert.datasets import DATASETS
+from snnconvert.errors import CheckpointError, InputError
+from snnconvert.loading import load, network_from
+from snnconvert.probe import probe_batches
+
+BATCH = 64
+KINDS = {"float": torch.float32, "int": torch.int64, "bool": torch.bool}
+
+
+@dataclass
+class Source:
+    """A network to check or convert.
+
+    Attributes:
+        name: for messages.
+        model: the network.
+        examples: arguments of one call, None where the file knows them itself.
+        batches: calibration inputs, None where there are none.
+        content: of the checkpoint it comes from, if it is one of ours.
+        float_ann: the float network beside a quantised one.
+    """
+
+    name: str
+    model: nn.Module
+    examples: tuple[Tensor, ...] | None
+    batches: list[Any] | None = None
+    content: dict[str, Any] | None = None
+    float_ann: nn.Module | None = None
+
+
+def source_of(args: argparse.Namespace) -> Source:
+    """The network that the arguments name.
+
+    Raises:
+        InputError: arguments that are missing or contradict each other.
+        CheckpointError: a file that cannot be used.
+    """
+    if args.model:
+        source = _from_factory(args)
+    elif not args.file:
+        raise InputError("name a FILE, or a network by --model MODULE:FACTORY")
+    elif args.file.endswith(".pt2"):
+        source = Source(args.file, load(args.file), None)
+    else:
+        source = _from_checkpoint(args.file)
+    if args.calibrate:
+        source.batches = list(calibration_batches(args, source))
+    return source
+
+
+def _from_factory(args: argparse.Namespace) -> Source:
+    model = factory(args.model)()
+    if not isinstance(model, nn.Module):
+        raise InputError(f"--model {args.model}: returned {type(model).__name__}, no nn.Module")
+    if args.file:
+        model.load_state_dict(weights_of(args.file, model))
+    if not args.example_shape:
+        raise InputError("--example-shape: needed with --model, e.g. --example-shape 2,3,32,32")
+    return Source(args.model, model.eval(), tuple(map(example, args.example_shape)))
+
+
+def factory(name: str) -> Any:
+    """The function that "package.module:function" names."""
+    module, _, function = name.partition(":")
+    if not module or not function:
+        raise InputError(f"--model: found {name!r}, write MODULE:FACTORY")
+    try:
+        found = importlib.import_module(module)
+    except ImportError as error:
+        raise InputError(f"--model {name}: cannot import {module} ({error})") from error
+    if not callable(getattr(found, function, None)):
+        raise InputError(f"--model {name}: {module} has no function {function!r}")
+    return getattr(found, function)
+
+
+def weights_of(path: str, model: nn.Module) -> dict[str, Tensor]:
+    """The state dict in a file, plain or under a usual key, checked against `model`."""
+    content = read_file(path)
+    for key in ("state_dict", "model", "model_state_dict", "ema"):
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path}: holds {type(content).__name__}, needed is a state dict")
+    state = {str(key).removeprefix("module."): value for key, value in content.items()}
+    wanted = model.state_dict()
+    wrong = sorted(set(state) ^ set(wanted)) or sorted(
+        key for key in state if getattr(state[key], "shape", None) != wanted[key].shape
+    )
+    if wrong:
+        more = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""
+        listed = ", ".join(wrong[:5])
+        raise CheckpointError(f"{path}: does not fit the model: {listed}{more}")
+    return state
+
+
+def example(text: str) -> Tensor:
+    """An example input of the shape "2,3,32,32" or "2:int"."""
+    sizes, _, kind = text.partition(":")
+    try:
+        shape = [int(size) for size in sizes.split(",")]
+    except ValueError:
+        shape = [-1]
+    if min(shape) < 1 or (kind or "float") not in KINDS:
+        raise InputError(f"--example-shape: found {text!r}, write e.g. 2,3,32,32 or 2:int")
+    dtype = KINDS[kind or "float"]
+    values = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    return values if dtype == torch.float32 else torch.zeros(shape, dtype=dtype)
+
+
+def _from_checkpoint(path: str) -> Source:
+    content = read_checkpoint(path)
+    networks = content["networks"]
+    stage = "qann" if "qann" in networks else "ann"
+    if stage not in networks:
+        held = ", ".join(networks)
+        raise InputError(f"{path}: holds no network to convert, only: {held}")
+    batches: list[Any] = list(probe_batches(content, path))
+    model = network_from(content, stage, path)
+    ann = network_from(content, "ann", path) if stage == "qann" and "ann" in networks else None
+    return Source(path, model, batches[0], batches, content, ann)
+
+
+def calibration_batches(args: argparse.Namespace, source: Source) -> Iterator[Any]:
+    """Batches of real inputs from `--calibrate`."""
+    path, count = Path(args.calibrate), args.calibration_inputs
+    if count < 1:
+        raise InputError(f"--calibration-inputs: found {count}, allowed are integers from 1 up")
+    if path.is_file():
+        content = read_file(path)
+        values = [content] if isinstance(content, Tensor) else content
+        if not isinstance(values, (list, tuple)) or not all(
+            isinstance(value, Tensor) and value.ndim for value in values
+        ):
+            raise InputError(f"{path}: needed is a tensor, or a tuple of tensors, batch first")
+        yield from zip(*(value[:count].split(BATCH) for value in values), strict=True)
+        return
+    size = image_size(source)
+    if path.is_dir():
+        images = DATASETS["folder"](path, size, True)
+    else:
+        images = DATASETS[args.calibrate](Path(args.data_root), size, True)
+    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))[:count]
+    mean, std = torch.tensor(args.mean).view(-1, 1, 1), torch.tensor(args.std).view(-1, 1, 1)
+    for chosen in order.split(BATCH):
+        yield ((images.take(chosen.tolist()).float() / 255 - mean) / std,)
+
+
+def image_size(source: Source) -> int:
+    """Side of the square images that the network takes as its only input."""
+    shapes = [list(value.shape) for value in source.examples or ()]
+    program = getattr(source.model, "program", None)
+    if program is not None and program.signature is not None:
+        shapes = [list(shape) for shape in program.signature.shapes.values()]
+    if len(shapes) != 1 or len(shapes[0]) != 4 or shapes[0][2] != shapes[0][3]:
+        raise InputError(
+            "--calibrate: images fit networks whose only input is [B, C, H, H]; give a .pt file "
+            "with a tuple of tensors, one per input"
+        )
+    return shapes[0][3]
