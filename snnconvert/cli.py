@@ -138,6 +138,14 @@ def add_convert(commands: argparse._SubParsersAction) -> None:
         "--no-bias-correction", action="store_true", help="leave the mean of each channel as it is"
     )
     command.add_argument(
+        "--weights",
+        choices=("kept", "blocks", "distilled"),
+        default="kept",
+        help="kept (default); blocks: train weights on the --calibrate inputs, block by block, to "
+        "give what the float network gives (minutes, no labels); distilled: then all of them, to "
+        "give its output",
+    )
+    command.add_argument(
         "--timesteps",
         type=int,
         default=4,
@@ -208,6 +216,7 @@ def run_convert(args: argparse.Namespace) -> None:
         firing=args.firing, signed=args.signed, settle=args.settle, simulate=args.simulate,
         norm=args.norm, neuron=args.neuron, threshold=args.threshold,
         per_channel=not args.per_layer, bias_correction=not args.no_bias_correction,
+        weights=args.weights,
     )  # fmt: skip
     if source.batches is None and source.examples is None:
         raise InputError("--calibrate: needed to measure a network from a .pt2 file")

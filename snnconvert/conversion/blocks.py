@@ -65,6 +65,7 @@ def cuts(program: Program) -> list[int]:
     found: list[int] = []
     group: list[int] = []  # candidates with no weights between them: only one is used
     narrow = _narrow(program)
+    rounded = {n for node in program.nodes if node.op == QUANTIZED_CLIP for n in node.refs[:1]}
     clips = 0  # since the last cut
     for position, node in enumerate(program.nodes):
         if has_weights(node):
@@ -72,7 +73,7 @@ def cuts(program: Program) -> list[int]:
             clips = 0 if group else clips
             group = []
         clips += node.op == QUANTIZED_CLIP
-        if clips and position in narrow:
+        if clips and position in narrow and node.name not in rounded:
             group.append(position)
     return [position + 1 for position in found]
 

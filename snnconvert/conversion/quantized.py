@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 from snnconvert.conversion.bias import correct_bias
 from snnconvert.conversion.calibrate import calibrate, place_quantizers
+from snnconvert.conversion.calibrate_weights import calibrate_weights
 from snnconvert.conversion.capture import Captured
 from snnconvert.conversion.captured_network import CapturedNetwork
 from snnconvert.conversion.check import captured_of, prepared, refuse_problems
-from snnconvert.conversion.calibrate_weights import calibrate_weights
 from snnconvert.conversion.learn import learn_ceilings
 from snnconvert.conversion.program import Program
 from snnconvert.conversion.reconstruct import Networks
@@ -111,18 +111,18 @@ def quantized_network(
                 f"weights: found {weights!r}, but every activation of {type(model).__name__} was "
                 "trained quantised, there is nothing to calibrate: use weights='kept'"
             )
-        names = {f"{site.node.name}" for site in open_sites}
         networks = Networks(
-            program, quantised, names, captured.trainable | {f"{name}_ceiling" for name in names}
-        )
+            program, quantised, frozenset(ceilings),
+            captured.trainable | {f"{name}_ceiling" for name in ceilings},
+        )  # fmt: skip
         constants, summary["weights"] = calibrate_weights(networks, constants, found.kept, options)
     if open_sites and bias_correction:
         rows = max(1, min(PASS_INPUTS, PASS_BYTES // found.bytes_per_input))
         quantised, constants = correct_bias(
             program, quantised, constants, sites, found.kept.calls(rows), original
         )
-    paths, weights = _named_ceilings(captured, quantised, ceilings)
-    kept = weights if trainable else frozenset()
+    paths, parameters = _named_ceilings(captured, quantised, ceilings)
+    kept = parameters if trainable else frozenset()
     return CapturedNetwork(Captured(quantised, constants, paths, kept), functions), summary
 
 

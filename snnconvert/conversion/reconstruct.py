@@ -34,13 +34,26 @@ class Networks:
     Attributes:
         plain, quantised: their programs.
         open: names of the clips whose ceilings were calibrated.
-        trainable: constants that may change.
+        trainable: constants that may change, the ceilings of those clips among them.
     """
 
     plain: Program
     quantised: Program
     open: Collection[str]
     trainable: Collection[str]
+
+    @property
+    def ceilings(self) -> set[str]:
+        """Names of the calibrated ceilings."""
+        return {f"{name}_ceiling" for name in self.open}
+
+    def trainable_in(self, names: Collection[str]) -> list[str]:
+        """What only the operations of these names read."""
+        readers = self.quantised.readers()
+        return sorted(
+            constant for constant in self.trainable
+            if constant in readers and all(node.name in names for node in readers[constant])
+        )  # fmt: skip
 
 
 def reconstruct(
@@ -59,20 +72,19 @@ def reconstruct(
     blocks = find_blocks(networks.quantised)
     wanted = [dict(zip(networks.plain.inputs, call, strict=True)) for call in calls]
     found = [dict(values) for values in wanted]
-    readers = networks.quantised.readers()
     report = []
     bar = tqdm(total=len(blocks) * options.block_steps, desc="blocks", unit="step", disable=None)
     for number, block in enumerate(blocks):
-        inside = [n for n in networks.trainable
-                  if n in readers and all(r.name in block.names for r in readers[n])]  # fmt: skip
-        step = BlockTraining(block, networks, constants, options, number)
-        step.advance_plain(wanted)
-        before = step.error(constants, found, wanted)
-        trained = step.train(inside, found, wanted, bar) if inside else {}
-        after = step.error({**constants, **trained}, found, wanted) if trained else before
-        if after < before:
-            constants |= trained
-        step.advance(constants, found)
+        training = BlockTraining(block, networks, constants, options, number)
+        training.advance_plain(wanted)
+        before = after = training.error(constants, found, wanted)
+        inside = networks.trainable_in(block.names)
+        if inside and before > 0:
+            trained = training.train(inside, found, wanted, bar)
+            after = training.error({**constants, **trained}, found, wanted)
+            if after < before:
+                constants |= trained
+        training.advance(constants, found)
         report.append({"layer": block.layer, "before": before, "after": min(before, after)})
         _forget(blocks[number + 1 :], networks, constants, wanted, found)
     bar.close()
@@ -98,6 +110,7 @@ class BlockTraining:
         self.plain, self.rounded = Interpreter(plain), Interpreter(rounded)
         self.dropped = Interpreter(rounded, dropped_clips(rounded, networks, coin))
         self.channels_last = not any("view" in node.op for node in rounded.nodes)
+        self.ceilings = networks.ceilings
         self.order = torch.Generator().manual_seed(options.seed + number)
 
     def read(self, values: Values, names: Sequence[str]) -> list[Any]:
@@ -135,7 +148,7 @@ class BlockTraining:
         self, names: Sequence[str], found: Sequence[Values], wanted: Sequence[Values], bar: tqdm
     ) -> dict[str, Tensor]:
         optimizer = RelativeAdam(
-            {name: self.constants[name] for name in names}, self.options.rate,
+            {name: self.constants[name] for name in names}, self.ceilings, self.options.rate,
             self.options.block_steps, self.channels_last,
         )  # fmt: skip
         for _ in range(self.options.block_steps):
