@@ -71,10 +71,10 @@ class Coin:
     """Draws of masks that are True with probability `share`; eight values a random number."""
 
     def __init__(self, share: float, seed: int) -> None:
-        self.limit = round(256 * share)
+        self.largest = max(0, round(256 * share) - 1)  # of a byte that says True
         self.generator = torch.Generator().manual_seed(seed)
 
     def __call__(self, shape: Sequence[int]) -> Tensor:
         count = torch.Size(shape).numel()
         numbers = torch.randint(-(2**63), 2**63 - 1, (count // 8 + 1,), generator=self.generator)
-        return (numbers.view(torch.uint8)[:count] < self.limit).view(shape)
+        return (numbers.view(torch.uint8)[:count] <= self.largest).view(shape)
