@@ -1,6 +1,7 @@
 """Accuracy of a public ResNet-20 on CIFAR-10 after conversion without retraining.
 
     python benchmarks/resnet20.py --data ../shared/data
+    python benchmarks/resnet20.py --data ../shared/data --weights distilled
 
 Needs `cifar-10-batches-py/` and `resnet20-cifar10/*.th` under the data folder. One pass over spike
 counts equals the clocked network (deferred, and immediate at silence); `--simulate steps` runs the
@@ -59,6 +60,7 @@ def main() -> None:
     parser.add_argument("--simulate", choices=("counts", "steps"), default="counts")
     parser.add_argument("--per-layer", action="store_true", help="one threshold a layer")
     parser.add_argument("--no-bias-correction", action="store_true")
+    parser.add_argument("--weights", choices=("kept", "blocks", "distilled"), default="kept")
     args = parser.parse_args()
     (weights,) = (args.data / "resnet20-cifar10").glob("*.th")
     model = resnet20(torch.load(weights, map_location="cpu", weights_only=True))
@@ -76,7 +78,7 @@ def main() -> None:
             model, timesteps, example_inputs=images[:2], calibration=calibration,
             threshold=args.threshold, per_channel=not args.per_layer, simulate=args.simulate,
             bias_correction=not args.no_bias_correction, code=args.code, firing=firing,
-            neuron=args.neuron, tau=args.tau,
+            neuron=args.neuron, tau=args.tau, weights=args.weights,
         )  # fmt: skip
         seconds = time.perf_counter() - start
         found = accuracy(snn, images, labels)

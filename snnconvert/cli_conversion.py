@@ -128,12 +128,17 @@ def add_threshold_options(command: argparse.ArgumentParser) -> None:
         help="one threshold a layer instead of a channel")  # fmt: skip
     add("--no-bias-correction", dest="bias_correction", action="store_false",
         help="leave the mean of each channel as it is")  # fmt: skip
+    add("--weights", choices=("kept", "blocks", "distilled"), default="kept",
+        help="kept (default); blocks: train weights on the --calibrate inputs, block by block, to "
+        "give what the float network gives (minutes, no labels); distilled: then all of them, to "
+        "give its output")  # fmt: skip
 
 
 def conversion_options(args: argparse.Namespace) -> dict[str, Any]:
     """The arguments of `convert` that `add_conversion_options` read."""
     names = ("timesteps", "firing", "code", "settle", "simulate", "norm", "signed", "neuron",
-             "tau", "v_reset", "v_init", "threshold", "per_channel", "bias_correction")  # fmt: skip
+             "tau", "v_reset", "v_init", "threshold", "per_channel", "bias_correction",
+             "weights")  # fmt: skip
     return {name: getattr(args, name) for name in names}
 
 

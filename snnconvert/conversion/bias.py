@@ -35,12 +35,13 @@ def correct_bias(
     constants: Mapping[str, Tensor],
     sites: Sequence[Site],
     calls: Iterable[list[Tensor]],
+    float_constants: Mapping[str, Tensor] | None = None,
 ) -> tuple[Program, dict[str, Tensor]]:
     """The quantised network with corrected biases, and its constants.
 
     Args:
         float_program, quantised: the network before and after its activations were quantised.
-        constants: of both.
+        constants: of both, or, with `float_constants`, of the quantised one.
         sites: the calibrated activations.
         calls: inputs, a representative sample of them in each call.
     """
@@ -68,7 +69,7 @@ def correct_bias(
             found[node.name] = wanted[node.name] - channel_mean(value, points[node.name])
             return value + found[node.name]
 
-        plain.run(constants, call, see)
+        plain.run(float_constants or constants, call, see)
         rounded.run(constants, call, correct)
         rows = len(call[0]) if call[0].ndim else 1
         weight += rows

@@ -37,6 +37,7 @@ class Calibration:
             layers where it is too large.
         kept: a sample of the inputs, for the passes that follow.
         bytes_per_input: of the largest activation.
+        weights: what training the weights achieved, where that was asked for.
     """
 
     ceilings: dict[str, Tensor]
@@ -45,9 +46,15 @@ class Calibration:
     bytes_per_input: int = 1
     dead: dict[str, list[int]] = field(default_factory=dict)
     unsettled: dict[str, float] = field(default_factory=dict)
+    weights: dict[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        return {"inputs": self.inputs, "dead_channels": self.dead, "unsettled": self.unsettled}
+        return {
+            "inputs": self.inputs,
+            "dead_channels": self.dead,
+            "unsettled": self.unsettled,
+            "weights": self.weights,
+        }
 
 
 @torch.no_grad()

@@ -15,6 +15,7 @@ from snnconvert.conversion.network import SpikingNetwork
 from snnconvert.conversion.quantized import quantized_network
 from snnconvert.conversion.rules import NEURON
 from snnconvert.conversion.stream import kept_of
+from snnconvert.conversion.weights import WeightCalibration
 
 __all__ = ["Problem", "check", "convert"]
 
@@ -25,6 +26,7 @@ def convert(
     firing: str = "immediate", code: str = "rate", neuron: str = "if",
     signed: bool | None = None, settle: int | str | None = None, simulate: str = "steps",
     threshold: str = "mse", per_channel: bool = True, bias_correction: bool = True,
+    weights: str | WeightCalibration = "kept",
     norm: str = "accumulated", reset: str = "call", tau: float = 2.0,
     v_reset: float | None = None, v_init: float | str = "half",
 ) -> SpikingNetwork:  # fmt: skip
@@ -47,6 +49,9 @@ def convert(
             "learned" (from "mse", trained to reproduce the float network's output).
         per_channel: one threshold (leaky neurons: one fit) a channel, or one a layer.
         bias_correction: bring each channel's mean back to the float network's.
+        weights: "kept" (default); "blocks": weights and biases trained too, block by block, to give
+            what the float network gives (minutes, no labels; about 1,024 calibration inputs);
+            "distilled": then all of them at once, to give its output; or a `WeightCalibration`.
         firing, code, neuron, simulate, norm, reset, tau, v_reset, v_init: see `SpikingConfig`.
 
     Raises:
@@ -63,7 +68,12 @@ def convert(
         "threshold": threshold, "per_channel": per_channel, "bias_correction": bias_correction,
     }  # fmt: skip
     quantised, found = quantized_network(
-        model, config.levels, example_inputs=example_inputs, calibration=calibration, **fit
+        model,
+        config.levels,
+        example_inputs=example_inputs,
+        calibration=calibration,
+        weights=weights,
+        **fit,
     )
     constants = {name: value.detach() for name, value in quantised.constants.items()}
     program = place_neurons(quantised.program, constants, quantised.functions)

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from snnconvert.conversion.executor import call_of
+from snnconvert.conversion.executor import Values, call_of
 from snnconvert.conversion.program import Node, Program, substitute
 
 Visitor = Callable[[Node, Any], Any]
@@ -18,9 +18,12 @@ class Interpreter:
 
     Args:
         program: without neurons.
+        calls: by node name, functions of all values to execute instead of the operation.
     """
 
-    def __init__(self, program: Program) -> None:
+    def __init__(
+        self, program: Program, calls: Mapping[str, Callable[[Values], Any]] | None = None
+    ) -> None:
         self.program = program
         last: dict[str, int] = {}
         for position, node in enumerate(program.nodes):
@@ -31,7 +34,11 @@ class Interpreter:
         ends: dict[int, list[str]] = {}
         for name, position in last.items():
             ends.setdefault(position, []).append(name)
-        self.steps = [(n, call_of(n), ends.get(i, [])) for i, n in enumerate(program.nodes)]
+        own = calls or {}
+        self.steps = [
+            (node, own.get(node.name) or call_of(node), ends.get(i, []))
+            for i, node in enumerate(program.nodes)
+        ]
 
     def run(
         self,

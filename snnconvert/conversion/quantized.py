@@ -9,13 +9,16 @@ from torch import Tensor, nn
 
 from snnconvert.conversion.bias import correct_bias
 from snnconvert.conversion.calibrate import Calibration, calibrate, place_quantizers
+from snnconvert.conversion.calibrate_weights import calibrate_weights
 from snnconvert.conversion.capture import Captured
 from snnconvert.conversion.captured_network import CapturedNetwork
 from snnconvert.conversion.check import captured_of, prepared, refuse_problems
 from snnconvert.conversion.learn import learn_ceilings
 from snnconvert.conversion.program import Program
+from snnconvert.conversion.reconstruct import Networks
 from snnconvert.conversion.sites import Site, find_sites
 from snnconvert.conversion.thresholds import check_criterion
+from snnconvert.conversion.weights import WeightCalibration, weight_calibration
 from snnconvert.errors import InputError
 
 PASS_BYTES = 1 << 28  # what the largest activation of one pass of bias correction may take
@@ -67,6 +70,7 @@ def quantized_network(
     per_channel: bool,
     bias_correction: bool,
     trainable: bool = False,
+    weights: str | WeightCalibration = "kept",
 ) -> tuple[CapturedNetwork, Calibration | None]:
     """The quantised network that a conversion of `model` equals, and what calibration found.
 
@@ -77,6 +81,7 @@ def quantized_network(
         UnsupportedOpError: as `convert`.
     """
     check_criterion(threshold)
+    options = weight_calibration(weights)
     captured = captured_of(model, example_inputs)
     program, constants = prepared(captured, fold=not trainable)
     refuse_problems(type(model).__name__, program, constants, captured.trainable)
@@ -95,17 +100,29 @@ def quantized_network(
             per_channel=per_channel,
         )  # fmt: skip
         ceilings = found.ceilings
+    original = constants
     quantised, constants = place_quantizers(program, constants, sites, ceilings, levels)
     if found is not None and threshold == "learned":
         names = [f"{name}_ceiling" for name in ceilings]
         constants = learn_ceilings(program, quantised, constants, names, found.kept.calls(32))
+    if options is not None:
+        if found is None:
+            raise InputError(
+                f"weights: found {weights!r}, but every activation of {type(model).__name__} was "
+                "trained quantised, there is nothing to calibrate: use weights='kept'"
+            )
+        networks = Networks(
+            program, quantised, frozenset(ceilings),
+            captured.trainable | {f"{name}_ceiling" for name in ceilings},
+        )  # fmt: skip
+        constants, found.weights = calibrate_weights(networks, constants, found.kept, options)
     if found is not None and bias_correction:
         rows = max(1, min(PASS_INPUTS, PASS_BYTES // found.bytes_per_input))
         quantised, constants = correct_bias(
-            program, quantised, constants, sites, found.kept.calls(rows)
+            program, quantised, constants, sites, found.kept.calls(rows), original
         )
-    paths, weights = _named_ceilings(captured, quantised, ceilings)
-    kept = weights if trainable else frozenset()
+    paths, parameters = _named_ceilings(captured, quantised, ceilings)
+    kept = parameters if trainable else frozenset()
     return CapturedNetwork(Captured(quantised, constants, paths, kept), functions), found
 
 

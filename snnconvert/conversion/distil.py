@@ -1,0 +1,57 @@
+"""The whole quantised network trained to give the float one's output, without labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from snnconvert.conversion.interpret import Interpreter
+from snnconvert.conversion.reconstruct import Networks, relative_error
+from snnconvert.conversion.relative import RelativeAdam
+from snnconvert.conversion.signature import leaves
+from snnconvert.conversion.weights import WeightCalibration
+
+
+def distil(
+    networks: Networks,
+    original: Mapping[str, Tensor],
+    constants: Mapping[str, Tensor],
+    calls: Sequence[list[Tensor]],
+    options: WeightCalibration,
+) -> tuple[dict[str, Tensor], dict[str, float]]:
+    """Constants trained on, and the output's relative squared error before and after.
+
+    Args:
+        original: constants of the float network.
+        constants: of the quantised one, where training starts; kept where it does not help.
+        calls: inputs, one training batch each.
+    """
+    plain, rounded = Interpreter(networks.plain), Interpreter(networks.quantised)
+    with torch.no_grad():
+        wanted = [leaves(plain.run(original, call)) for call in calls]
+    read = set(networks.quantised.readers())
+    names = sorted(name for name in networks.trainable if name in read)
+    optimizer = RelativeAdam(
+        {name: constants[name] for name in names}, networks.ceilings, options.output_rate,
+        options.output_steps,
+    )  # fmt: skip
+    order = torch.Generator().manual_seed(options.seed)
+
+    @torch.no_grad()
+    def error(values: Mapping[str, Tensor]) -> float:
+        return sum(
+            float(relative_error(leaves(rounded.run(values, call)), targets))
+            for call, targets in zip(calls, wanted, strict=True)
+        ) / len(calls)
+
+    for _ in tqdm(range(options.output_steps), desc="output", unit="step", disable=None):
+        index = int(torch.randint(len(calls), (), generator=order))
+        found = leaves(rounded.run({**constants, **optimizer.values()}, calls[index]))
+        optimizer.step(relative_error(found, wanted[index]))
+    trained = {**constants, **optimizer.result()}
+    before, after = error(constants), error(trained)
+    best = trained if after < before else dict(constants)
+    return best, {"before": before, "after": min(before, after)}
