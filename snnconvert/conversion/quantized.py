@@ -25,6 +25,12 @@ PASS_BYTES = 1 << 28  # what the largest activation of one pass of bias correcti
 PASS_INPUTS = 256
 
 
+NOTHING_TO_CALIBRATE = (
+    "weights: found {!r}, but every activation of {} was trained quantised, there is nothing to "
+    "calibrate: use weights='kept'"
+)
+
+
 def quantize(
     model: nn.Module,
     levels: int,
@@ -103,18 +109,13 @@ def quantized_network(
     original = constants
     quantised, constants = place_quantizers(program, constants, sites, ceilings, levels)
     if found is not None and threshold == "learned":
-        names = [f"{name}_ceiling" for name in ceilings]
-        constants = learn_ceilings(program, quantised, constants, names, found.kept.calls(32))
+        learned = [f"{name}_ceiling" for name in ceilings]
+        constants = learn_ceilings(program, quantised, constants, learned, found.kept.calls(32))
     if options is not None:
         if found is None:
-            raise InputError(
-                f"weights: found {weights!r}, but every activation of {type(model).__name__} was "
-                "trained quantised, there is nothing to calibrate: use weights='kept'"
-            )
-        networks = Networks(
-            program, quantised, frozenset(ceilings),
-            captured.trainable | {f"{name}_ceiling" for name in ceilings},
-        )  # fmt: skip
+            raise InputError(NOTHING_TO_CALIBRATE.format(weights, type(model).__name__))
+        names = {f"{name}_ceiling" for name in ceilings}
+        networks = Networks(program, quantised, frozenset(ceilings), captured.trainable | names)
         constants, found.weights = calibrate_weights(networks, constants, found.kept, options)
     if found is not None and bias_correction:
         rows = max(1, min(PASS_INPUTS, PASS_BYTES // found.bytes_per_input))
