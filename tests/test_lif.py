@@ -273,7 +273,7 @@ def test_what_cannot_be_is_refused_with_its_reason(options, reason):
 
 def test_signed_activations_and_other_settings_are_refused():
     network, inputs = build("mlp", 4, signed=True)
-    with pytest.raises(InputError, match="its activation .*is signed"):
+    with pytest.raises(InputError, match=r"its activation .*is signed"):
         snnconvert.convert(network, 4, example_inputs=inputs, v_reset=0.0)
     _, _, snn = leaky("mlp", 4, tau=2.0)
     with pytest.raises(InputError, match="convert again"):
