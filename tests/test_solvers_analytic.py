@@ -128,10 +128,10 @@ def batches(count, size=32, dims=16):
 
 
 def test_estimate_is_the_closed_form_for_gaussian_data():
-    curve = eps_second_moment(Denoiser(gaussian, LINEAR), batches(20), times=60)
+    curve = eps_second_moment(Denoiser(gaussian, LINEAR), batches(80), times=60)
     assert curve.shape == (1000,) and curve.dtype == torch.float64
     assert float((curve - CURVE).abs().max()) < 0.03
-    few = eps_second_moment(Denoiser(gaussian, LINEAR), batches(2), times=60)
+    few = eps_second_moment(Denoiser(gaussian, LINEAR), batches(4), times=60)
     assert float((few - CURVE).abs().mean()) > 2 * float((curve - CURVE).abs().mean())
 
 
