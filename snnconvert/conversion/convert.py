@@ -51,13 +51,12 @@ def convert(
         bias_correction: bring each channel's mean back to the float network's.
         weights: "kept" (default); "blocks": weights and biases trained too, block by block, to give
             what the float network gives (minutes, no labels; about 1,024 calibration inputs);
-            "distilled": then all of them at once, to give its output; or a `WeightCalibration`.
+            "distilled": then all at once, to give its output; or a `WeightCalibration`.
         firing, code, neuron, simulate, norm, reset, tau, v_reset, v_init: see `SpikingConfig`.
 
     Raises:
         UnsupportedOpError: operations without a rule, all of them by layer.
-        InputError: an option out of range, options that contradict each other, plain activations
-            without calibration, or calibration data that cannot be used.
+        InputError: an option out of range, a contradiction, calibration missing or unusable.
     """
     config = spiking_config(
         timesteps=timesteps, firing=firing, signed=signed, simulate=simulate, norm=norm,
