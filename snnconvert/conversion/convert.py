@@ -67,13 +67,9 @@ def convert(
         "threshold": threshold, "per_channel": per_channel, "bias_correction": bias_correction,
     }  # fmt: skip
     quantised, found = quantized_network(
-        model,
-        config.levels,
-        example_inputs=example_inputs,
-        calibration=calibration,
-        weights=weights,
-        **fit,
-    )
+        model, config.levels, example_inputs=example_inputs, calibration=calibration,
+        weights=weights, **fit,
+    )  # fmt: skip
     constants = {name: value.detach() for name, value in quantised.constants.items()}
     program = place_neurons(quantised.program, constants, quantised.functions)
     refuse_signed([node for node in program.nodes if node.op == NEURON], config)
