@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from snnconvert.conversion.program import Node, Program, Ref, substitute
+from snnconvert.conversion.program import Node, Program, Ref, references, substitute
 from snnconvert.conversion.rules import NEURON, function_of
 
 Values = dict[str, Any]
@@ -34,6 +34,18 @@ def call_of(node: Node) -> Callable[[Values], Any]:
     return run
 
 
+def last_reads(program: Program, among: set[str]) -> dict[str, list[str]]:
+    """Per node of `among` the names of `among` that it is the last to read."""
+    spent: dict[str, list[str]] = {name: [] for name in among}
+    seen = {ref.name for ref in references(program.output)}
+    for node in reversed([node for node in program.nodes if node.name in among]):
+        for name in node.refs:
+            if name in among and name not in seen:
+                seen.add(name)
+                spent[node.name].append(name)
+    return spent
+
+
 class Executor:
     """Runs the nodes of a program against a dictionary of values.
 
@@ -57,6 +69,7 @@ class Executor:
             if n.name in moving
         ]
         self.dynamic_names = moving
+        self.spent = last_reads(program, moving)
 
     def start(self, constants: Mapping[str, Tensor], inputs: Iterable[Tensor]) -> Values:
         """Values of constants, inputs and all static nodes."""
@@ -71,6 +84,7 @@ class Executor:
         values: Values,
         neuron: Callable[[Node, bool], bool],
         changed: set[str] | None = None,
+        drop: bool = False,
     ) -> None:
         """One pass over the dynamic nodes, in order, updating `values`.
 
@@ -78,6 +92,8 @@ class Executor:
             neuron: called as `neuron(node, input has changed)`; sets the node's value and returns
                 whether it changed.
             changed: names that changed before the pass; None: everything is new.
+            drop: forget each value after its last use, so that its memory serves the next one;
+                only the output is left.
         """
         everything = changed is None
         moved: set[str] = set() if changed is None else set(changed)
@@ -89,6 +105,9 @@ class Executor:
             elif fresh:
                 values[node.name] = run(values)
                 moved.add(node.name)
+            if drop:
+                for name in self.spent[node.name]:
+                    values.pop(name, None)
 
     def output(self, values: Values) -> Any:
         """What the program returns, in the structure the user's module returns."""

@@ -112,7 +112,7 @@ class SpikingNetwork(nn.Module):
         return CapturedNetwork(Captured(program, constants, {}), functions).eval()
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        return self.run(*args, **kwargs).output
+        return self._run(args, kwargs, None, lean=self.history is None).output
 
     @torch.no_grad()
     def run(self, *args: Any, record: str | None = None, **kwargs: Any) -> Run:
@@ -125,6 +125,11 @@ class SpikingNetwork(nn.Module):
         Raises:
             InputError: other inputs than the captured ones, or an unknown `record`.
         """
+        return self._run(args, kwargs, record)
+
+    @torch.no_grad()
+    def _run(self, args: Any, kwargs: Any, record: str | None, lean: bool = False) -> Run:
+        """As `run`; `lean`: nothing but the output is wanted."""
         if record not in RECORDS:
             raise InputError(f"record: found {record!r}, allowed are None, 'counts' and 'spikes'")
         inputs = self.program.bind(args, kwargs)
@@ -137,7 +142,7 @@ class SpikingNetwork(nn.Module):
         )  # fmt: skip
         kept = [(value.shape, value.dtype, value.device) for value in inputs]
         carried = self._carried if self._carried_from == kept else None
-        run = self._simulate(call, carried)
+        run = self._simulate(call, carried, lean)
         if self.config.reset == "trajectory":
             sound = all(bool(n.sum().isfinite()) for n in run.counts.values())  # else: NaN inputs
             self._carried, self._carried_from = run.counts, kept if sound else None
@@ -149,10 +154,10 @@ class SpikingNetwork(nn.Module):
             )
         return run
 
-    def _simulate(self, call: Call, carried: dict[str, Tensor] | None) -> Run:
+    def _simulate(self, call: Call, carried: dict[str, Tensor] | None, lean: bool) -> Run:
         config = self.config
         if config.simulate == "counts":
-            return simulation.by_counts(call)
+            return simulation.by_counts(call, lean)
         if config.norm == "per_step":
             return simulation.per_step(call, config.signed)
         if config.firing == "deferred":

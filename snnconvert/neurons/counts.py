@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from snnconvert.quantizer import from_counts, to_counts
@@ -57,8 +58,11 @@ class IF:
         signed: +1 or -1 (a spike is taken back); else +1 only, the classical neuron. Where the
         activation itself is signed both are needed and always allowed.
         """
-        down = -1 if signed or self.lowest < 0 else 0
-        return target.sub(counts).clamp_(down, 1)
+        return self.allowed(target - counts, signed)
+
+    def allowed(self, missing: Tensor, signed: bool, out: Tensor | None = None) -> Tensor:
+        """The spikes of one step that bring a count nearer to its target, `missing` away."""
+        return torch.clamp(missing, -1 if signed or self.lowest < 0 else 0, 1, out=out)
 
     def emit(self, mean: Tensor) -> Iterator[tuple[Tensor, int]]:
         """(spikes, weight of each) in every step of a deferred firing window, having seen `mean`.

@@ -8,11 +8,13 @@ from snnconvert.conversion.program import Node
 from snnconvert.conversion.simulation.recorder import Call, Run
 
 
-def by_counts(call: Call) -> Run:
+def by_counts(call: Call, lean: bool = False) -> Run:
     """One pass in which every neuron emits its final count at once.
 
     Exact wherever the clocked network is known to end there: deferred firing, and immediate signed
     firing at silence.
+
+    lean: only the output is wanted; memory does not hold every layer's values at once.
     """
     counts: dict[str, Tensor] = {}
     values = call.values
@@ -20,9 +22,10 @@ def by_counts(call: Call) -> Run:
     def neuron(node: Node, _fresh: bool) -> bool:
         cell = call.neurons[node.name]
         n = cell.final(values[node.args[0].name])
-        counts[node.name] = n
+        if not lean:
+            counts[node.name] = n
         values[node.name] = cell.value(n)
         return True
 
-    call.executor.step(values, neuron)
-    return call.end(0, None, counts)
+    call.executor.step(values, neuron, drop=lean)
+    return Run(call.output()) if lean else call.end(0, None, counts)
