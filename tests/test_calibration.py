@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import snnconvert
-from snnconvert.conversion.calibrate import best_ceiling
+from snnconvert.conversion.calibrate import best_ceiling, relu_ceilings
 from snnconvert.conversion.histogram import BINS, Histogram
 from snnconvert.conversion.thresholds import CRITERIA, ceilings
 from snnconvert.errors import InputError
@@ -169,3 +169,15 @@ def test_public_resnet20_keeps_its_accuracy():
     assert found >= 86 and found == accuracy(snn.quantized_ann(), x, labels)
     clocked = snn.with_config(simulate="steps")
     assert torch.equal(clocked(x[:50]), snn(x[:50]))
+
+
+def test_every_part_of_an_image_is_looked_at():
+    """Activations that are large everywhere but in one column must get a large ceiling."""
+    network = torch.nn.Sequential(torch.nn.Identity(), torch.nn.ReLU())
+    x = torch.full((64, 32, 16, 16), 5.0)
+    x[..., 0] = 0.0
+    ceilings = relu_ceilings(network, [(x,)], 4, per_channel=False)
+    assert float(ceilings["1"]) == pytest.approx(5.0, rel=0.02)
+    histogram = Histogram(32)
+    histogram.add(x.transpose(0, 1).flatten(1), 0)
+    assert float(histogram.counts.sum() / histogram.values[0] / 32) == pytest.approx(15 / 16, 0.02)

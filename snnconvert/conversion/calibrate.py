@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from snnconvert.conversion.histogram import Histogram
 from snnconvert.conversion.interpret import Interpreter
+from snnconvert.conversion.positions import drawn
 from snnconvert.conversion.program import Node, Program, Ref
 from snnconvert.conversion.rules import QUANTIZED_CLIP
 from snnconvert.conversion.sites import Site
@@ -235,8 +236,8 @@ def relu_ceilings(
     def recorder(name: str):
         def record(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
             channels = inputs[0].detach().float().transpose(0, 1).flatten(1)  # [C, values]
-            stride = max(1, channels.numel() // VALUES_PER_BATCH)
-            recorded.setdefault(name, []).append(channels[:, ::stride].clone())
+            wanted = max(1, VALUES_PER_BATCH // len(channels))
+            recorded.setdefault(name, []).append(drawn(channels, wanted).clone())
 
         return record
 

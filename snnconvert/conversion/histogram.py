@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from snnconvert.conversion.positions import drawn
+
 BINS = 512
 VALUES_PER_BATCH = 1 << 19  # binned per layer and batch; the largest value is taken from all
 
@@ -34,8 +36,7 @@ class Histogram:
         top = values.amax(1)
         self.largest[half] = self.largest[half].maximum(top)
         self._widen(top)
-        stride = max(1, values.numel() // VALUES_PER_BATCH)
-        values = values[:, ::stride]
+        values = drawn(values, max(1, VALUES_PER_BATCH // len(values)))
         self.values[half] += values.shape[1]
         width = torch.where(self.width > 0, self.width, 1.0)
         bins = (values / width[:, None]).long().clamp_(max=BINS - 1)

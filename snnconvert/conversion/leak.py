@@ -20,6 +20,7 @@ from snnconvert.conversion.calibrate import rows_of, shape_of
 from snnconvert.conversion.cells import fitted_names
 from snnconvert.conversion.config import SpikingConfig
 from snnconvert.conversion.executor import Executor, Values
+from snnconvert.conversion.positions import drawn
 from snnconvert.conversion.program import Node, Program
 from snnconvert.conversion.stream import Kept
 from snnconvert.neurons.potential import Potential, PotentialNode
@@ -128,17 +129,9 @@ def channels_of(ceiling: Tensor, x: Tensor) -> int | None:
 
 
 def sampled(x: Tensor, axis: int | None) -> Tensor:
-    """`x` as [N, channels], or [N, 1]: all of it, or positions drawn with a fixed seed.
-
-    (Every n-th position would do, were it not that n often divides the width of an image.)
-    """
+    """`x` as [N, channels], or [N, 1]: all of it, or some positions."""
     rows = rows_of(x, axis)
-    wanted = max(FEWEST_VALUES, VALUES // len(rows))
-    if wanted < rows.shape[1]:
-        generator = torch.Generator().manual_seed(0)
-        chosen = torch.randint(rows.shape[1], (wanted,), generator=generator)
-        rows = rows[:, chosen.to(rows.device)]
-    return rows.T
+    return drawn(rows, max(FEWEST_VALUES, VALUES // len(rows))).T
 
 
 def fit(currents: Tensor, wanted: Tensor, config: SpikingConfig) -> tuple[Tensor, Tensor, Tensor]:
