@@ -8,7 +8,7 @@ from torch import nn
 
 import snnconvert
 from snnconvert.conversion.network import SpikingNetwork
-from snnconvert.errors import InputError, UnsupportedOpError
+from snnconvert.errors import CheckpointError, InputError, UnsupportedOpError
 from snnconvert.quantizer import QuantizedClip
 from tests.conftest import tiny_unet, unet_inputs
 
@@ -231,3 +231,15 @@ def test_another_image_size_is_refused():
     snn = snnconvert.convert(tiny_unet(), 4, example_inputs=unet_inputs(size=8))
     with pytest.raises(InputError, match=r"\[3, 2, 16, 16\].*\[B, 2, 8, 8\]"):
         snn(*unet_inputs(size=16))
+
+
+@pytest.mark.parametrize("where", ["node", "output"])
+def test_a_tampered_program_is_refused_when_it_is_read(where):
+    content = snnconvert.convert(tiny_unet(), 4, example_inputs=unet_inputs()).to_content()
+    nodes = content["config"]["program"]["nodes"]
+    if where == "output":
+        nodes.pop()
+    else:
+        del nodes[len(nodes) // 2]
+    with pytest.raises(CheckpointError, match="is not there"):
+        SpikingNetwork.from_content(content)

@@ -21,7 +21,12 @@ from snnconvert.conversion.cells import (
 )
 from snnconvert.conversion.config import SpikingConfig
 from snnconvert.conversion.executor import Executor
-from snnconvert.conversion.program import Program, decode_program, encode_program
+from snnconvert.conversion.program import (
+    Program,
+    check_references,
+    decode_program,
+    encode_program,
+)
 from snnconvert.conversion.simulation import Call, Recorder, Run
 from snnconvert.errors import CheckpointError, InputError
 
@@ -231,6 +236,7 @@ class SpikingNetwork(nn.Module):
         try:
             config = dict(content["config"])
             program = decode_program(config.pop("program"))
+            check_references(program, content["state"])
             calibration = dict(config.pop("calibration", {}))
             network = cls(program, dict(content["state"]), SpikingConfig(**config))
             network.calibration = calibration

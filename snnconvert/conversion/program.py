@@ -192,3 +192,17 @@ def decode_program(content: Any) -> Program:
         return Program(tuple(content["inputs"]), nodes, decode(content["output"]), signature)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(f"program: is damaged ({error})") from error
+
+
+def check_references(program: Program, constants: Mapping[str, Tensor]) -> None:
+    """CheckpointError unless every node reads only inputs, constants and earlier nodes."""
+    known = {*program.inputs, *constants}
+    for node in program.nodes:
+        missing = [name for name in node.refs if name not in known]
+        if missing or node.name in known:
+            wrong = f"reads {missing[0]!r}, which is not there" if missing else "is there twice"
+            raise CheckpointError(f"program: is damaged: its node {node.name!r} {wrong}")
+        known.add(node.name)
+    for ref in references(program.output):
+        if ref.name not in known:
+            raise CheckpointError(f"program: is damaged: its output {ref.name!r} is not there")
