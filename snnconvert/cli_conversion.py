@@ -171,6 +171,12 @@ def paths_of(
     ]  # fmt: skip
 
 
+def is_denoiser(content: dict[str, Any], source: str) -> bool:
+    from snnconvert.probe import recipe_of
+
+    return recipe_of(content, source).family.task == "noise"
+
+
 def run_convert(args: argparse.Namespace) -> None:
     from snnconvert.checkpoint import check_destination, write_together, writer_of
     from snnconvert.conversion.convert import convert
@@ -196,7 +202,7 @@ def run_convert(args: argparse.Namespace) -> None:
     )  # fmt: skip
     batches = (source.batches or [source.examples])[: REPORTED_BATCHES if args.calibrate else None]
     report = compare(source.model, snn, batches, float_ann=source.float_ann)
-    if source.content is not None:
+    if source.content is not None and is_denoiser(source.content, source.name):
         qann = source.model if source.stage == "qann" else snn.quantized_ann()
         report = report.extended(trajectory=paths_of(qann, snn, source.content, source.name))
     content = content_of(snn, like=source.content)

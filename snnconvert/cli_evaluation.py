@@ -189,12 +189,12 @@ def open_evaluated(args: argparse.Namespace) -> tuple[Source, Path]:
     from snnconvert.checkpoint import read_checkpoint
     from snnconvert.diffusion.sampling import plan
     from snnconvert.evaluation.sampled import Drawing, SampledSource
-    from snnconvert.probe import recipe_of, schedule_of
+    from snnconvert.probe import denoiser_recipe_of, schedule_of
 
     content = read_checkpoint(args.file)
     args.solver = args.solver or DEFAULT_SOLVER
     options = chosen_options(args, content, args.stage or content["stage"])
-    schedule = schedule_of(recipe_of(content, args.file))
+    schedule = schedule_of(denoiser_recipe_of(content, args.file))
     steps = 20 if args.steps is None else args.steps
     chosen = plan(args.solver, steps, schedule, args.grid, **options)
     count = 10_000 if args.samples is None else args.samples

@@ -124,11 +124,11 @@ def run_sample(args: argparse.Namespace) -> None:
     from snnconvert.generation import Job, generate, open_output, trajectory
     from snnconvert.loading import network_from
     from snnconvert.pictures import save_png
-    from snnconvert.probe import recipe_of, schedule_of
+    from snnconvert.probe import denoiser_recipe_of, schedule_of
     from snnconvert.sharding import open_shard
 
     content = read_checkpoint(args.file)
-    recipe, stage = recipe_of(content, args.file), args.stage or content["stage"]
+    recipe, stage = denoiser_recipe_of(content, args.file), args.stage or content["stage"]
     network = network_from(content, stage, args.file)
     if args.reset is not None:
         network = with_reset(network, args.reset, args.file)
@@ -209,12 +209,12 @@ def run_moments(args: argparse.Namespace) -> None:
     from snnconvert.diffusion.moments import eps_second_moment, moment_times
     from snnconvert.hardware import checked_device
     from snnconvert.loading import network_from
-    from snnconvert.probe import recipe_of, schedule_of
+    from snnconvert.probe import denoiser_recipe_of, schedule_of
 
     content = read_checkpoint(args.file)
     check_destination(args.file)
     stage, device = args.stage or content["stage"], checked_device(args.device)
-    schedule = schedule_of(recipe_of(content, args.file))
+    schedule = schedule_of(denoiser_recipe_of(content, args.file))
     times = len(moment_times(schedule, args.times))
     network = network_from(content, stage, args.file).to(device)
     images, data = moment_images(args, content)
@@ -243,9 +243,9 @@ def moment_images(args: argparse.Namespace, content: dict[str, Any]) -> tuple[An
     """The images to measure on, and what they are."""
     from snnconvert.datasets import DATASETS
     from snnconvert.datasets.images import TensorImages
-    from snnconvert.probe import recipe_of
+    from snnconvert.probe import denoiser_recipe_of
 
-    recipe = recipe_of(content, args.file)
+    recipe = denoiser_recipe_of(content, args.file)
     if args.data_root is not None:
         source = DATASETS[recipe.dataset]
         images = source(Path(args.data_root), recipe.image_size, True)

@@ -39,6 +39,7 @@ class FolderImages:
     """RGB images of a file list, cropped to their central square and resized."""
 
     channels = 3
+    labels: Tensor | None = None
 
     def __init__(self, files: Sequence[Path], image_size: int) -> None:
         self.files = list(files)

@@ -18,7 +18,7 @@ from snnconvert.errors import CheckpointError, InputError
 from snnconvert.generation import Job, draw
 from snnconvert.hardware import checked_device
 from snnconvert.loading import network_from
-from snnconvert.probe import recipe_of
+from snnconvert.probe import denoiser_recipe_of
 
 PLAIN = (bool, int, float, str, list)
 
@@ -64,7 +64,7 @@ class SampledSource:
     ) -> None:
         self.path, self.drawing, self.count = Path(path), drawing, count
         self.stage = stage or content["stage"]
-        self.recipe = recipe_of(content, str(path))
+        self.recipe = denoiser_recipe_of(content, str(path))
         self.network = network_from(content, self.stage, str(path))
         if simulate is not None:
             if not isinstance(self.network, SpikingNetwork):

@@ -15,7 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from snnconvert.errors import InputError
-from snnconvert.quantizer import QuantizedClip, QuantizedConv2d, QuantizedLinear
+from snnconvert.models.family import MODELS, Family
+from snnconvert.quantizer import QuantizedConv2d, QuantizedLinear
+from snnconvert.quantizer import activation as clip
 
 Layer = TypeVar("Layer", nn.Conv2d, nn.Linear)
 
@@ -68,9 +70,7 @@ class UNetConfig:
 
 def activation(config: UNetConfig, channels: int) -> nn.Module:
     """ReLU in the float network, a quantised clip in the quantised one."""
-    if config.levels == 0:
-        return nn.ReLU()
-    return QuantizedClip(config.levels, channels if config.per_channel else None)
+    return clip(config.levels, channels if config.per_channel else None)
 
 
 def normalization(config: UNetConfig, channels: int) -> nn.Module:
@@ -249,3 +249,6 @@ def run_stage(stage: Iterable[nn.Module], h: Tensor, time: Tensor) -> Tensor:
     for layer in stage:
         h = layer(h, time) if isinstance(layer, ResBlock) else layer(h)
     return h
+
+
+MODELS.register("unet")(Family(UNetConfig, UNet, ("ann", "qann"), "noise"))
