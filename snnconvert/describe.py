@@ -19,7 +19,7 @@ CHANNELS = {"fashion-mnist": 1}  # all other sources give colour
 def describe_recipe(recipe: Recipe) -> str:
     """Size of the network and length of the training, as TOML comments."""
     with torch.device("meta"):  # sizes only
-        network = recipe.family.network(
+        network = recipe.family.build(
             recipe.network(CHANNELS.get(recipe.dataset, 3), recipe.stages[-1])
         )
     steps = recipe.steps + (recipe.quantized_steps if "qann" in recipe.stages else 0)

@@ -45,7 +45,7 @@ def network_from(content: dict[str, Any], stage: str | None, source: str) -> nn.
         if stage == "snn":
             return SpikingNetwork.from_content(network).eval()
         family = MODELS[network.get("model", "unet")]
-        model = family.network(family.config(**network["config"]))
+        model = family.build(family.config(**network["config"]))
         state = {k: v.float() if v.is_floating_point() else v for k, v in network["state"].items()}
         model.load_state_dict(state)  # strict: every tensor must be there, and no other
         return model.eval()

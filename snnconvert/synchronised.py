@@ -17,7 +17,8 @@ class SynchronisedBatchNorm2d(nn.BatchNorm2d):
     through the statistics, so the processes together compute what one does with all the data.
     """
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, timesteps: int = 1) -> Tensor:
+        """As `nn.BatchNorm2d`; x may stand for `timesteps` copies of itself (`RepeatedNorm`)."""
         if not self.training:
             return super().forward(x)
         axes, world = [0, *range(2, x.ndim)], dist.get_world_size()
@@ -25,7 +26,7 @@ class SynchronisedBatchNorm2d(nn.BatchNorm2d):
         centred = x.float() - mean.view(1, -1, 1, 1)
         variance = all_reduce(centred.square().mean(axes)) / world
         if self.running_mean is not None and self.running_var is not None:
-            count = world * x.numel() // x.shape[1]
+            count = world * timesteps * x.numel() // x.shape[1]
             with torch.no_grad():
                 self.num_batches_tracked.add_(1)  # type: ignore[union-attr]
                 share = self.momentum or 1 / float(self.num_batches_tracked)  # type: ignore[arg-type]
@@ -42,6 +43,6 @@ def synchronised(network: nn.Module) -> nn.Module:
     """A copy of `network` in which every batch norm is synchronised; same weights, same names."""
     network = copy.deepcopy(network)
     for module in network.modules():
-        if type(module) is nn.BatchNorm2d:
+        if isinstance(module, nn.BatchNorm2d):
             module.__class__ = SynchronisedBatchNorm2d
     return network

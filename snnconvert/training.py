@@ -34,7 +34,7 @@ from snnconvert.sharding import Shard, open_shard
 from snnconvert.synchronised import synchronised
 from snnconvert.tasks import batch_of, check_images, loss_of
 from snnconvert.training_result import save_result
-from snnconvert.training_state import beside, check_same_recipe, load_state, save_state
+from snnconvert.training_state import beside, check_same_recipe, load_state, save_losses, save_state
 
 CALIBRATION_BATCHES = 8
 STATISTICS_BATCHES = 64  # that settle the batch norms of the averaged network
@@ -62,7 +62,8 @@ def train(recipe: Recipe, out: str | Path, *, progress: bool = True) -> Path:
     """Train every stage of `recipe` and write the networks to `out`.
 
     A state to resume from lies beside it in `<stem>.train.pt` until the end; the same call again
-    goes on from there. Sample grids go to `<stem>.samples/`.
+    goes on from there. The loss of every step goes to `<stem>.losses.csv`, sample grids to
+    `<stem>.samples/`.
 
     Raises:
         DataError: the images are missing or too small, or lack labels.
@@ -121,12 +122,14 @@ def train_stage(run: Run, stage: str, state: dict[str, Any], state_path: Path) -
     steps = recipe.quantized_steps if stage == "qann" else recipe.steps
     shared = shared_by(run.shard, network)
     bar = tqdm(range(first, steps), initial=first, total=steps, desc=stage, disable=not run.show)
+    losses = state["losses"].setdefault(stage, [])
     smooth = None
     for step in bar:
         for group in optimizer.param_groups:
             group["lr"] = rate * rate_factor(recipe, step, steps)
         loss = train_step(run, stage, step, shared, optimizer)
         update_average(average, network, min(recipe.ema, (1 + step) / (10 + step)))
+        losses.append(loss)
         smooth = loss if smooth is None else 0.98 * smooth + 0.02 * loss
         bar.set_postfix(loss=f"{smooth:.4f}", refresh=False)
         done = step + 1
@@ -139,12 +142,14 @@ def train_stage(run: Run, stage: str, state: dict[str, Any], state_path: Path) -
                 "optimizer": optimizer.state_dict(),
             }
             save_state(state_path, state)
+            save_losses(run.out, state["losses"])
         if run.leads and "sample_every" in recipe.keys and is_due(done, recipe.sample_every):
             save_samples(run, average, f"{stage}-{done:07d}")
     settle_statistics(run, average)
     state["finished"][stage] = average.state_dict()
     if run.leads:
         save_state(state_path, state)
+        save_losses(run.out, state["losses"])
 
 
 def shared_by(shard: Shard, network: nn.Module) -> nn.Module:
@@ -167,12 +172,12 @@ def build_network(
     """
     recipe, channels = run.recipe, run.images.channels
     torch.manual_seed(recipe.seed)
-    network = recipe.family.network(recipe.network(channels, stage))
+    network = recipe.family.build(recipe.network(channels, stage))
     if resumed:
         return network
     if stage != "qann":
         return start_from(recipe.initial, network) if recipe.initial else network
-    ann = recipe.family.network(recipe.network(channels, "ann")).eval()
+    ann = recipe.family.build(recipe.network(channels, "ann")).eval()
     ann.load_state_dict(finished["ann"])
     batches = (
         batch_of(recipe, run.images, number, step_generator(recipe, "calibration", number)).inputs

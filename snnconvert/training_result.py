@@ -38,7 +38,7 @@ def save_result(
     stored = torch.float16 if recipe.store == "float16" else None
     networks = {}
     for stage, weights in finished.items():
-        network = recipe.family.network(recipe.network(training.channels, stage))
+        network = recipe.family.build(recipe.network(training.channels, stage))
         network.load_state_dict(weights)
         networks[stage] = entry_of(network, stored)
     steps = {"qann": recipe.quantized_steps}

@@ -65,8 +65,8 @@ def checkpoint(tmp_path_factory) -> Path:
     )  # fmt: skip
     torch.manual_seed(0)
     networks = {}
-    for stage, levels in (("ann", 0), ("qann", 4)):
-        network = UNet(recipe.network(1, levels))
+    for stage in ("ann", "qann"):
+        network = UNet(recipe.network(1, stage))
         networks[stage] = {"config": network.config.to_dict(), "state": network.state_dict()}
     path = tmp_path_factory.mktemp("checkpoint") / "tiny.pt"
     probe = torch.zeros(2, 1, SIZE, SIZE, dtype=torch.uint8)

@@ -14,7 +14,7 @@ from snnconvert.checkpoint import read_checkpoint, read_file
 from snnconvert.datasets.order import step_indices
 from snnconvert.pictures import save_png
 from snnconvert.quantizer import QuantizedClip
-from tests.conftest import ROOT, assert_refused, call_cli, run_cli
+from tests.conftest import ROOT, assert_refused, call_cli, run_cli, two_processes
 
 SMALL = """
 dataset = "folder"
@@ -34,22 +34,68 @@ dropout = 0.2
 save_every = 4
 sample_every = 20
 """
+SPIKING = """
+model = "spiking-unet"
+dataset = "folder"
+data_root = "images"
+image_size = 8
+channels = 8
+channel_mult = [1, 2]
+blocks = 1
+timesteps = 3
+dropout = 0.2
+steps = 24
+batch_size = 8
+learning_rate = 1e-3
+warmup = 4
+save_every = 4
+sample_every = 0
+"""
+CLASSES = """
+model = "resnet"
+dataset = "folder"
+data_root = "classes"
+image_size = 8
+flip = true
+crop = 1
+channels = 4
+channel_mult = [1, 2]
+blocks = 1
+classes = 2
+normalize = "imagenet"
+levels = 3
+steps = 24
+quantized_steps = 24
+batch_size = 8
+optimizer = "sgd"
+weight_decay = 1e-3
+learning_rate = 0.05
+quantized_learning_rate = 0.01
+warmup = 4
+save_every = 4
+"""
 
 
 @pytest.fixture
 def folder(tmp_path, shipped):
-    """A working folder with a recipe and 40 real images."""
-    (tmp_path / "images").mkdir()
-    for index, pixels in enumerate(shipped["probe"][:40]):
-        save_png(tmp_path / "images" / f"{index:03d}.png", pixels.float() / 127.5 - 1)
-    (tmp_path / "small.toml").write_text(SMALL)
+    """A working folder with recipes and 40 real images, also sorted into dark and bright ones."""
+    for name in ("images", "classes/bright", "classes/dark"):
+        (tmp_path / name).mkdir(parents=True)
+    images = shipped["probe"][:40].float() / 127.5 - 1
+    middle = images.mean((1, 2, 3)).median()
+    for index, image in enumerate(images):
+        save_png(tmp_path / "images" / f"{index:03d}.png", image)
+        kind = "bright" if image.mean() > middle else "dark"
+        save_png(tmp_path / "classes" / kind / f"{index:03d}.png", image)
+    for name, text in (("small", SMALL), ("spiking", SPIKING), ("classes", CLASSES)):
+        (tmp_path / f"{name}.toml").write_text(text)
     return tmp_path
 
 
-def start_and_kill(folder, stage: str) -> None:
+def start_and_kill(folder, recipe: str, stage: str) -> None:
     """Start a training and kill it with SIGKILL once `stage` has saved a state."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "snnconvert", "train", "small.toml", "-o", "killed.pt"],
+        [sys.executable, "-m", "snnconvert", "train", recipe, "-o", "killed.pt"],
         cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
@@ -64,21 +110,52 @@ def start_and_kill(folder, stage: str) -> None:
         process.wait()
 
 
-def test_a_killed_training_resumes_to_the_last_bit(folder):
-    whole = run_cli("train", "small.toml", "-o", "whole.pt", cwd=folder)
+@pytest.mark.parametrize("recipe", ["small.toml", "spiking.toml", "classes.toml"])
+def test_a_killed_training_resumes_to_the_last_bit(folder, recipe):
+    whole = run_cli("train", recipe, "-o", "whole.pt", cwd=folder)
     assert whole.returncode == 0, whole.stderr
-    for stage in ("ann", "qann"):
-        start_and_kill(folder, stage)
-    resumed = run_cli("train", "small.toml", "-o", "killed.pt", cwd=folder)
+    a = read_checkpoint(folder / "whole.pt")
+    for stage in a["networks"]:
+        start_and_kill(folder, recipe, stage)
+    resumed = run_cli("train", recipe, "-o", "killed.pt", cwd=folder)
     assert resumed.returncode == 0, resumed.stderr
-    a, b = read_checkpoint(folder / "whole.pt"), read_checkpoint(folder / "killed.pt")
-    for stage in ("ann", "qann"):
-        for name, value in a["networks"][stage]["state"].items():
+    b = read_checkpoint(folder / "killed.pt")
+    for stage, network in a["networks"].items():
+        for name, value in network["state"].items():
             assert torch.equal(value, b["networks"][stage]["state"][name]), (stage, name)
+    losses = (folder / "whole.losses.csv").read_text()
+    assert losses == (folder / "killed.losses.csv").read_text()
+    assert losses.count("\n") == 1 + 24 * len(a["networks"])
     assert not (folder / "killed.train.pt").exists()
-    assert sorted(p.name for p in (folder / "whole.samples").iterdir()) == [
-        "ann-0000020.png", "qann-0000020.png",
-    ]  # fmt: skip
+
+
+def losses_of(path) -> list[float]:
+    return [float(line.split(",")[2]) for line in path.read_text().splitlines()[1:]]
+
+
+@pytest.mark.parametrize("recipe", ["small.toml", "spiking.toml", "classes.toml"])
+def test_two_processes_train_as_one(folder, recipe):
+    changes = ["--set", "precision=float32"]  # bfloat16 rounds a share otherwise
+    if recipe != "classes.toml":  # each process drops other values than one alone
+        changes += ["--set", "dropout=0.0", "--set", "sample_every=0"]
+    one = call_cli("train", recipe, "-o", "one.pt", *changes, cwd=folder)
+    assert one.returncode == 0, one.stderr
+    codes, outputs = two_processes([["train", recipe, "-o", "two.pt", *changes]], folder)
+    assert codes == [0, 0], outputs
+    assert "it/s" not in outputs[1][1]  # one progress bar
+    ones, twos = (losses_of(folder / f"{name}.losses.csv") for name in ("one", "two"))
+    assert len(ones) >= 20
+    assert max(abs(a - b) for a, b in zip(ones, twos, strict=True)) < 1e-5
+    assert read_checkpoint(folder / "two.pt")["provenance"]["processes"] == 2
+
+
+def test_processes_must_divide_the_batch(folder):
+    change = ["--set", "batch_size=5"]
+    codes, outputs = two_processes([["train", "small.toml", "-o", "two.pt", *change]], folder)
+    assert codes == [2, 2]
+    for _, errors in outputs:
+        assert "batch_size" in errors and "Traceback" not in errors
+    assert not list(folder.glob("two*"))
 
 
 def test_a_trained_checkpoint_converts_and_samples(folder):

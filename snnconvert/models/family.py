@@ -19,15 +19,20 @@ class Family:
 
     Attributes:
         config: frozen dataclass with `to_dict()`; its field names are the recipe's keys.
-        network: the module of a configuration; it keeps it as `.config`.
+        network: the module's class; it keeps its configuration as `.config`.
         stages: what a training goes through; each starts from the weights of the one before.
         task: "noise" (a denoiser) or "classes" (a classifier).
     """
 
     config: type[Any]
-    network: Callable[[Any], nn.Module]
+    network: type[nn.Module]
     stages: tuple[str, ...]
     task: str
+
+    def build(self, config: Any) -> nn.Module:
+        """A fresh network of that configuration."""
+        make: Callable[[Any], nn.Module] = getattr(self.network, "from_config", self.network)
+        return make(config)
 
     @property
     def keys(self) -> frozenset[str]:

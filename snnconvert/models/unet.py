@@ -105,6 +105,12 @@ def initialised(layer: Layer, gain: float = 1.0) -> Layer:
     return layer
 
 
+def time_frequencies(width: int) -> Tensor:
+    """[width / 2], float64: angle of a time embedding per unit of t."""
+    exponents = torch.arange(0, width, 2, dtype=torch.float64) / width
+    return torch.exp(-math.log(10_000.0) * exponents)
+
+
 class TimeEmbedding(nn.Module):
     """t [B], whole or fractional -> [B, 4 * channels]; sine and cosine interleaved as in SDM."""
 
@@ -113,9 +119,7 @@ class TimeEmbedding(nn.Module):
     def __init__(self, config: UNetConfig) -> None:
         super().__init__()
         width = config.channels
-        exponents = torch.arange(0, width, 2, dtype=torch.float64) / width
-        frequencies = torch.exp(-math.log(10_000.0) * exponents).float()
-        self.register_buffer("frequencies", frequencies, persistent=False)
+        self.register_buffer("frequencies", time_frequencies(width).float(), persistent=False)
         self.hidden = linear(config, width, 4 * width)
         self.act = activation(config, 4 * width)
         self.out = linear(config, 4 * width, 4 * width)
