@@ -6,9 +6,9 @@ backward pass is written out, which needs only the charged potentials h where au
 differentiation keeps h, h - v_threshold and 1 - s.
 
     name -> symbol: v -> V[n], h -> H[n], spikes -> s[n], weight -> 1 / tau, v_threshold -> theta
-    charge  IF: H[n] = V[n-1] + X[n];  LIF, PLIF: H[n] = V[n-1] + (X[n] - (V[n-1] - V_reset)) / tau
+    charge  IF: H[n] = V[n-1] + X[n];  LIF, PLIF: H[n] = V[n-1] + (X[n] - V[n-1]) / tau
     fire    s[n] = 1 where H[n] >= theta
-    reset   hard: V[n] = V_reset where s[n] fires, else H[n];  soft: V[n] = H[n] - theta * s[n]
+    reset   hard: V[n] = (1 - s[n]) * H[n];  soft: V[n] = H[n] - theta * s[n]
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def surrogate_of(name: str, sharpness: float) -> surrogate.SurrogateFunctionBase
 
 
 class RestingNode(BaseNode):
-    """[T, B, ...] currents -> [T, B, ...] spikes; V = v_reset (soft reset: 0) before every call.
+    """[T, B, ...] currents -> [T, B, ...] spikes; the potential is 0 before every call.
 
     Attributes:
         neuron: "if", "lif" or "plif" (1 / tau is then learned, as sigmoid(w)).
@@ -74,6 +74,7 @@ class RestingNode(BaseNode):
         fire = surrogate.ATan() if surrogate_function is None else surrogate_function
         super().__init__(float(v_threshold), RESETS[reset], fire, step_mode="m")
         self.neuron, self.tau, self.backend = neuron, float(tau), backend
+        self.leak = None if neuron == "if" else 1.0 / self.tau
         if neuron == "plif":
             self.w = nn.Parameter(torch.tensor(-math.log(self.tau - 1.0)))
 
@@ -83,10 +84,9 @@ class RestingNode(BaseNode):
 
     def multi_step_forward(self, x_seq: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         if self.backend == "torch" and self.surrogate_function.spiking:
-            weight = {"if": None, "lif": 1.0 / self.tau}.get(self.neuron, 0.0)
-            learned = self.w.sigmoid() if self.neuron == "plif" else None
-            return LeanSpikes.apply(x_seq, learned, weight, self)
-        rest = torch.full_like(x_seq[0], self.v_reset or 0.0, dtype=membrane_type(x_seq))
+            weight = self.w.sigmoid() if self.neuron == "plif" else None
+            return LeanSpikes.apply(x_seq, weight, self)
+        rest = torch.zeros_like(x_seq[0], dtype=membrane_type(x_seq))
         common = (self.v_threshold, self.v_reset, self.surrogate_function)
         if self.neuron == "if":
             return functional.if_multi_step(x_seq, rest, *common)[0]
@@ -126,90 +126,82 @@ def membrane_type(x: Tensor) -> torch.dtype:
 
 
 class LeanSpikes(torch.autograd.Function):
-    """The spike train of a `RestingNode` with its backward pass."""
+    """The spike train of a `RestingNode` with its backward pass; rest is 0.
+
+    Written in few passes over memory, and without masks, which are slow on CPUs: with s in {0, 1},
+    H - H * s is the hard reset to 0, bit for bit.
+    """
 
     @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, learned: Tensor | None, weight: float | None, node: RestingNode
-    ) -> Tensor:
-        """`weight`: 1 / tau, None without a leak; `learned` takes its place in a PLIF neuron."""
-        leak = weight if learned is None else learned
-        kept = torch.empty_like(x, dtype=membrane_type(x))  # dense even where x is expanded
+    def forward(ctx: Any, x: Tensor, weight: Tensor | None, node: RestingNode) -> Tensor:
+        """`weight`: 1 / tau of PLIF neurons."""
+        charged = torch.empty_like(x, dtype=membrane_type(x))
         spikes = torch.empty_like(x)
         v: Tensor | None = None
-        for current, h, spike in zip(x, kept, spikes, strict=True):
-            charge_(h, v, current, leak, node)
-            fired = h >= node.v_threshold
-            spike.copy_(fired)
-            v = after_reset(h, fired, node)
-        ctx.save_for_backward(kept, learned)
-        ctx.node, ctx.weight, ctx.dtype = node, weight, x.dtype
+        for current, h, spike in zip(x, charged, spikes, strict=True):
+            charge_(h, v, current, weight, node)
+            torch.ge(h, node.v_threshold, out=spike)
+            v = after_reset(h, spike, node)
+        ctx.save_for_backward(charged, spikes, weight)
+        ctx.node = node
         return spikes
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        kept, learned = ctx.saved_tensors
+        """gH[n] = ds/dH * (gs[n] + gV[n] * dV/ds) + gV[n] * dV/dH at fixed s."""
+        charged, spikes, weight = ctx.saved_tensors
         node: RestingNode = ctx.node
-        leak = ctx.weight if learned is None else learned
-        out = torch.empty_like(kept, dtype=ctx.dtype)
-        carry: Tensor | None = None  # gradient of V[n]
-        leak_grad = None if learned is None else torch.zeros_like(learned)
-        for n in range(len(kept) - 1, -1, -1):
-            h = kept[n]
-            slope = firing_slope(h, node)
-            step = grad[n] * slope
-            if carry is not None:
-                step += carry * reset_slope(h, slope, node)
+        leak = weight if weight is not None else node.leak
+        out = torch.empty_like(charged)
+        potential: Tensor | None = None  # gV[n]
+        weight_grad = None if weight is None else torch.zeros_like(weight)
+        for n in range(len(charged) - 1, -1, -1):
+            h, gh = charged[n], out[n]
+            if potential is None:
+                torch.mul(grad[n], firing_slope(h, node), out=gh)
+            elif node.v_reset is None:
+                through = torch.sub(grad[n], potential, alpha=node.v_threshold)
+                torch.addcmul(potential, through, firing_slope(h, node), out=gh)
+            else:
+                through = torch.addcmul(grad[n], potential, h, value=-1)
+                kept = torch.addcmul(potential, potential, spikes[n], value=-1)
+                torch.addcmul(kept, through, firing_slope(h, node), out=gh)
             if leak is None:
-                out[n] = carry = step
+                potential = gh
                 continue
-            out[n] = step * leak
-            carry = step * (1 - leak)
-            if leak_grad is not None:
-                before = potential_before(n, kept, node)
-                leak_grad += (step * (h - before)).sum() / leak  # (h - V) / leak = X - V + V_reset
-        return out, leak_grad, None, None
+            if weight_grad is not None:
+                before = after_reset(charged[n - 1], spikes[n - 1], node) if n else 0.0
+                weight_grad += (gh * (h - before)).sum() / leak  # (H - V) / leak is X - V
+            potential = gh * (1 - leak)
+            gh.mul_(leak)
+        return out.to(grad.dtype), weight_grad, None
 
 
-def charge_(h: Tensor, v: Tensor | None, x: Tensor, leak: Any, node: RestingNode) -> None:
+def charge_(
+    h: Tensor, v: Tensor | None, x: Tensor, weight: Tensor | None, node: RestingNode
+) -> None:
     """Write H[n] into `h`, in spikingjelly's order of operations; `v` None is rest."""
-    rest = node.v_reset or 0.0
-    if leak is None:
-        h.copy_(x + rest if v is None else torch.add(v, x))
+    if node.leak is None:
+        h.copy_(x) if v is None else torch.add(v, x, out=h)
         return
-    driven = x.to(h.dtype) - (0.0 if v is None else v - rest)
-    driven = driven / node.tau if isinstance(leak, float) else driven * leak
-    h.copy_(driven + (rest if v is None else v))
+    h.copy_(x) if v is None else torch.sub(x, v, out=h)
+    h.div_(node.tau) if weight is None else h.mul_(weight)
+    if v is not None:
+        h.add_(v)
+
+
+def after_reset(h: Tensor, spike: Tensor, node: RestingNode) -> Tensor:
+    """V[n] from H[n]."""
+    if node.v_reset is None:
+        return torch.sub(h, spike, alpha=node.v_threshold)
+    return torch.addcmul(h, h, spike, value=-1)
 
 
 def firing_slope(h: Tensor, node: RestingNode) -> Tensor:
-    """ds/dh, by the surrogate."""
+    """ds/dH, by the surrogate."""
     fire = node.surrogate_function
     over = h - node.v_threshold
     if type(fire) is surrogate.ATan:
         half = fire.alpha / 2
-        square = over.mul_(math.pi * half).square_()
-        return square.add_(1).reciprocal_().mul_(half)
+        return over.mul_(math.pi * half).square_().add_(1).reciprocal_().mul_(half)
     return type(fire).backward(torch.ones_like(over), over, **fire._sg_params)
-
-
-def reset_slope(h: Tensor, slope: Tensor, node: RestingNode) -> Tensor:
-    """dV[n]/dH[n]."""
-    if node.v_reset is None:
-        return 1 - node.v_threshold * slope
-    fired = h >= node.v_threshold
-    return (node.v_reset - h).mul_(slope).add_(~fired)
-
-
-def after_reset(h: Tensor, fired: Tensor, node: RestingNode) -> Tensor:
-    """V[n] from H[n]."""
-    if node.v_reset is None:
-        return h - fired.to(h) * node.v_threshold
-    return h.masked_fill(fired, node.v_reset)
-
-
-def potential_before(n: int, kept: Tensor, node: RestingNode) -> Tensor:
-    """V[n - 1]."""
-    if n == 0:
-        return torch.full_like(kept[0], node.v_reset or 0.0)
-    return after_reset(kept[n - 1], kept[n - 1] >= node.v_threshold, node)
