@@ -12,6 +12,7 @@ LAYERS = [  # a file may import from its own row and the rows above
     {"quantizer", "neurons", "models", "diffusion", "datasets", "recipe", "checkpoint", "pictures"},
     {"conversion", "probe"},
     {"loading"},
+    {"guidance"},
     {"sources"},
     {"sharding", "outputs", "initial", "tasks"},
     {"generation", "synchronised"},
@@ -20,6 +21,7 @@ LAYERS = [  # a file may import from its own row and the rows above
     {"cli_conversion"},
     {"cli_sampling"},
     {"cli_evaluation", "cli_trajectory"},
+    {"cli_guidance"},
     {"cli", "__main__"},
 ]
 

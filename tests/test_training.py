@@ -1,5 +1,6 @@
 """Training as a user runs it: real processes, real images, killed and resumed."""
 
+import json
 import os
 import signal
 import subprocess
@@ -173,6 +174,58 @@ def test_a_trained_checkpoint_converts_and_samples(folder):
     result = run_cli("convert", "small.pt", "--timesteps", "3", cwd=folder)
     assert result.returncode == 0, result.stderr
     assert "nothing was lost" in result.stdout
+
+
+def test_a_classifier_converts_and_is_as_accurate_as_before(folder):
+    changes = ["--set", "steps=60", "--set", "quantized_steps=20", "--set", "ema=0.5"]
+    assert call_cli("train", "classes.toml", *changes, cwd=folder).returncode == 0
+    result = call_cli("convert", "classes.pt", "--timesteps", "3", cwd=folder)
+    assert result.returncode == 0, result.stderr
+    assert "nothing was lost" in result.stdout
+    found = {}
+    for file, stage in (("classes.pt", "ann"), ("classes.pt", "qann"), ("classes.snn.pt", "snn")):
+        arguments = ["--stage", stage, "--against", "classes", "-o", f"{stage}.json"]
+        result = call_cli("evaluate", file, *arguments, cwd=folder)
+        assert result.returncode == 0, result.stderr
+        found[stage] = json.loads((folder / f"{stage}.json").read_text())
+    assert found["snn"]["accuracy"] == found["qann"]["accuracy"]
+    assert found["ann"]["accuracy"] > 0.8  # bright or dark
+    assert found["snn"]["samples"] == 40
+
+
+def test_classifiers_do_not_draw_and_need_labels(folder):
+    changes = ["--set", "steps=2", "--set", "levels=0"]
+    assert call_cli("train", "classes.toml", *changes, cwd=folder).returncode == 0
+    assert_refused(call_cli("sample", "classes.pt", cwd=folder), "classes.pt", "classifier")
+    unlabelled = call_cli("evaluate", "classes.pt", "--against", "images", cwd=folder)
+    assert_refused(unlabelled, "images", "labels", "sub-folder")
+    solver = ["--against", "classes", "--solver", "ddim"]
+    assert_refused(call_cli("evaluate", "classes.pt", *solver, cwd=folder), "--solver")
+    root = ["--set", "data_root=images", "-o", "b.pt"]
+    assert_refused(call_cli("train", "classes.toml", *root, cwd=folder), "labels")
+    one = ["--set", "classes=1", "-o", "b.pt"]
+    assert_refused(call_cli("train", "classes.toml", *one, cwd=folder), "classes", "2")
+
+
+def test_a_training_starts_from_given_weights(folder):
+    changes = ["--set", "steps=3", "--set", "sample_every=0"]
+    assert call_cli("train", "spiking.toml", "-o", "a.pt", *changes, cwd=folder).returncode == 0
+    given = ["--set", "steps=0", "--set", "initial=a.pt"]
+    assert call_cli("train", "spiking.toml", "-o", "b.pt", *given, cwd=folder).returncode == 0
+    a, b = (read_checkpoint(folder / f"{n}.pt")["networks"]["spiking"]["state"] for n in "ab")
+    trained = [name for name in a if not name.rpartition(".")[2].startswith(("running", "num"))]
+    assert trained and all(torch.equal(a[name], b[name]) for name in trained)
+
+    with_tsm = [*given, "--set", "tsm=true", "--set", "steps=2", "-o", "c.pt"]
+    assert call_cli("train", "spiking.toml", *with_tsm, cwd=folder).returncode == 0
+    assert len(read_checkpoint(folder / "c.pt")["networks"]["spiking"]["state"]) > len(a)
+    for change, words in (("blocks=2", ["a.pt"]), ("initial=none.pt", ["none.pt", "no such"]),
+                          ("timesteps=5", ["a.pt", "timesteps"])):  # fmt: skip
+        result = call_cli(
+            "train", "spiking.toml", *given, "--set", change, "-o", "d.pt", cwd=folder
+        )
+        assert_refused(result, *words)
+        assert not (folder / "d.pt").exists()
 
 
 def test_the_same_command_again_changes_nothing(folder):

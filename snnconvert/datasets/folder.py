@@ -67,7 +67,7 @@ def folder(root: Path, image_size: int, train: bool) -> FolderImages:
     """
     if not root.is_dir():
         raise DataError(f"data_root: {root} is not a folder")
-    files = sorted(f for f in root.rglob("*") if f.suffix.lower() in EXTENSIONS and f.is_file())
+    files = image_files(root)
     chosen = [i for i in range(len(files)) if (i % HELD_OUT == HELD_OUT - 1) != train]
     if not chosen:
         raise DataError(
@@ -77,6 +77,11 @@ def folder(root: Path, image_size: int, train: bool) -> FolderImages:
     labels = labels_of([file.relative_to(root) for file in files])
     chosen_labels = None if labels is None else labels[chosen]
     return FolderImages([files[i] for i in chosen], image_size, chosen_labels)
+
+
+def image_files(root: Path) -> list[Path]:
+    """Every image file under `root`, sub-folders included, in the order of their names."""
+    return sorted(f for f in root.rglob("*") if f.suffix.lower() in EXTENSIONS and f.is_file())
 
 
 def labels_of(files: Sequence[Path]) -> Tensor | None:
