@@ -1,10 +1,14 @@
 """A converted network trained as the spiking network that it is, by surrogate gradients.
 
 After T steps without settling, immediate firing leaves counts that are not yet the quantiser's
-integers. Training the weights under the very spikes that arrive closes much of that gap. A
-neuron's value is what its spikes say, `v_threshold * n / T`; its derivative is the clip's, a
-rectangular surrogate over [0, v_threshold] (Wu et al. 2018; the same that trained the quantiser).
-All currents are held as means over time, so the last step's pass carries the whole gradient.
+integers. Training the weights under the very spikes that arrive closes much of that gap. Gradients
+run back through all steps. With n[k] = n[k-1] + clamp(target[k] - n[k-1], -1, 1):
+
+    a neuron that has reached its target follows its input:  dn[k] / dm = s / v_threshold
+    one that still hurries after it follows its own past:    dn[k] / dn[k-1] = 1
+
+which is a rectangular surrogate (Wu et al. 2018) of the firing; the rounding of the target is
+passed straight through, as when the quantiser was trained.
 """
 
 from __future__ import annotations
@@ -19,39 +23,69 @@ from tqdm import tqdm
 from snnconvert.conversion.cells import cell_of, place_clips
 from snnconvert.conversion.interpret import Interpreter
 from snnconvert.conversion.network import SpikingNetwork
+from snnconvert.conversion.program import Node
 from snnconvert.conversion.reconstruct import relative_error
 from snnconvert.conversion.relative import RelativeAdam
 from snnconvert.conversion.rules import NEURON, RULES
 from snnconvert.conversion.signature import leaves
-from snnconvert.conversion.simulation import Call, Recorder, immediate
 from snnconvert.conversion.stream import calls_of
 from snnconvert.errors import InputError
+from snnconvert.neurons.counts import IF
 from snnconvert.quantizer import along_channels, from_counts
 
 
-class SurrogateSpikes(torch.autograd.Function):
-    """The mean current of given counts; gradients of the clip that the neurons stand for.
-
-    dy/dx is 1 where lowest < levels * x / ceiling < levels, else 0; dy/dceiling is
-    (y - x) / ceiling there and y / ceiling elsewhere.
-    """
+class SurrogateCount(torch.autograd.Function):
+    """n[k] of a neuron layer from n[k-1] and the mean input m over s steps."""
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, ceiling: Tensor, counts: Tensor, levels: int, lowest: int
-    ) -> Tensor:
-        output = from_counts(counts, ceiling, levels)
-        ctx.save_for_backward(x, ceiling, output)
-        ctx.lowest = lowest
-        return output
+        ctx: Any, mean: Tensor, ceiling: Tensor, before: Tensor | None, seen: int, cell: IF,
+        signed: bool,
+    ) -> Tensor:  # fmt: skip
+        target = cell.target(mean, seen)
+        start = torch.zeros_like(target) if before is None else before
+        count = start + cell.spikes(start, target, signed)
+        scaled = mean * along_channels(seen / ceiling, mean)
+        reached = count == target
+        ctx.save_for_backward(mean, ceiling, reached)
+        ctx.follows = reached & (scaled > cell.lowest) & (scaled < cell.levels)
+        ctx.seen, ctx.first = seen, before is None
+        return count
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x, ceiling, output = ctx.saved_tensors
-        top = along_channels(ceiling, x)
-        grad_x = grad * ((x < top) & (x > (-top if ctx.lowest else 0)))
-        total = grad * output - grad_x * x
-        return grad_x, total.sum_to_size(top.shape).view_as(ceiling) / ceiling, None, None, None
+        mean, ceiling, reached = ctx.saved_tensors
+        rate = along_channels(ctx.seen / ceiling, mean)
+        grad_mean = grad * ctx.follows * rate
+        top = along_channels(ceiling, mean)
+        grad_ceiling = -(grad_mean * mean).sum_to_size(top.shape).view_as(ceiling) / ceiling
+        grad_before = None if ctx.first else grad * ~reached
+        return grad_mean, grad_ceiling, grad_before, None, None, None
+
+
+class Clock:
+    """Neuron layers of one differentiable call: their counts so far, and the step."""
+
+    def __init__(self, network: SpikingNetwork) -> None:
+        self.config = network.config
+        self.counts: dict[str, Tensor] = {}
+        self.step = 0
+
+    def layer(self, node: Node) -> Callable[[dict[str, Any]], Tensor]:
+        """A neuron layer as a function of all values: its mean current in this step."""
+        source, threshold = node.args[0].name, node.args[1]
+
+        def current(values: dict[str, Any]) -> Tensor:
+            seen = min(self.step, self.config.timesteps)
+            cell = cell_of(node, {threshold: values[threshold].detach()}, self.config)
+            counts = SurrogateCount.apply(
+                values[source], values[threshold], self.counts.get(node.name), seen, cell,
+                self.config.signed,
+            )  # fmt: skip
+            self.counts[node.name] = counts
+            return from_counts(counts, values[threshold], seen)
+
+        return current
 
 
 def surrogate_output(
@@ -60,36 +94,17 @@ def surrogate_output(
     """What the network returns with these constants, differentiable in them.
 
     Args:
-        network: gives program and configuration.
+        network: gives program and configuration; immediate firing, a fixed `settle`.
         inputs: the program's, in order.
     """
-    config, executor = network.config, network.executor
-    with torch.no_grad():
-        fixed = {name: value.detach() for name, value in constants.items()}
-        neurons = {node.name: cell_of(node, fixed, config) for node in executor.neurons}
-        started = executor.start(fixed, inputs)
-        call = Call(executor, started, neurons, config.timesteps, Recorder(executor, None))
-        counts = immediate(call, config.settle, config.signed).counts
-    functions = {
-        node.name: spikes_of(node.args, counts[node.name], config.levels)
-        for node in executor.neurons
-    }
-    return Interpreter(place_clips(network.program, config.levels), functions).run(
-        constants, inputs
-    )
-
-
-def spikes_of(
-    args: Sequence[Any], counts: Tensor, levels: int
-) -> Callable[[dict[str, Any]], Tensor]:
-    """A neuron layer as a function of all values: its counts, with a surrogate gradient."""
-    source, ceiling, signed = args[0].name, args[1], args[2]
-
-    def spikes(values: dict[str, Any]) -> Tensor:
-        lowest = -levels if signed else 0
-        return SurrogateSpikes.apply(values[source], values[ceiling], counts, levels, lowest)
-
-    return spikes
+    config, clock = network.config, Clock(network)
+    layers = {node.name: clock.layer(node) for node in network.executor.neurons}
+    interpreter = Interpreter(place_clips(network.program, config.levels), layers)
+    output = None
+    for _ in range(config.timesteps + (config.settle or 0)):
+        clock.step += 1
+        output = interpreter.run(constants, inputs)
+    return output
 
 
 def trained_names(network: SpikingNetwork) -> tuple[list[str], set[str]]:
