@@ -42,6 +42,12 @@ def from_counts(counts: Tensor, ceiling: Tensor, steps: int) -> Tensor:
     return counts * along_channels(ceiling / steps, counts).to(counts.dtype)
 
 
+def summed_along(value: Tensor, ceiling: Tensor) -> Tensor:
+    """`value`, of x's shape, summed over all that shares one ceiling; in the ceiling's shape."""
+    shape = along_channels(ceiling, value).shape
+    return value.to(ceiling.dtype).sum_to_size(shape).view_as(ceiling)
+
+
 @torch.library.custom_op("snnconvert::quantized_clip", mutates_args=())
 def quantized_clip(x: Tensor, ceiling: Tensor, levels: int, signed: bool = False) -> Tensor:
     """Quantise `x` ([B, C, ...]) to `levels` steps above zero under `ceiling` ([] or [C], > 0)."""
@@ -66,11 +72,8 @@ def _backward(ctx, grad: Tensor):
     grad_x = grad * inside
     # Above the ceiling output/ceiling is 1, below zero it is 0, inside it is q/ceiling:
     # one difference of two sums gives all three branches of the ceiling's gradient.
-    along = [1] if ceiling.ndim == 1 else [i for i, n in enumerate(ceiling.shape) if n > 1]
-    axes = [axis for axis in range(x.ndim) if axis not in along]
-    total = (grad * output).sum(axes, dtype=ceiling.dtype)
-    total = total - (grad_x * x).sum(axes, dtype=ceiling.dtype)
-    return grad_x, total.view_as(ceiling) / ceiling, None, None
+    total = summed_along(grad * output, ceiling) - summed_along(grad_x * x, ceiling)
+    return grad_x, total / ceiling, None, None
 
 
 quantized_clip.register_autograd(_backward, setup_context=_save_for_backward)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -18,6 +19,8 @@ from snnconvert.conversion.cells import (
     place_clips,
     refuse_signed,
     refuse_unfitted,
+    signed_of,
+    tables_of,
 )
 from snnconvert.conversion.config import SpikingConfig
 from snnconvert.conversion.executor import Executor
@@ -82,7 +85,7 @@ class SpikingNetwork(nn.Module):
         self._names = tuple(constants)
         for name, value in constants.items():
             self.register_buffer(f"constant_{name}", value)
-        refuse_signed(self.executor.neurons, config)
+        refuse_signed(signed_of(self.executor.neurons), config)
         refuse_unfitted(self.executor.neurons, constants, config)
 
     @property
@@ -91,9 +94,21 @@ class SpikingNetwork(nn.Module):
 
     @property
     def neurons(self) -> dict[str, Cell]:
-        """Neuron layers by node name, in execution order."""
+        """Neuron layers by node name, in execution order.
+
+        Where thresholds depend on t, they are the whole table, [rows, ...].
+        """
         constants = self.constants
-        return {n.name: cell_of(n, constants, self.config) for n in self.executor.neurons}
+        tables = tables_of(self.program).items()
+        return self.cells({**constants, **{name: constants[table] for name, table in tables}})
+
+    def cells(self, values: Mapping[str, Any]) -> dict[str, Cell]:
+        """The neuron layers in a call, by node name.
+
+        Args:
+            values: of its constants, inputs and all that depends on no spike.
+        """
+        return {n.name: cell_of(n, values, self.config) for n in self.executor.neurons}
 
     @property
     def layers(self) -> dict[str, str]:
@@ -141,13 +156,13 @@ class SpikingNetwork(nn.Module):
         if record == "spikes" and self.config.simulate == "counts":
             raise InputError("record='spikes' needs simulate='steps'")
         recorder = Recorder(self.executor, record, tally=self.history is not None)
-        call = Call(
-            self.executor, self.executor.start(self.constants, inputs), self.neurons,
-            self.config.timesteps, recorder,
-        )  # fmt: skip
+        values = self.executor.start(self.constants, inputs)
+        cells = self.cells(values)
+        call = Call(self.executor, values, cells, self.config.timesteps, recorder)
         kept = [(value.shape, value.dtype, value.device) for value in inputs]
         carried = self._carried if self._carried_from == kept else None
         run = self._simulate(call, carried, lean)
+        run.neurons = cells
         if self.config.reset == "trajectory":
             sound = all(bool(n.sum().isfinite()) for n in run.counts.values())  # else: NaN inputs
             self._carried, self._carried_from = run.counts, kept if sound else None

@@ -182,7 +182,8 @@ class _Comparison:
         if [tuple(x.shape) for x, _ in probe.seen] != [tuple(v.shape) for v in run.counts.values()]:
             raise InputError("compare: the spiking network was not converted from this ANN")
         for layer, (a, q), name in zip(self.layers, probe.seen, run.counts, strict=True):
-            layer.add(a, q, run.inputs[name], run.counts[name], run.emitted[name])
+            seen, counts, emitted = run.inputs[name], run.counts[name], run.emitted[name]
+            layer.add(run.neurons[name], a, q, seen, counts, emitted)
         clocked = self.snn.config == self.clocked.config
         found = run.output if clocked else self.snn(*args, **kwargs)
         self.output.add(found, wanted)
