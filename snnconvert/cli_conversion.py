@@ -28,14 +28,14 @@ def settle_steps(text: str) -> int | str:
 
 
 def start_potential(text: str) -> float | str:
-    """A number, or the word half."""
-    if text == "half":
+    """A number, or the word half or optimised."""
+    if text in ("half", "optimised"):
         return text
     try:
         return float(text)
     except ValueError:
         raise argparse.ArgumentTypeError(
-            f"found {text!r}, allowed are numbers and 'half'"
+            f"found {text!r}, allowed are numbers, 'half' and 'optimised'"
         ) from None
 
 
@@ -113,8 +113,9 @@ def add_neuron_options(command: argparse.ArgumentParser) -> None:
     add("--hard-reset", dest="v_reset", action="store_const", const=0.0,
         help="set the potential to zero after a spike instead of subtracting the "
         "threshold")  # fmt: skip
-    add("--v-init", type=start_potential, default="half", metavar="V|half",
-        help="start of the potential, in thresholds (default half)")  # fmt: skip
+    add("--v-init", type=start_potential, default="half", metavar="V|half|optimised",
+        help="start of the potential, in thresholds (default half), or each channel's own, fitted "
+        "to the calibration inputs")  # fmt: skip
 
 
 def add_threshold_options(command: argparse.ArgumentParser) -> None:

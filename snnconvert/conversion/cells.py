@@ -1,7 +1,8 @@
 """Neuron nodes: put in place of quantised clips, turned back into them, and into cells that spike.
 
 A neuron node's arguments are what it reads, the name of its threshold, whether its counts go below
-zero, and the name of the function before it (applied to the accumulated potential) or None.
+zero, the name of the function before it (applied to the accumulated potential) or None, and, where
+it has one of its own, the name of the start of its potential.
 """
 
 from __future__ import annotations
@@ -20,9 +21,11 @@ from snnconvert.errors import InputError, UnsupportedOpError
 from snnconvert.neurons.counts import IF
 from snnconvert.neurons.potential import Potential
 from snnconvert.neurons.radix import RadixIF
+from snnconvert.quantizer import HALF
 from snnconvert.threshold_table import THRESHOLD_AT
 
 Cell = IF | Potential
+COMMON_START = "v_init"  # name of the constant
 
 
 def place_neurons(
@@ -47,8 +50,8 @@ def place_neurons(
                 raise UnsupportedOpError(f"{node.layer}: its ceiling is computed, not learned")
             if not bool((constants[table] > 0).all()):
                 raise InputError(f"{node.layer}: its ceiling is not positive; train it again")
-            signed = bool(rest and rest[0])
-            args = (source, ceiling.name, signed, functions.get(node.name))
+            signed, start = bool(rest and rest[0]), [ref.name for ref in rest[1:]]
+            args = (source, ceiling.name, signed, functions.get(node.name), *start)
             node = Node(node.name, NEURON, args, {}, node.layer)
         nodes.append(node)
     return replace(program, nodes=tuple(nodes))
@@ -59,21 +62,28 @@ def tables_of(program: Program) -> dict[str, str]:
     return {node.name: node.args[0].name for node in program.nodes if node.op == THRESHOLD_AT}
 
 
-def place_clips(program: Program, levels: int) -> Program:
-    """Inverse of `place_neurons`: the quantised ANN of `levels`."""
+def place_clips(program: Program, config: SpikingConfig) -> Program:
+    """Inverse of `place_neurons`: the quantised ANN that the neurons, if exact, compute.
+
+    Where `config` has one start other than half for all of them, it reads it as `COMMON_START`.
+    """
+    own = config.v_init == "optimised"
+    common = [COMMON_START] if config.held_as_counts and config.start != HALF else []
 
     def clip(node: Node) -> Node:
         if node.op != NEURON:
             return node
-        source, ceiling, signed = node.args[:3]
-        return replace(node, op=QUANTIZED_CLIP, args=(source, Ref(ceiling), levels, signed))
+        source, ceiling, signed, _, *start = node.args
+        start = [Ref(name) for name in (start if own else common)]
+        args = (source, Ref(ceiling), config.levels, signed, *start)
+        return replace(node, op=QUANTIZED_CLIP, args=args)
 
     return replace(program, nodes=tuple(map(clip, program.nodes)))
 
 
 def function_before(node: Node) -> str | None:
     """Name of the function applied to the accumulated potential before a neuron, or None."""
-    return node.args[3] if len(node.args) > 3 else None
+    return node.args[3]
 
 
 def fitted_names(neuron: str) -> dict[str, str]:
@@ -90,7 +100,8 @@ def cell_of(node: Node, values: Mapping[str, Any], config: SpikingConfig) -> Cel
     levels, ceiling = config.levels, values[node.args[1]]
     lowest = -levels if node.args[2] else 0
     if config.held_as_counts:
-        return (RadixIF if config.code == "radix" else IF)(ceiling, levels, lowest)
+        start = values[node.args[4]] if config.v_init == "optimised" else config.start
+        return (RadixIF if config.code == "radix" else IF)(ceiling, levels, lowest, start)
     fitted = {"v_threshold": ceiling, "gain": ceiling, "bias": torch.zeros_like(ceiling)}
     if config.neuron == "lif":
         fitted = {key: values[name] for key, name in fitted_names(node.name).items()}
@@ -120,11 +131,21 @@ def signed_of(neurons: Iterable[Node]) -> list[tuple[str, str | None]]:
     return [(n.layer or n.name, function_before(n)) for n in neurons if n.args[2]]
 
 
+def has_start(node: Node) -> bool:
+    """Whether a neuron or a quantised clip has a start of the potential of its own."""
+    return len(node.args) > 4
+
+
 def refuse_unfitted(
     neurons: Iterable[Node], constants: Collection[str], config: SpikingConfig
 ) -> None:
-    """InputError where a leaky neuron has no fit among the names of `constants`."""
+    """InputError where a neuron needs a fit that is not among the names of `constants`."""
     for node in neurons:
+        if config.v_init == "optimised" and not has_start(node):
+            raise InputError(
+                f"{node.layer or node.name}: v_init='optimised' needs a start fitted to data: "
+                "convert a float network with v_init='optimised' and calibration=[...]"
+            )
         missing = set(fitted_names(node.name).values()) - set(constants)
         if config.neuron == "lif" and missing:
             raise InputError(

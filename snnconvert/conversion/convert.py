@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from torch import nn
 
 from snnconvert.conversion.calibrate import Calibration
 from snnconvert.conversion.captured_network import CapturedNetwork
-from snnconvert.conversion.cells import place_neurons, refuse_signed, tables_of
+from snnconvert.conversion.cells import has_start, place_neurons, refuse_signed, tables_of
 from snnconvert.conversion.check import Problem, check
 from snnconvert.conversion.config import SpikingConfig, spiking_config
 from snnconvert.conversion.fit import Fit
@@ -17,9 +18,11 @@ from snnconvert.conversion.leak import compensate_leak
 from snnconvert.conversion.network import SpikingNetwork
 from snnconvert.conversion.opened import Opened, opened
 from snnconvert.conversion.quantized import quantized_network
+from snnconvert.conversion.rules import NEURON
 from snnconvert.conversion.stream import kept_of
 from snnconvert.conversion.weights import WeightCalibration
 from snnconvert.errors import InputError
+from snnconvert.quantizer import HALF
 
 __all__ = ["Problem", "check", "convert"]
 
@@ -71,7 +74,15 @@ def convert(
         settle=settle, neuron=neuron, code=code, reset=reset, tau=tau, v_reset=v_reset,
         v_init=v_init,
     )  # fmt: skip
-    fit = Fit(threshold, per_channel, bias_correction, thresholds_over_t, t_argument, weights)
+    fit = Fit(
+        threshold,
+        per_channel,
+        bias_correction,
+        thresholds_over_t,
+        t_argument,
+        weights,
+        config.v_init == "optimised",
+    )
     network = opened(model, example_inputs)
     refuse_leaks(network, config, fit)  # before the slow passes
     quantised, found = quantized_network(network, config.levels, calibration, fit)
@@ -95,6 +106,10 @@ def spiking_network(
     if config.neuron == "lif" and calibration is not None:
         kept = kept_of(program, calibration) if found is None else found.kept
         constants |= compensate_leak(program, constants, config, kept, fit.per_channel)
+    if config.start == HALF and any(
+        node.op == NEURON and has_start(node) for node in program.nodes
+    ):
+        config = replace(config, v_init="optimised")  # a quantised ANN that has them already
     snn = SpikingNetwork(program, constants, config)
     if found is not None:
         snn.calibration = {**found.to_dict(), "levels": config.levels, **fit.to_dict()}

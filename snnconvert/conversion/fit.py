@@ -15,6 +15,9 @@ from snnconvert.errors import InputError
 class Fit:
     """What to fit, and how; `convert` says what the options mean.
 
+    Attributes:
+        starts: fit each channel's `v_init`.
+
     Raises:
         InputError: an option out of its range.
     """
@@ -25,6 +28,7 @@ class Fit:
     thresholds_over_t: int = 1
     t_argument: str | None = None
     weights: str | WeightCalibration = "kept"
+    starts: bool = False
 
     def __post_init__(self) -> None:
         check_criterion(self.threshold)

@@ -13,6 +13,7 @@ from snnconvert.conversion import simulation
 from snnconvert.conversion.capture import Captured
 from snnconvert.conversion.captured_network import CapturedNetwork
 from snnconvert.conversion.cells import (
+    COMMON_START,
     Cell,
     cell_of,
     function_before,
@@ -125,9 +126,10 @@ class SpikingNetwork(nn.Module):
 
         What this network equals wherever nothing is lost.
         """
-        program = place_clips(self.program, self.config.levels)
+        program = place_clips(self.program, self.config)
         read = {name for node in program.nodes for name in node.refs} | program.output_names
-        constants = {name: value for name, value in self.constants.items() if name in read}
+        start = {COMMON_START: torch.tensor(self.config.start)}
+        constants = {n: value for n, value in (self.constants | start).items() if n in read}
         functions = {name: function for name, function in self.functions.items() if function}
         return CapturedNetwork(Captured(program, constants, {}), functions).eval()
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from snnconvert.conversion.bias import correct_bias
+from snnconvert.conversion.bias import adjust
 from snnconvert.conversion.calibrate import Calibration, calibrate, place_quantizers
 from snnconvert.conversion.calibrate_weights import calibrate_weights
 from snnconvert.conversion.capture import Captured
@@ -19,6 +19,7 @@ from snnconvert.conversion.over_t import time_argument
 from snnconvert.conversion.program import Program
 from snnconvert.conversion.reconstruct import Networks
 from snnconvert.conversion.sites import Site
+from snnconvert.conversion.start import start_fits
 from snnconvert.errors import InputError
 
 PASS_BYTES = 1 << 28  # what the largest activation of one pass of bias correction may take
@@ -109,11 +110,12 @@ def _fitted(
         trainable = network.captured.trainable | ceilings
         networks = Networks(network.program, quantised, frozenset(found.ceilings), trainable)
         constants, found.weights = calibrate_weights(networks, constants, found.kept, fit.training)
-    if fit.bias_correction:
+    if fit.bias_correction or fit.starts:
         rows = max(1, min(PASS_INPUTS, PASS_BYTES // found.bytes_per_input))
-        quantised, constants = correct_bias(
+        fits = start_fits(quantised, network.sites, fit.per_channel) if fit.starts else {}
+        quantised, constants = adjust(
             network.program, quantised, constants, network.sites, found.kept.calls(rows),
-            network.constants,
+            network.constants, bias=fit.bias_correction, starts=fits,
         )  # fmt: skip
     return quantised, constants
 
@@ -132,7 +134,11 @@ def _named_ceilings(
 
 def refuse_nothing_to_fit(network: Opened, fit: Fit) -> None:
     """InputError where weights or thresholds over t are wanted and every activation has its own."""
-    wanted = {"weights": fit.training is not None, "thresholds_over_t": fit.thresholds_over_t > 1}
+    wanted = {
+        "weights": fit.training is not None,
+        "thresholds_over_t": fit.thresholds_over_t > 1,
+        "v_init": fit.starts,
+    }
     for option in (name for name, given in wanted.items() if given and not network.open_sites):
         raise InputError(
             f"{option}: every activation of {network.name} was trained quantised, there is nothing "

@@ -140,7 +140,7 @@ class _Comparison:
             "neuron": config.neuron,
             "tau": config.leak,
             "v_reset": config.v_reset,
-            "v_init": config.start,
+            "v_init": config.v_init,
             "reset": config.reset,
             "neurons": self._kinds(),
             "calibration": self.snn.calibration or None,
@@ -179,11 +179,13 @@ class _Comparison:
         with probe:
             wanted = self.ann(*args, **kwargs)
         run = self.clocked.run(*args, record="counts", **kwargs)
-        if [tuple(x.shape) for x, _ in probe.seen] != [tuple(v.shape) for v in run.counts.values()]:
+        if [tuple(clip.x.shape) for clip in probe.seen] != [
+            tuple(v.shape) for v in run.counts.values()
+        ]:
             raise InputError("compare: the spiking network was not converted from this ANN")
-        for layer, (a, q), name in zip(self.layers, probe.seen, run.counts, strict=True):
+        for layer, clip, name in zip(self.layers, probe.seen, run.counts, strict=True):
             seen, counts, emitted = run.inputs[name], run.counts[name], run.emitted[name]
-            layer.add(run.neurons[name], a, q, seen, counts, emitted)
+            layer.add(run.neurons[name], clip, seen, counts, emitted)
         clocked = self.snn.config == self.clocked.config
         found = run.output if clocked else self.snn(*args, **kwargs)
         self.output.add(found, wanted)

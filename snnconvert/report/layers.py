@@ -20,6 +20,7 @@ from torch import Tensor
 
 from snnconvert.conversion.cells import Cell
 from snnconvert.quantizer import along_channels, from_counts, to_counts
+from snnconvert.report.probe import Clip
 
 PARTS = ("clipping", "quantisation", "temporal", "propagated")
 
@@ -48,22 +49,22 @@ class LayerErrors:
         self.squares: dict[str, float] = defaultdict(float)
         self.sums: dict[str, float] = defaultdict(float)
 
-    def add(
-        self, cell: Cell, a: Tensor, q: Tensor, seen: Tensor, counts: Tensor, emitted: Tensor
-    ) -> None:
+    def add(self, cell: Cell, clip: Clip, seen: Tensor, counts: Tensor, emitted: Tensor) -> None:
         """One batch.
 
         Args:
             cell: the neurons in this call; where thresholds depend on t, with those of its t.
-            a, q: input and output of the quantiser in the quantised ANN.
+            clip: the quantiser in the quantised ANN.
             seen: a', the accumulated mean input of the neurons.
             counts, emitted: signed count and number of spikes of either sign per neuron.
         """
+        a, q = clip.x, clip.q
         theta, levels, low = cell.ceiling, cell.levels, cell.lowest
         top = along_channels(theta, a)
         exact = a if low < 0 else a.relu()
         clipped = exact.minimum(top).maximum(top * (low / levels))
-        quantised_seen = from_counts(to_counts(seen, theta, levels, low, levels), theta, levels)
+        wanted_counts = to_counts(seen, theta, levels, low, levels, clip.v_init)
+        quantised_seen = from_counts(wanted_counts, theta, levels)
         emitted_value = cell.value(counts)
         differences = {
             "exact": exact,

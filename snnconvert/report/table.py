@@ -17,6 +17,7 @@ def _verdict(c: dict[str, Any]) -> list[str]:
     signed = "signed" if c["signed"] else "unsigned"
     kind = "" if c["tau"] is None else f"leaky neurons, tau {c['tau']:g}, "
     kind += "" if c["v_reset"] is None else "hard reset, "
+    kind += f"v_init {c['v_init']}, " if c["v_init"] != 0.5 else ""
     kind += f"code {c['code']}, " if c["code"] != "rate" else ""
     kind += f"{c['firing']} firing" + (f", {signed} spikes" if c["firing"] == "immediate" else "")
     if output["bit_equal"]:
