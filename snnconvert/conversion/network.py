@@ -32,6 +32,7 @@ from snnconvert.conversion.program import (
     encode_program,
 )
 from snnconvert.conversion.simulation import Call, Recorder, Run
+from snnconvert.conversion.verify import check_neurons, verify
 from snnconvert.errors import CheckpointError, InputError
 
 RECORDS = (None, "counts", "spikes")
@@ -254,11 +255,13 @@ class SpikingNetwork(nn.Module):
             config = dict(content["config"])
             program = decode_program(config.pop("program"))
             check_references(program, content["state"])
+            check_neurons(program, content["state"])
             calibration = dict(config.pop("calibration", {}))
             network = cls(program, dict(content["state"]), SpikingConfig(**config))
             network.calibration = calibration
+            verify(program, network.constants, network.config)
             return network
         except CheckpointError:
             raise
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
             raise CheckpointError(f"converted network: is damaged ({error})") from error
