@@ -87,13 +87,17 @@ def compare(
 
 
 def _is_quantised(ann: nn.Module, snn: SpikingNetwork, call: Call) -> bool:
-    """Whether `ann` itself has a quantiser for every neuron layer of `snn`."""
-    if not snn.calibration:
-        return True
+    """Whether `ann` itself has our quantiser for every neuron layer of `snn`.
+
+    Else `snn` was calibrated, or `ann` was trained with PyTorch's quantisers. (A network with
+    neither is no ANN of `snn`; it is refused later.)
+    """
     probe = QuantizerProbe(snn.config.levels)
     with probe:
         ann(*call[0], **call[1])
-    return len(probe.seen) == len(snn.neurons)
+    if len(probe.seen) == len(snn.neurons):
+        return True
+    return not snn.calibration and not probe.foreign
 
 
 def _first(value: Any) -> Any:

@@ -25,15 +25,21 @@ class QuantizerProbe(TorchDispatchMode):
     """Records every quantised clip in execution order, as `levels` steps.
 
     Inside the context the network is the quantised ANN of `levels` whatever it was trained with.
+
+    Attributes:
+        seen: our quantised clips.
+        foreign: number of PyTorch's own fake quantisers.
     """
 
     def __init__(self, levels: int) -> None:
         super().__init__()
         self.levels = levels
         self.seen: list[Clip] = []
+        self.foreign = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is not torch.ops.snnconvert.quantized_clip.default:
+            self.foreign += "fake_quantize" in str(func)
             return func(*args, **(kwargs or {}))
         x, ceiling, _, *rest = args
         output = func(x, ceiling, self.levels, *rest, **(kwargs or {}))
