@@ -60,6 +60,7 @@ def main() -> None:
     parser.add_argument("--simulate", choices=("counts", "steps"), default="counts")
     parser.add_argument("--per-layer", action="store_true", help="one threshold a layer")
     parser.add_argument("--no-bias-correction", action="store_true")
+    parser.add_argument("--v-init", default="half", choices=("half", "optimised"))
     parser.add_argument("--weights", choices=("kept", "blocks", "distilled"), default="kept")
     args = parser.parse_args()
     (weights,) = (args.data / "resnet20-cifar10").glob("*.th")
@@ -79,6 +80,7 @@ def main() -> None:
             threshold=args.threshold, per_channel=not args.per_layer, simulate=args.simulate,
             bias_correction=not args.no_bias_correction, code=args.code, firing=firing,
             neuron=args.neuron, tau=args.tau, weights=args.weights,
+            v_init=args.v_init,
         )  # fmt: skip
         seconds = time.perf_counter() - start
         found = accuracy(snn, images, labels)

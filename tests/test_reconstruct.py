@@ -10,6 +10,8 @@ from torch import nn
 import snnconvert
 from snnconvert.conversion.blocks import find_blocks
 from snnconvert.conversion.dropped_clip import Coin, DroppedClip
+from snnconvert.conversion.fit import Fit
+from snnconvert.conversion.opened import opened
 from snnconvert.conversion.quantized import quantized_network
 from snnconvert.conversion.relative import RelativeAdam
 from snnconvert.conversion.weights import NAMED, WeightCalibration
@@ -146,10 +148,8 @@ def test_networks_of_every_kind(name):
 
 
 def blocks_of(model, inputs):
-    network, _ = quantized_network(
-        model, 4, example_inputs=inputs, calibration=[inputs], threshold="max", per_channel=False,
-        bias_correction=False,
-    )  # fmt: skip
+    fit = Fit(threshold="max", per_channel=False)
+    network, _ = quantized_network(opened(model, inputs), 4, [inputs], fit)
     captured = network.captured()
     return captured, find_blocks(captured.program)
 

@@ -1,11 +1,11 @@
 """Integrate-and-fire with the spike count as its state.
 
-A neuron with threshold theta, start v = theta/2 and soft reset that has seen the mean input m over
-s steps and emitted n spikes has the potential
+A neuron with threshold theta, start v = v_init*theta (half of it, if nothing else is said) and soft
+reset that has seen the mean input m over s steps and emitted n spikes has the potential
 
-    v = s*m + theta/2 - theta*n
+    v = s*m + v_init*theta - theta*n
 
-so "v >= theta" is "floor(s*m/theta + 1/2) > n" and "v < 0" is "floor(s*m/theta + 1/2) < n".
+so "v >= theta" is "floor(s*m/theta + v_init) > n" and "v < 0" is "floor(s*m/theta + v_init) < n".
 Holding n instead of v leaves nothing to round: counts are small integers, exact in floating point,
 and the comparison uses the very expression of the quantiser.
 """
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from snnconvert.quantizer import from_counts, to_counts
+from snnconvert.quantizer import HALF, from_counts, to_counts
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,13 @@ class IF:
         v_threshold: [] or [C], the ceiling of the activation they replace.
         levels: the largest count; T under the rate code.
         lowest: smallest count: 0, or -levels where the activation is signed.
+        v_init: where the potential starts, in thresholds: [] or [C], or a number.
     """
 
     v_threshold: Tensor
     levels: int
     lowest: int = 0
+    v_init: Tensor | float = HALF
 
     @property
     def ceiling(self) -> Tensor:
@@ -42,7 +44,8 @@ class IF:
 
     def target(self, mean: Tensor, steps: int) -> Tensor:
         """The count that `steps` steps of mean input `mean` call for."""
-        return to_counts(mean, self.v_threshold, steps, self.lowest, self.levels)
+        low, high = self.lowest, self.levels
+        return to_counts(mean, self.v_threshold, steps, low, high, self.v_init)
 
     def final(self, mean: Tensor) -> Tensor:
         """The count in which a whole call with mean input `mean` ends: the quantiser's integer."""

@@ -77,7 +77,7 @@ def count_cost(
         simulation.Call(
             executor,
             values,
-            network.neurons,
+            network.cells(values),
             network.config.timesteps,
             simulation.Recorder(executor, None),
         )
