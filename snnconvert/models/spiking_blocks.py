@@ -78,6 +78,10 @@ class SpikingLayer(nn.Module):
             spikes = self._drop(spikes)
         if size is not None:
             spikes = F.interpolate(spikes, size=size, mode="nearest")
+        return self.current(spikes)
+
+    def current(self, spikes: Tensor) -> Tensor:
+        """What the next neurons are driven with."""
         return self.norm(self.conv(spikes))
 
     def _drop(self, spikes: Tensor) -> Tensor:

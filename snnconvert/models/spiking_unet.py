@@ -53,7 +53,7 @@ class TimeTable(nn.Module):
 
     def forward(self, t: Tensor) -> Tensor:
         last = len(self.table) - 1
-        outside = (t < -0.5) | (t > last + 0.5)
+        outside = ~((t >= -0.5) & (t <= last + 0.5))  # so that NaN is outside
         if outside.any():
             raise InputError(f"t: found {t[outside][0].item():g}, allowed is 0 ... {last}")
         t = t.to(self.table.dtype).clamp(0, last)
@@ -79,7 +79,8 @@ class Stem(nn.Module):
         if self.conv.step_scale is not None:
             return self.layer(self.norm(scaled(current[None], self.conv.step_scale)))
         current = self.norm(current, self.timesteps)
-        return self.layer(current.expand(self.timesteps, *current.shape).flatten(0, 1))
+        spikes = self.layer.neuron(current.expand(self.timesteps, *current.shape))
+        return self.layer.current(spikes.flatten(0, 1))
 
 
 class Tail(nn.Module):
@@ -221,13 +222,13 @@ MODELS.register("spiking-unet")(Family(SpikingUNetConfig, SpikingUNet, ("spiking
 
 @contextmanager
 def frozen_statistics(layer: nn.Module) -> Iterator[None]:
-    """Batch norms inside normalise as ever, but leave their running statistics as they are."""
+    """Batch norms inside normalise as ever, but what they add to running statistics is dropped."""
     norms = [module for module in layer.modules() if isinstance(module, nn.BatchNorm2d)]
-    kept = [(norm, norm.momentum, norm.num_batches_tracked) for norm in norms]
+    kept = [(norm, name, value) for norm in norms for name, value in norm.named_buffers()]
     try:
-        for norm in norms:
-            norm.momentum, norm.num_batches_tracked = 0.0, None
+        for norm, name, value in kept:
+            setattr(norm, name, value.clone())
         yield
     finally:
-        for norm, momentum, tracked in kept:
-            norm.momentum, norm.num_batches_tracked = momentum, tracked
+        for norm, name, value in kept:
+            setattr(norm, name, value)
