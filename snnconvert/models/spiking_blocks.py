@@ -7,6 +7,8 @@ no sum of spikes ever exceeds one (Cao et al. 2024, SDDPM, section 4.2).
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -137,6 +139,22 @@ class SpikingAttention(nn.Module):
         else:
             mixed = values @ (keys.transpose(1, 2) @ queries)
         return self.out(self.mixed_norm(mixed.view_as(x))).add_(x)
+
+
+class Joined(torch.autograd.Function):
+    """Concatenation of channels whose gradients are dense: norms are slow on slices of a tensor."""
+
+    @staticmethod
+    def forward(ctx: Any, h: Tensor, skip: Tensor) -> Tensor:
+        ctx.channels = h.shape[1]
+        return torch.cat([h, skip], dim=1)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, ...]:
+        last = grad.is_contiguous(memory_format=torch.channels_last)
+        layout = torch.channels_last if last else torch.contiguous_format
+        parts = grad[:, : ctx.channels], grad[:, ctx.channels :]
+        return tuple(part.contiguous(memory_format=layout) for part in parts)
 
 
 class RepeatedNorm(nn.BatchNorm2d):

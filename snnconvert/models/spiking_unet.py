@@ -19,6 +19,7 @@ from torch.utils.checkpoint import checkpoint
 from snnconvert.errors import InputError
 from snnconvert.models.family import MODELS, Family
 from snnconvert.models.spiking_blocks import (
+    Joined,
     RepeatedNorm,
     SpikingAttention,
     SpikingLayer,
@@ -135,6 +136,7 @@ class SpikingUNet(nn.Module):
             self.middle.insert(1, SpikingAttention(config, widths[-1]))
         self.up = self._up_path(widths, skips)
         self.tail = Tail(config, widths[0], inputs)
+        self.to(memory_format=torch.channels_last)  # norms and convolutions are faster so
 
     @classmethod
     def from_config(cls, config: SpikingUNetConfig) -> SpikingUNet:
@@ -172,7 +174,8 @@ class SpikingUNet(nn.Module):
         patch = self.config.patch
         self._check(x, t)
         time = F.silu(self.time_table(t))  # every block takes it through this Swish
-        h = self.stem(F.pixel_unshuffle(x, patch) if patch > 1 else x)
+        x = F.pixel_unshuffle(x, patch) if patch > 1 else x
+        h = self.stem(x.contiguous(memory_format=torch.channels_last))
         skips = [h]
         for stage in self.down:
             h = self._run(stage.children(), h, time)
@@ -181,7 +184,7 @@ class SpikingUNet(nn.Module):
         for stage in self.up:
             layers = list(stage.children())
             if isinstance(layers[0], SpikingResBlock):
-                h = self._run(layers, torch.cat([h, skips.pop()], dim=1), time)
+                h = self._run(layers, Joined.apply(h, skips.pop()), time)
             else:  # to the size of the skip that comes next, so that odd sizes work
                 h = self._apply_layer(layers[0], h, skips[-1].shape[-2:])
         h = self.tail(h)
