@@ -157,6 +157,9 @@ def plain_copy(network: SpikingUNet) -> PlainSpikingUNet:
     plain = PlainSpikingUNet(network.config).to(network.stem.conv.weight)
     plain.load_state_dict(renamed)
     plain.embedding.weight.requires_grad_(False)
+    for module in plain.modules():
+        if isinstance(module, nn.Conv2d):  # the same kernels, so that bits can be equal
+            module.to(memory_format=torch.channels_last)
     return plain.train(network.training)
 
 

@@ -7,6 +7,8 @@ no sum of spikes ever exceeds one (Cao et al. 2024, SDDPM, section 4.2).
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -78,6 +80,10 @@ class SpikingLayer(nn.Module):
             spikes = self._drop(spikes)
         if size is not None:
             spikes = F.interpolate(spikes, size=size, mode="nearest")
+        return self.current(spikes)
+
+    def current(self, spikes: Tensor) -> Tensor:
+        """What the next neurons are driven with."""
         return self.norm(self.conv(spikes))
 
     def _drop(self, spikes: Tensor) -> Tensor:
@@ -133,6 +139,22 @@ class SpikingAttention(nn.Module):
         else:
             mixed = values @ (keys.transpose(1, 2) @ queries)
         return self.out(self.mixed_norm(mixed.view_as(x))).add_(x)
+
+
+class Joined(torch.autograd.Function):
+    """Concatenation of channels whose gradients are dense: norms are slow on slices of a tensor."""
+
+    @staticmethod
+    def forward(ctx: Any, h: Tensor, skip: Tensor) -> Tensor:
+        ctx.channels = h.shape[1]
+        return torch.cat([h, skip], dim=1)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, ...]:
+        last = grad.is_contiguous(memory_format=torch.channels_last)
+        layout = torch.channels_last if last else torch.contiguous_format
+        parts = grad[:, : ctx.channels], grad[:, ctx.channels :]
+        return tuple(part.contiguous(memory_format=layout) for part in parts)
 
 
 class RepeatedNorm(nn.BatchNorm2d):

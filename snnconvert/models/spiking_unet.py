@@ -19,6 +19,7 @@ from torch.utils.checkpoint import checkpoint
 from snnconvert.errors import InputError
 from snnconvert.models.family import MODELS, Family
 from snnconvert.models.spiking_blocks import (
+    Joined,
     RepeatedNorm,
     SpikingAttention,
     SpikingLayer,
@@ -53,7 +54,7 @@ class TimeTable(nn.Module):
 
     def forward(self, t: Tensor) -> Tensor:
         last = len(self.table) - 1
-        outside = (t < -0.5) | (t > last + 0.5)
+        outside = ~((t >= -0.5) & (t <= last + 0.5))  # so that NaN is outside
         if outside.any():
             raise InputError(f"t: found {t[outside][0].item():g}, allowed is 0 ... {last}")
         t = t.to(self.table.dtype).clamp(0, last)
@@ -79,7 +80,8 @@ class Stem(nn.Module):
         if self.conv.step_scale is not None:
             return self.layer(self.norm(scaled(current[None], self.conv.step_scale)))
         current = self.norm(current, self.timesteps)
-        return self.layer(current.expand(self.timesteps, *current.shape).flatten(0, 1))
+        spikes = self.layer.neuron(current.expand(self.timesteps, *current.shape))
+        return self.layer.current(spikes.flatten(0, 1))
 
 
 class Tail(nn.Module):
@@ -134,6 +136,7 @@ class SpikingUNet(nn.Module):
             self.middle.insert(1, SpikingAttention(config, widths[-1]))
         self.up = self._up_path(widths, skips)
         self.tail = Tail(config, widths[0], inputs)
+        self.to(memory_format=torch.channels_last)  # norms and convolutions are faster so
 
     @classmethod
     def from_config(cls, config: SpikingUNetConfig) -> SpikingUNet:
@@ -171,7 +174,8 @@ class SpikingUNet(nn.Module):
         patch = self.config.patch
         self._check(x, t)
         time = F.silu(self.time_table(t))  # every block takes it through this Swish
-        h = self.stem(F.pixel_unshuffle(x, patch) if patch > 1 else x)
+        x = F.pixel_unshuffle(x, patch) if patch > 1 else x
+        h = self.stem(x.contiguous(memory_format=torch.channels_last))
         skips = [h]
         for stage in self.down:
             h = self._run(stage.children(), h, time)
@@ -180,7 +184,7 @@ class SpikingUNet(nn.Module):
         for stage in self.up:
             layers = list(stage.children())
             if isinstance(layers[0], SpikingResBlock):
-                h = self._run(layers, torch.cat([h, skips.pop()], dim=1), time)
+                h = self._run(layers, Joined.apply(h, skips.pop()), time)
             else:  # to the size of the skip that comes next, so that odd sizes work
                 h = self._apply_layer(layers[0], h, skips[-1].shape[-2:])
         h = self.tail(h)
@@ -221,13 +225,13 @@ MODELS.register("spiking-unet")(Family(SpikingUNetConfig, SpikingUNet, ("spiking
 
 @contextmanager
 def frozen_statistics(layer: nn.Module) -> Iterator[None]:
-    """Batch norms inside normalise as ever, but leave their running statistics as they are."""
+    """Batch norms inside normalise as ever, but what they add to running statistics is dropped."""
     norms = [module for module in layer.modules() if isinstance(module, nn.BatchNorm2d)]
-    kept = [(norm, norm.momentum, norm.num_batches_tracked) for norm in norms]
+    kept = [(norm, name, value) for norm in norms for name, value in norm.named_buffers()]
     try:
-        for norm in norms:
-            norm.momentum, norm.num_batches_tracked = 0.0, None
+        for norm, name, value in kept:
+            setattr(norm, name, value.clone())
         yield
     finally:
-        for norm, momentum, tracked in kept:
-            norm.momentum, norm.num_batches_tracked = momentum, tracked
+        for norm, name, value in kept:
+            setattr(norm, name, value)

@@ -21,6 +21,7 @@ import torch
 from spikingjelly.activation_based import functional, surrogate
 from spikingjelly.activation_based.neuron import BaseNode
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from snnconvert.errors import InputError
 
@@ -85,7 +86,8 @@ class RestingNode(BaseNode):
     def multi_step_forward(self, x_seq: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         if self.backend == "torch" and self.surrogate_function.spiking:
             weight = self.w.sigmoid() if self.neuron == "plif" else None
-            return LeanSpikes.apply(x_seq, weight, self)
+            learning = torch.is_grad_enabled() and (x_seq.requires_grad or weight is not None)
+            return LeanSpikes.apply(x_seq, weight, self) if learning else train(x_seq, weight, self)
         rest = torch.zeros_like(x_seq[0], dtype=membrane_type(x_seq))
         common = (self.v_threshold, self.v_reset, self.surrogate_function)
         if self.neuron == "if":
@@ -125,28 +127,42 @@ def membrane_type(x: Tensor) -> torch.dtype:
     return torch.float32 if x.dtype in (torch.float16, torch.bfloat16) else x.dtype
 
 
-class LeanSpikes(torch.autograd.Function):
-    """The spike train of a `RestingNode` with its backward pass; rest is 0.
+def train(
+    x: Tensor, weight: Tensor | None, node: RestingNode, charged: Tensor | None = None
+) -> Tensor:
+    """Spikes of the currents `x`; `weight` is 1 / tau of PLIF neurons.
 
-    Written in few passes over memory, and without masks, which are slow on CPUs: with s in {0, 1},
-    H - H * s is the hard reset to 0, bit for bit.
+    Written without masks, which are slow on CPUs: with s in {0, 1}, H - H * s is the hard reset to
+    0, bit for bit.
+
+    Args:
+        charged: room for every H[n], like `x` in the type of potentials; without it one step's
+            room is used again in the next.
     """
+    spikes = torch.empty_like(x)
+    v: Tensor | None = None
+    h = torch.empty_like(x[0], dtype=membrane_type(x)) if charged is None else charged[0]
+    for n, (current, spike) in enumerate(zip(x, spikes, strict=True)):
+        h = h if charged is None else charged[n]
+        charge_(h, v, current, weight, node)
+        torch.ge(h, node.v_threshold, out=spike)
+        v = after_reset(h, spike, node, out=h if charged is None else None)
+    return spikes
+
+
+class LeanSpikes(torch.autograd.Function):
+    """`train` with its backward pass, which needs H and s alone."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor | None, node: RestingNode) -> Tensor:
-        """`weight`: 1 / tau of PLIF neurons."""
         charged = torch.empty_like(x, dtype=membrane_type(x))
-        spikes = torch.empty_like(x)
-        v: Tensor | None = None
-        for current, h, spike in zip(x, charged, spikes, strict=True):
-            charge_(h, v, current, weight, node)
-            torch.ge(h, node.v_threshold, out=spike)
-            v = after_reset(h, spike, node)
+        spikes = train(x, weight, node, charged)
         ctx.save_for_backward(charged, spikes, weight)
         ctx.node = node
         return spikes
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         """gH[n] = ds/dH * (gs[n] + gV[n] * dV/ds) + gV[n] * dV/dH at fixed s."""
         charged, spikes, weight = ctx.saved_tensors
@@ -158,14 +174,14 @@ class LeanSpikes(torch.autograd.Function):
         for n in range(len(charged) - 1, -1, -1):
             h, gh = charged[n], out[n]
             if potential is None:
-                torch.mul(grad[n], firing_slope(h, node), out=gh)
+                add_fired(None, grad[n], h, node, gh)
             elif node.v_reset is None:
                 through = torch.sub(grad[n], potential, alpha=node.v_threshold)
-                torch.addcmul(potential, through, firing_slope(h, node), out=gh)
+                add_fired(potential, through, h, node, gh)
             else:
                 through = torch.addcmul(grad[n], potential, h, value=-1)
                 kept = torch.addcmul(potential, potential, spikes[n], value=-1)
-                torch.addcmul(kept, through, firing_slope(h, node), out=gh)
+                add_fired(kept, through, h, node, gh)
             if leak is None:
                 potential = gh
                 continue
@@ -184,24 +200,32 @@ def charge_(
     if node.leak is None:
         h.copy_(x) if v is None else torch.add(v, x, out=h)
         return
-    h.copy_(x) if v is None else torch.sub(x, v, out=h)
-    h.div_(node.tau) if weight is None else h.mul_(weight)
-    if v is not None:
-        h.add_(v)
+    driven = x.to(h.dtype, copy=True) if v is None else torch.sub(x, v)
+    driven = driven.div_(node.tau) if weight is None else driven.mul_(weight)
+    h.copy_(driven) if v is None else torch.add(v, driven, out=h)
 
 
-def after_reset(h: Tensor, spike: Tensor, node: RestingNode) -> Tensor:
+def after_reset(h: Tensor, spike: Tensor, node: RestingNode, out: Tensor | None = None) -> Tensor:
     """V[n] from H[n]."""
     if node.v_reset is None:
-        return torch.sub(h, spike, alpha=node.v_threshold)
-    return torch.addcmul(h, h, spike, value=-1)
+        return torch.sub(h, spike, alpha=node.v_threshold, out=out)
+    return torch.addcmul(h, h, spike, value=-1, out=out)
 
 
-def firing_slope(h: Tensor, node: RestingNode) -> Tensor:
-    """ds/dH, by the surrogate."""
+def add_fired(base: Tensor | None, grad: Tensor, h: Tensor, node: RestingNode, out: Tensor) -> None:
+    """Write base + grad * ds/dH into `out`; `base` None is 0."""
     fire = node.surrogate_function
     over = h - node.v_threshold
-    if type(fire) is surrogate.ATan:
-        half = fire.alpha / 2
-        return over.mul_(math.pi * half).square_().add_(1).reciprocal_().mul_(half)
-    return type(fire).backward(torch.ones_like(over), over, **fire._sg_params)
+    if type(fire) is not surrogate.ATan:
+        slope = type(fire).backward(torch.ones_like(over), over, **fire._sg_params)
+        torch.mul(grad, slope, out=out) if base is None else torch.addcmul(
+            base, grad, slope, out=out
+        )
+        return
+    # ds/dH = a / (1 + (pi * a * over)^2) with a = alpha / 2; its inverse takes fewer passes.
+    half = fire.alpha / 2
+    first = torch.full((), 1 / half, dtype=over.dtype, device=over.device)
+    inverse = torch.addcmul(first, over, over, value=math.pi**2 * half, out=over)
+    torch.div(grad, inverse, out=out) if base is None else torch.addcdiv(
+        base, grad, inverse, out=out
+    )
