@@ -99,7 +99,7 @@ def surrogate_output(
     """
     config, clock = network.config, Clock(network)
     layers = {node.name: clock.layer(node) for node in network.executor.neurons}
-    interpreter = Interpreter(place_clips(network.program, config.levels), layers)
+    interpreter = Interpreter(place_clips(network.program, config), layers)
     output = None
     for _ in range(config.timesteps + (config.settle or 0)):
         clock.step += 1
@@ -146,7 +146,7 @@ def finetune(
     if type(steps) is not int or steps < 1:
         raise InputError(f"steps: found {steps!r}, allowed are integers from 1 up")
     start, (names, thresholds) = network.constants, trained_names(network)
-    teacher = Interpreter(place_clips(network.program, network.config.levels))
+    teacher = Interpreter(place_clips(network.program, network.config))
     optimizer = RelativeAdam({n: start[n] for n in names}, thresholds, rate, steps)
     done = 0
     calls = calls_of(network.program, batches)
