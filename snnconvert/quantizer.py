@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from snnconvert.errors import InputError
+from snnconvert.pieces import pieces
 
 INITIAL_CEILING = 6.0  # Fast-SNN's start; calibration replaces it before training
 
@@ -27,26 +28,57 @@ def along_channels(ceiling: Tensor, x: Tensor) -> Tensor:
     return ceiling.view(-1, *(1,) * (x.ndim - 2))
 
 
+def counts_per_unit(ceiling: Tensor, steps: int, x: Tensor) -> Tensor:
+    """`steps / ceiling` as it broadcasts over `x`, in x's dtype."""
+    return along_channels(steps / ceiling, x).to(x.dtype)
+
+
+def unit_per_count(ceiling: Tensor, steps: int, x: Tensor) -> Tensor:
+    """`ceiling / steps` as it broadcasts over `x`, in x's dtype."""
+    return along_channels(ceiling / steps, x).to(x.dtype)
+
+
+def counted(x: Tensor, scale: Tensor, low: int, high: int, out: Tensor | None = None) -> Tensor:
+    """`clamp(floor(x * scale + 1/2), low, high)`.
+
+    The quantiser and the neurons count by this one function; that is what makes them agree to the
+    last bit.
+    """
+    return torch.mul(x, scale, out=out).add_(0.5).floor_().clamp_(low, high)
+
+
 def to_counts(x: Tensor, ceiling: Tensor, steps: int, low: int, high: int) -> Tensor:
     """Integers `clamp(floor(steps * x / ceiling + 1/2), low, high)`, as floats of x's dtype.
 
     The quantiser calls it with `steps = high = levels`; a neuron after k of T steps with
-    `steps = min(k, T)`. One function for both is what makes them agree to the last bit.
+    `steps = min(k, T)`.
     """
-    scale = along_channels(steps / ceiling, x).to(x.dtype)
-    return (x * scale).add_(0.5).floor_().clamp_(low, high)
+    return counted(x, counts_per_unit(ceiling, steps, x), low, high)
 
 
 def from_counts(counts: Tensor, ceiling: Tensor, steps: int) -> Tensor:
     """The value of `counts` spikes of size `ceiling` over `steps`: counts * ceiling / steps."""
-    return counts * along_channels(ceiling / steps, counts).to(counts.dtype)
+    return counts * unit_per_count(ceiling, steps, counts)
+
+
+def quantised(
+    x: Tensor, ceiling: Tensor, levels: int, low: int, out: Tensor | None = None
+) -> Tensor:
+    """`from_counts(to_counts(x))` at `levels`, without keeping the counts.
+
+    out: where to write it; may be `x` itself.
+    """
+    scale, unit = counts_per_unit(ceiling, levels, x), unit_per_count(ceiling, levels, x)
+    result = torch.empty_like(x) if out is None else out
+    for part, to, by, back in pieces(x, result, scale, unit):
+        counted(part, by, low, levels, to).mul_(back)
+    return result
 
 
 @torch.library.custom_op("snnconvert::quantized_clip", mutates_args=())
 def quantized_clip(x: Tensor, ceiling: Tensor, levels: int, signed: bool = False) -> Tensor:
     """Quantise `x` ([B, C, ...]) to `levels` steps above zero under `ceiling` ([] or [C], > 0)."""
-    low = -levels if signed else 0
-    return from_counts(to_counts(x, ceiling, levels, low, levels), ceiling, levels)
+    return quantised(x, ceiling, levels, -levels if signed else 0)
 
 
 @quantized_clip.register_fake
