@@ -2,7 +2,7 @@
 
 format, version   "snnconvert", 1
 stage             "ann", "qann", "snn" or "spiking": the most advanced network inside
-networks          {stage: {"config": {...}, "state": {name: tensor}}}
+networks          {stage: {"model": name, "config": {...}, "state": {name: tensor}}}
 recipe            the resolved recipe of the training, or {}
 probe             uint8 [N, C, H, W]: held-out real images, for calibration and reports
 provenance        data, seed, steps, images seen, versions
@@ -166,11 +166,12 @@ def is_table(value: object) -> bool:
 
 
 def is_networks(value: object) -> bool:
-    """{stage: {"config": {...}, "state": {name: tensor}}}."""
+    """{stage: {"config": {...}, "state": {name: tensor}}}, with "model" unless it is "unet"."""
     return is_table(value) and all(
         stage in STAGES
         and is_table(network)
-        and set(network) == {"config", "state"}
+        and set(network) - {"model"} == {"config", "state"}
+        and isinstance(network.get("model", ""), str)
         and is_table(network["config"])
         and is_table(network["state"])
         and all(isinstance(tensor, torch.Tensor) for tensor in network["state"].values())

@@ -171,6 +171,13 @@ def paths_of(
     ]  # fmt: skip
 
 
+def is_classifier(content: dict[str, Any], source: str) -> bool:
+    """Whether a checkpoint's networks tell classes; without a recipe they do not."""
+    from snnconvert.probe import recipe_of
+
+    return bool(content["recipe"]) and recipe_of(content, source).family.task == "classes"
+
+
 def run_convert(args: argparse.Namespace) -> None:
     from snnconvert.checkpoint import check_destination, write_together, writer_of
     from snnconvert.conversion.convert import convert
@@ -196,7 +203,7 @@ def run_convert(args: argparse.Namespace) -> None:
     )  # fmt: skip
     batches = (source.batches or [source.examples])[: REPORTED_BATCHES if args.calibrate else None]
     report = compare(source.model, snn, batches, float_ann=source.float_ann)
-    if source.content is not None:
+    if source.content is not None and not is_classifier(source.content, source.name):
         qann = source.model if source.stage == "qann" else snn.quantized_ann()
         report = report.extended(trajectory=paths_of(qann, snn, source.content, source.name))
     content = content_of(snn, like=source.content)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from snnconvert.cli_conversion import is_classifier
 from snnconvert.cli_sampling import (
     DEFAULT_SOLVER,
     SOLVER_OPTIONS,
+    STAGES,
     add_solver_options,
+    add_threshold_scale,
     chosen_options,
 )
 from snnconvert.errors import InputError
@@ -98,17 +101,22 @@ def run_stats(args: argparse.Namespace) -> None:
 def add_evaluate(commands: argparse._SubParsersAction) -> None:
     command = commands.add_parser(
         "evaluate",
-        help="FID and Inception Score of a network's images, or of stored ones",
+        help="FID and Inception Score of a network's images, or accuracy of a classifier",
         description="Draw images from a checkpoint (or take stored ones) and hold them against "
-        "reference images or their statistics.",
+        "reference images or their statistics; of a classifier's checkpoint, the accuracy on "
+        "labelled images.",
     )
     command.add_argument("file", metavar="FILE", help=f"checkpoint, {IMAGES}")
     command.add_argument(
-        "--against", required=True, metavar="DATA", help=f"statistics (.npz), {IMAGES}"
+        "--against",
+        required=True,
+        metavar="DATA",
+        help=f"statistics (.npz), {IMAGES}; of a classifier: a dataset, or a folder of a folder "
+        "for each class",
     )
     command.add_argument("--samples", type=int, help="images (default: 10000 drawn, or all stored)")
     command.add_argument("--dims", type=int, help="64, 192, 768 or 2048 (default: as --against)")
-    command.add_argument("--stage", choices=("ann", "qann", "snn"), help="which network")
+    command.add_argument("--stage", choices=STAGES, help="which network")
     command.add_argument("--steps", type=int, help="network evaluations (default 20)")
     command.add_argument("--seed", type=int, help="default 0")
     command.add_argument(
@@ -131,6 +139,7 @@ def add_evaluate(commands: argparse._SubParsersAction) -> None:
     add_device(command)
     add_image_options(command, None)
     command.add_argument("-o", "--out", help="JSON to write")
+    add_threshold_scale(command)
     add_solver_options(command)
     command.set_defaults(run=run_evaluate, solver=None)
 
@@ -149,7 +158,10 @@ def run_evaluate(args: argparse.Namespace) -> None:
         check_dims(args.dims)
     check_batch_size(args.batch_size)
     checked_device(args.device)
-    source, root = open_evaluated(args)
+    content = checkpoint_content(args)
+    if content is not None and is_classifier(content, args.file):
+        return run_accuracy(args, content, out)
+    source, root = open_evaluated(args, content)
     against = open_reference(args.against, root, args.image_size, source)
     dims = args.dims or (against.dims if isinstance(against, Statistics) else 2048)
     check_dims(dims)
@@ -167,12 +179,47 @@ def run_evaluate(args: argparse.Namespace) -> None:
         print(f"wrote {out}")
 
 
-def open_evaluated(args: argparse.Namespace) -> tuple[Source, Path]:
-    """What FILE names, and where datasets are."""
+def checkpoint_content(args: argparse.Namespace) -> dict[str, Any] | None:
+    """Content of the checkpoint that FILE is, None where it names images."""
+    from snnconvert.checkpoint import read_checkpoint
     from snnconvert.datasets import DATASETS
 
+    path = Path(args.file)
+    if path.suffix == ".npz" or path.is_dir() or args.file.partition(":")[0] in DATASETS:
+        return None
+    return read_checkpoint(path)
+
+
+def run_accuracy(args: argparse.Namespace, content: dict[str, Any], out: Path | None) -> None:
+    """Accuracy of a classifier."""
+    from snnconvert.evaluation.classified import classified, labelled_images
+    from snnconvert.evaluation.evaluate import Evaluation
+    from snnconvert.probe import recipe_of
+
+    unused = ("solver", "grid", "steps", "seed", "dims", *SOLVER_OPTIONS)
+    given = [f"--{n.replace('_', '-')}" for n in unused if getattr(args, n) is not None]
+    if given or args.precision_recall:
+        given = given or ["--precision-recall"]
+        raise InputError(f"{args.file}: is a classifier, {given[0]} applies to denoisers only")
+    recipe = recipe_of(content, args.file)
+    root = Path(args.data_root or recipe.data_root)
+    images = labelled_images(args.against, root, args.image_size or recipe.image_size)
+    found = classified(
+        content, args.file, images, args.against, count=args.samples, stage=args.stage,
+        simulate=args.simulate, device=args.device, batch_size=args.batch_size, progress=True,
+    )  # fmt: skip
+    result = {**found, "command": args.command_line}
+    print(f"accuracy = {100 * found['accuracy']:.2f} %")
+    print(f"of       {found['samples']} images of {args.against}: {args.file}, {found['stage']}")
+    if out is not None:
+        Evaluation(result).save(out)
+        print(f"wrote {out}")
+
+
+def open_evaluated(args: argparse.Namespace, content: dict[str, Any] | None) -> tuple[Source, Path]:
+    """What FILE names, and where datasets are."""
     is_archive = Path(args.file).suffix == ".npz"
-    if is_archive or Path(args.file).is_dir() or args.file.partition(":")[0] in DATASETS:
+    if content is None:
         from snnconvert.evaluation.sources import open_source
 
         given = [
@@ -186,19 +233,17 @@ def open_evaluated(args: argparse.Namespace) -> tuple[Source, Path]:
             )
         root = Path(args.data_root or "data")
         return open_source(args.file, root, None if is_archive else args.image_size), root
-    from snnconvert.checkpoint import read_checkpoint
     from snnconvert.diffusion.sampling import plan
     from snnconvert.evaluation.sampled import Drawing, SampledSource
-    from snnconvert.probe import recipe_of, schedule_of
+    from snnconvert.probe import denoiser_recipe_of, schedule_of
 
-    content = read_checkpoint(args.file)
     args.solver = args.solver or DEFAULT_SOLVER
     options = chosen_options(args, content, args.stage or content["stage"])
-    schedule = schedule_of(recipe_of(content, args.file))
+    schedule = schedule_of(denoiser_recipe_of(content, args.file))
     steps = 20 if args.steps is None else args.steps
     chosen = plan(args.solver, steps, schedule, args.grid, **options)
     count = 10_000 if args.samples is None else args.samples
-    drawing = Drawing(chosen, args.seed or 0, args.batch_size)
+    drawing = Drawing(chosen, args.seed or 0, args.batch_size, args.threshold_scale)
     drawn = SampledSource(
         content, args.file, drawing, count, args.stage, args.simulate, args.device
     )

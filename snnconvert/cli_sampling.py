@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from snnconvert.conversion.network import SpikingNetwork
 
 DEFAULT_SOLVER = "dpm-solver++"
-STAGES = ("ann", "qann", "snn")
+STAGES = ("ann", "qann", "snn", "spiking")
 SOLVER_OPTIONS = ("order", "method", "solver_type", "variant", "lower_order_final", "atol", "rtol",
                   "eta", "variance", "clip_pixel", "denoise_to_zero", "thresholding", "clip",
                   "prediction")  # fmt: skip
@@ -48,8 +48,17 @@ def add_sample(commands: argparse._SubParsersAction) -> None:
     )
     command.add_argument("--no-progress", dest="progress", action="store_false", help="no bar")
     add_reset(command, None)
+    add_threshold_scale(command)
     add_solver_options(command)
     command.set_defaults(run=run_sample)
+
+
+def add_threshold_scale(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--threshold-scale", type=float, default=1.0, metavar="FACTOR",
+        help="threshold guidance: every firing threshold times this, such as 0.997; see `guidance` "
+        "(default 1)",
+    )  # fmt: skip
 
 
 def add_solver_options(command: argparse.ArgumentParser) -> None:
@@ -122,14 +131,17 @@ def run_sample(args: argparse.Namespace) -> None:
     from snnconvert.describe import describe_history
     from snnconvert.diffusion.sampling import plan
     from snnconvert.generation import Job, generate, open_output, trajectory
+    from snnconvert.guidance import scale_thresholds
     from snnconvert.loading import network_from
     from snnconvert.pictures import save_png
-    from snnconvert.probe import recipe_of, schedule_of
+    from snnconvert.probe import denoiser_recipe_of, schedule_of
     from snnconvert.sharding import open_shard
 
     content = read_checkpoint(args.file)
-    recipe, stage = recipe_of(content, args.file), args.stage or content["stage"]
+    recipe, stage = denoiser_recipe_of(content, args.file), args.stage or content["stage"]
     network = network_from(content, stage, args.file)
+    if args.threshold_scale != 1:
+        network = scale_thresholds(network, args.threshold_scale)
     if args.reset is not None:
         network = with_reset(network, args.reset, args.file)
     if isinstance(network, SpikingNetwork):
@@ -140,6 +152,7 @@ def run_sample(args: argparse.Namespace) -> None:
     shape = (channels_of(content, args.file), recipe.image_size, recipe.image_size)
     settings = {
         "solver": args.solver, "times": chosen.times, "stage": stage, "seed": args.seed,
+        "threshold_scale": args.threshold_scale,
         "network": fingerprint(content["networks"][stage]),
         "schedule": fingerprint(schedule_of(recipe).alphas_cumprod),
         **{name: value if isinstance(value, bool | int | float | str) else fingerprint(value)
@@ -209,12 +222,12 @@ def run_moments(args: argparse.Namespace) -> None:
     from snnconvert.diffusion.moments import eps_second_moment, moment_times
     from snnconvert.hardware import checked_device
     from snnconvert.loading import network_from
-    from snnconvert.probe import recipe_of, schedule_of
+    from snnconvert.probe import denoiser_recipe_of, schedule_of
 
     content = read_checkpoint(args.file)
     check_destination(args.file)
     stage, device = args.stage or content["stage"], checked_device(args.device)
-    schedule = schedule_of(recipe_of(content, args.file))
+    schedule = schedule_of(denoiser_recipe_of(content, args.file))
     times = len(moment_times(schedule, args.times))
     network = network_from(content, stage, args.file).to(device)
     images, data = moment_images(args, content)
@@ -243,9 +256,9 @@ def moment_images(args: argparse.Namespace, content: dict[str, Any]) -> tuple[An
     """The images to measure on, and what they are."""
     from snnconvert.datasets import DATASETS
     from snnconvert.datasets.images import TensorImages
-    from snnconvert.probe import recipe_of
+    from snnconvert.probe import denoiser_recipe_of
 
-    recipe = recipe_of(content, args.file)
+    recipe = denoiser_recipe_of(content, args.file)
     if args.data_root is not None:
         source = DATASETS[recipe.dataset]
         images = source(Path(args.data_root), recipe.image_size, True)

@@ -32,7 +32,7 @@ def add_trajectory(commands: argparse._SubParsersAction) -> None:
 def run_trajectory(args: argparse.Namespace) -> None:
     from snnconvert.checkpoint import check_destination, read_checkpoint
     from snnconvert.conversion.convert import convert
-    from snnconvert.probe import recipe_of, schedule_of
+    from snnconvert.probe import denoiser_recipe_of, schedule_of
     from snnconvert.report.plots import plot_trajectory
     from snnconvert.report.table import format_trajectory
     from snnconvert.report.trajectory import follow, save_trajectory
@@ -40,7 +40,7 @@ def run_trajectory(args: argparse.Namespace) -> None:
 
     content = read_checkpoint(args.file)
     source = checkpoint_source(content, args.file)
-    recipe = recipe_of(content, args.file)
+    recipe = denoiser_recipe_of(content, args.file)
     out = check_destination(args.out)
     plot = check_destination(args.plot) if args.plot else None
     options = chosen_options(args, content, source.stage)

@@ -10,7 +10,6 @@ from torch import nn
 
 from snnconvert.conversion.network import CallRecord, SpikingNetwork
 from snnconvert.loading import network_from
-from snnconvert.models.unet import UNet
 from snnconvert.quantizer import QuantizedClip
 from snnconvert.recipe import Recipe
 
@@ -20,8 +19,10 @@ CHANNELS = {"fashion-mnist": 1}  # all other sources give colour
 def describe_recipe(recipe: Recipe) -> str:
     """Size of the network and length of the training, as TOML comments."""
     with torch.device("meta"):  # sizes only
-        network = UNet(recipe.network(CHANNELS.get(recipe.dataset, 3), recipe.levels))
-    steps = recipe.steps + (recipe.quantized_steps if recipe.levels else 0)
+        network = recipe.family.build(
+            recipe.network(CHANNELS.get(recipe.dataset, 3), recipe.stages[-1])
+        )
+    steps = recipe.steps + (recipe.quantized_steps if "qann" in recipe.stages else 0)
     return f"# {describe_network(network)}\n# {steps} steps, {steps * recipe.batch_size} images"
 
 

@@ -1,4 +1,4 @@
-"""Real noised inputs of a diffusion checkpoint, from the images that travel in it."""
+"""Real inputs of a trained network, from the images that travel in its checkpoint."""
 
 from __future__ import annotations
 
@@ -26,6 +26,16 @@ def recipe_of(content: dict[str, Any], source: str) -> Recipe:
     return recipe_from_dict(content["recipe"], source)
 
 
+def denoiser_recipe_of(content: dict[str, Any], source: str) -> Recipe:
+    """As `recipe_of`; CheckpointError too where it is no denoiser's."""
+    recipe = recipe_of(content, source)
+    if recipe.family.task != "noise":
+        raise CheckpointError(
+            f"{source}: holds a classifier ({recipe.model}); this needs a denoiser (x, t) -> noise"
+        )
+    return recipe
+
+
 def schedule_of(recipe: Recipe) -> Schedule:
     """The noise schedule that a recipe describes."""
     return Schedule.linear(recipe.diffusion_steps, recipe.beta_first, recipe.beta_last)
@@ -33,8 +43,10 @@ def schedule_of(recipe: Recipe) -> Schedule:
 
 def probe_batches(
     content: dict[str, Any], source: str, count: int | None = None, seed: int = 0
-) -> list[tuple[Tensor, Tensor]]:
-    """(x_t, t) of held-out real images, t spread evenly over the whole diffusion, shuffled.
+) -> list[tuple[Tensor, ...]]:
+    """Arguments of network calls on held-out real images, shuffled.
+
+    A denoiser gets (x_t, t), t spread evenly over the whole diffusion; a classifier (x,).
 
     Args:
         content: of a checkpoint; source: its name for errors.
@@ -48,7 +60,9 @@ def probe_batches(
     if not isinstance(pixels, Tensor) or pixels.ndim != 4 or len(pixels) == 0:
         raise CheckpointError(f"{source}: holds no probe images to measure with")
     images = to_unit_range(pixels[:count])
+    inputs: tuple[Tensor, ...] = (images,)
     generator = torch.Generator().manual_seed(seed)
-    x, t, _ = noised_batch(images, schedule_of(recipe), generator, spread=True)
-    order = torch.randperm(len(x), generator=generator)
-    return list(zip(x[order].split(BATCH), t[order].split(BATCH), strict=True))
+    if recipe.family.task == "noise":
+        inputs = noised_batch(images, schedule_of(recipe), generator, spread=True)[:2]
+    order = torch.randperm(len(inputs[0]), generator=generator)
+    return list(zip(*(value[order].split(BATCH) for value in inputs), strict=True))

@@ -136,6 +136,11 @@ class QuantizedClip(nn.Module):
         return f"levels={self.levels}, signed={self.signed}, ceilings={self.ceiling.numel()}"
 
 
+def activation(levels: int, channels: int | None = None) -> nn.Module:
+    """ReLU of a float network (`levels` 0), or a quantised clip with as many steps."""
+    return QuantizedClip(levels, channels) if levels else nn.ReLU()
+
+
 @torch.library.custom_op("snnconvert::quantized_weight", mutates_args=())
 def quantized_weight(weight: Tensor, bits: int) -> Tensor:
     """Round `weight` ([out, ...]) to 2^bits - 1 even steps per output channel, max |w| kept."""

@@ -5,7 +5,18 @@ from __future__ import annotations
 from snnconvert.errors import InputError
 
 GOLDEN = 0x9E3779B1  # 2^32 / golden ratio, odd
-STREAMS = ("sampling", "calibration", "ann", "qann", "order", "moments")
+STREAMS = (
+    "sampling",
+    "calibration",
+    "ann",
+    "qann",
+    "order",
+    "moments",
+    "spiking",
+    "statistics",
+    "tuning",
+)
+STREAMS_PER_SEED = 17  # room for more; odd, so that no two seeds meet modulo 2^32
 LARGEST_SEED = 2**31 - 1
 
 
@@ -21,5 +32,5 @@ def stream_seed(seed: int, index: int, stream: str = "sampling") -> int:
     """
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= LARGEST_SEED:
         raise InputError(f"seed: found {seed!r}, allowed are integers 0 ... {LARGEST_SEED}")
-    start = (seed * len(STREAMS) + STREAMS.index(stream)) * GOLDEN
+    start = (seed * STREAMS_PER_SEED + STREAMS.index(stream)) * GOLDEN
     return (start + index) % (1 << 32)

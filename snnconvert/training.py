@@ -1,7 +1,8 @@
-"""One loop for every stage: float first, then quantised from the float weights.
+"""One loop for every network and stage: float, then quantised from it; or spiking directly.
 
 A step depends on the recipe, the stage and the step's number alone (its random numbers are seeded
-by them), so a killed training resumes bit for bit from its last state.
+by them), so a killed training resumes bit for bit from its last state. Under `torchrun` every
+process takes its share of each batch.
 """
 
 from __future__ import annotations
@@ -13,34 +14,31 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
-import snnconvert
-from snnconvert.checkpoint import (
-    check_destination,
-    read_checkpoint,
-    save_checkpoint,
-)
+from snnconvert.checkpoint import check_destination, read_checkpoint
 from snnconvert.conversion.calibrate import relu_ceilings
 from snnconvert.datasets import DATASETS, Images
-from snnconvert.datasets.images import to_unit_range
-from snnconvert.datasets.order import step_indices
-from snnconvert.diffusion.objectives import noise_loss, noised_batch
 from snnconvert.diffusion.sampling import sample
-from snnconvert.diffusion.schedule import Schedule
-from snnconvert.errors import DataError
-from snnconvert.hardware import best_memory_format, choose_device
-from snnconvert.models.unet import UNet
+from snnconvert.errors import InputError
+from snnconvert.hardware import best_memory_format
+from snnconvert.initial import start_from
 from snnconvert.pictures import grid, save_png
+from snnconvert.probe import schedule_of
 from snnconvert.randomness import stream_seed
 from snnconvert.recipe import Recipe
-from snnconvert.training_state import beside, check_same_recipe, load_state, save_state
+from snnconvert.sharding import Shard, open_shard
+from snnconvert.synchronised import synchronised
+from snnconvert.tasks import batch_of, check_images, loss_of
+from snnconvert.training_result import save_result
+from snnconvert.training_state import beside, check_same_recipe, load_state, save_losses, save_state
 
-PROBES = 256  # held-out images that travel in the checkpoint
 CALIBRATION_BATCHES = 8
+STATISTICS_BATCHES = 64  # that settle the batch norms of the averaged network
 SMALLEST_CEILING = 1e-4  # a ceiling that learns its way to zero would divide by it
-STAGES = ("ann", "qann")
 
 
 @dataclass
@@ -49,23 +47,28 @@ class Run:
 
     recipe: Recipe
     images: Images
-    schedule: Schedule
-    device: str
+    shard: Shard
     precision: str
     out: Path
     show: bool
 
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes files."""
+        return self.shard.rank == 0
+
 
 def train(recipe: Recipe, out: str | Path, *, progress: bool = True) -> Path:
-    """Train the float and then the quantised network of `recipe`; write both to `out`.
+    """Train every stage of `recipe` and write the networks to `out`.
 
     A state to resume from lies beside it in `<stem>.train.pt` until the end; the same call again
-    goes on from there. Sample grids go to `<stem>.samples/`.
+    goes on from there. The loss of every step goes to `<stem>.losses.csv`, sample grids to
+    `<stem>.samples/`.
 
     Raises:
-        DataError: the images are missing or too small.
-        CheckpointError: `out` or its training state belongs to another recipe.
-        InputError: `out` cannot be written.
+        DataError: the images are missing or too small, or lack labels.
+        CheckpointError: `out`, its training state or `initial` does not fit the recipe.
+        InputError: `out` cannot be written, or the processes do not divide the batch.
     """
     out = check_destination(out)
     if out.exists():
@@ -74,50 +77,63 @@ def train(recipe: Recipe, out: str | Path, *, progress: bool = True) -> Path:
     source = DATASETS[recipe.dataset]
     state_path = beside(out, ".train.pt")
     state = load_state(state_path, recipe)
-    run = Run(
-        recipe=recipe,
-        images=source(Path(recipe.data_root), recipe.image_size, True),
-        schedule=Schedule.linear(recipe.diffusion_steps, recipe.beta_first, recipe.beta_last),
-        device=choose_device(state["device"]),
-        precision=state["precision"],
-        out=out,
-        show=progress,
-    )
-    torch.set_num_threads(state["threads"])  # the order of sums, hence the last bit
-    for stage in STAGES if recipe.levels else STAGES[:1]:
-        if stage not in state["finished"]:
-            train_stage(run, stage, state, state_path)
-    save_result(run, state, source(Path(recipe.data_root), recipe.image_size, False))
-    state_path.unlink(missing_ok=True)
+    with open_shard(state["device"]) as shard:
+        check_share(recipe, shard)
+        images = source(Path(recipe.data_root), recipe.image_size, True)
+        check_images(recipe, images)
+        run = Run(recipe, images, shard, state["precision"], out, progress and shard.rank == 0)
+        torch.set_num_threads(state["threads"])  # the order of sums, hence the last bit
+        for stage in recipe.stages:
+            if stage not in state["finished"]:
+                train_stage(run, stage, state, state_path)
+        if run.leads:
+            held_out = source(Path(recipe.data_root), recipe.image_size, False)
+            ran = {"device": state["device"], "precision": run.precision, "processes": shard.size}
+            save_result(out, recipe, state["finished"], images, held_out, ran)
+            state_path.unlink(missing_ok=True)
     return out
+
+
+def check_share(recipe: Recipe, shard: Shard) -> None:
+    """InputError unless the processes divide the batch evenly."""
+    if recipe.batch_size % shard.size:
+        raise InputError(
+            f"batch_size: {recipe.batch_size} cannot be shared evenly by {shard.size} processes; "
+            "start a number of processes that divides it, or change batch_size"
+        )
 
 
 def train_stage(run: Run, stage: str, state: dict[str, Any], state_path: Path) -> None:
     """Run `stage` from where `state` left it to its end; afterwards its average is finished."""
-    recipe = run.recipe
-    network = build_network(run, stage, state["finished"].get("ann"))
-    layout = best_memory_format(run.device, run.precision, state["threads"])
-    network = network.to(run.device).to(memory_format=layout)
+    recipe, resumed = run.recipe, state["stage"] == stage
+    network = build_network(run, stage, state["finished"], resumed)
+    layout = best_memory_format(run.shard.device.type, run.precision, state["threads"])
+    network = network.to(run.shard.device).to(memory_format=layout)
     average = copy.deepcopy(network).requires_grad_(False)
+    if run.shard.size > 1:
+        network = synchronised(network)
     rate = recipe.quantized_learning_rate if stage == "qann" else recipe.learning_rate
-    optimizer = torch.optim.Adam(network.parameters(), rate, fused=True)
-    if state["stage"] == stage:
+    optimizer = optimizer_of(recipe, network, rate)
+    if resumed:
         network.load_state_dict(state["network"])
         average.load_state_dict(state["average"])
         optimizer.load_state_dict(state["optimizer"])
-    first = state["step"] if state["stage"] == stage else 0
+    first = state["step"] if resumed else 0
     steps = recipe.quantized_steps if stage == "qann" else recipe.steps
+    shared = shared_by(run.shard, network)
     bar = tqdm(range(first, steps), initial=first, total=steps, desc=stage, disable=not run.show)
+    losses = state["losses"].setdefault(stage, [])
     smooth = None
     for step in bar:
         for group in optimizer.param_groups:
             group["lr"] = rate * rate_factor(recipe, step, steps)
-        loss = train_step(run, stage, step, network, optimizer)
+        loss = train_step(run, stage, step, shared, optimizer)
         update_average(average, network, min(recipe.ema, (1 + step) / (10 + step)))
+        losses.append(loss)
         smooth = loss if smooth is None else 0.98 * smooth + 0.02 * loss
         bar.set_postfix(loss=f"{smooth:.4f}", refresh=False)
         done = step + 1
-        if done % recipe.save_every == 0 or done == steps:
+        if run.leads and done % recipe.save_every == 0:
             state |= {
                 "stage": stage,
                 "step": done,
@@ -125,42 +141,76 @@ def train_stage(run: Run, stage: str, state: dict[str, Any], state_path: Path) -
                 "average": average.state_dict(),
                 "optimizer": optimizer.state_dict(),
             }
-            if done == steps:
-                state["finished"][stage] = average.state_dict()
             save_state(state_path, state)
-        if recipe.sample_every and done % recipe.sample_every == 0:
+            save_losses(run.out, state["losses"])
+        if run.leads and "sample_every" in recipe.keys and is_due(done, recipe.sample_every):
             save_samples(run, average, f"{stage}-{done:07d}")
+    settle_statistics(run, average)
+    state["finished"][stage] = average.state_dict()
+    if run.leads:
+        save_state(state_path, state)
+        save_losses(run.out, state["losses"])
 
 
-def build_network(run: Run, stage: str, float_state: dict[str, Tensor] | None) -> UNet:
-    """A fresh float network, or the quantised one with float weights and calibrated ceilings."""
+def shared_by(shard: Shard, network: nn.Module) -> nn.Module:
+    """`network` with gradients averaged over the processes, where there are several."""
+    if shard.size == 1:
+        return network
+    return DistributedDataParallel(network, broadcast_buffers=False)  # they are equal everywhere
+
+
+def is_due(done: int, every: int) -> bool:
+    return every > 0 and done % every == 0
+
+
+def build_network(
+    run: Run, stage: str, finished: dict[str, dict[str, Tensor]], resumed: bool
+) -> nn.Module:
+    """The network that a stage starts with: fresh, from `initial`, or from the stage before.
+
+    A quantised one gets the float weights and calibrated ceilings.
+    """
     recipe, channels = run.recipe, run.images.channels
-    if stage == "ann" or float_state is None:
-        torch.manual_seed(recipe.seed)
-        return UNet(recipe.network(channels, 0))
-    ann = UNet(recipe.network(channels, 0)).eval()
-    ann.load_state_dict(float_state)
-    qann = UNet(recipe.network(channels, recipe.levels))
-    batches = []
-    for number in range(CALIBRATION_BATCHES):
-        rng = step_generator(recipe, "calibration", number)
-        batches.append(noised_batch(batch_of(run, number, rng), run.schedule, rng)[:2])
+    torch.manual_seed(recipe.seed)
+    network = recipe.family.build(recipe.network(channels, stage))
+    if resumed:
+        return network
+    if stage != "qann":
+        return start_from(recipe.initial, network) if recipe.initial else network
+    ann = recipe.family.build(recipe.network(channels, "ann")).eval()
+    ann.load_state_dict(finished["ann"])
+    batches = (
+        batch_of(recipe, run.images, number, step_generator(recipe, "calibration", number)).inputs
+        for number in range(CALIBRATION_BATCHES)
+    )
     ceilings = relu_ceilings(ann, batches, recipe.levels, recipe.per_channel)
-    qann.load_state_dict({**float_state, **{f"{k}.ceiling": v for k, v in ceilings.items()}})
-    return qann
+    network.load_state_dict({**finished["ann"], **{f"{k}.ceiling": v for k, v in ceilings.items()}})
+    return network
+
+
+def optimizer_of(recipe: Recipe, network: nn.Module, rate: float) -> torch.optim.Optimizer:
+    """Adam or SGD; weights decay, but not biases, norms, ceilings and other vectors."""
+    trained = [value for value in network.parameters() if value.requires_grad]
+    groups = [
+        {"params": [v for v in trained if v.ndim > 1], "weight_decay": recipe.weight_decay},
+        {"params": [v for v in trained if v.ndim <= 1], "weight_decay": 0.0},
+    ]
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(groups, rate, momentum=0.9, nesterov=True, fused=True)
+    return torch.optim.AdamW(groups, rate, fused=True)
 
 
 def train_step(
     run: Run, stage: str, step: int, network: nn.Module, optimizer: torch.optim.Optimizer
 ) -> float:
-    """One optimiser step; returns the loss."""
-    rng = step_generator(run.recipe, stage, step)
-    noised = noised_batch(batch_of(run, step, rng), run.schedule, rng)
-    x, t, eps = (value.to(run.device, non_blocking=True) for value in noised)
-    torch.manual_seed(int(torch.randint(2**62, (), generator=rng)))  # for dropout
+    """One optimiser step; returns the loss over the whole batch."""
+    rng, shard = step_generator(run.recipe, stage, step), run.shard
+    whole = batch_of(run.recipe, run.images, step, rng)
+    batch = whole.part(shard.rank, shard.size).to(shard.device)
+    torch.manual_seed(int(torch.randint(2**62, (), generator=rng)) + shard.rank)  # for dropout
     network.train()
-    with torch.autocast(run.device, torch.bfloat16, enabled=run.precision == "bfloat16"):
-        loss = noise_loss(network, x, t, eps)
+    with torch.autocast(shard.device.type, torch.bfloat16, enabled=run.precision == "bfloat16"):
+        loss = loss_of(run.recipe, network, batch)
     optimizer.zero_grad()
     loss.backward()
     nn.utils.clip_grad_norm_(network.parameters(), run.recipe.grad_clip)
@@ -169,18 +219,10 @@ def train_step(
         for name, parameter in network.named_parameters():
             if name.endswith("ceiling"):
                 parameter.clamp_(min=SMALLEST_CEILING)
-    return loss.item()
-
-
-def batch_of(run: Run, step: int, rng: torch.Generator) -> Tensor:
-    """Clean images of one step in [-1, 1], mirrored at random where the recipe says so."""
-    recipe = run.recipe
-    indices = step_indices(recipe.seed, step, recipe.batch_size, len(run.images))
-    images = to_unit_range(run.images.take(indices))
-    if recipe.flip:
-        mirrored = torch.rand(len(images), 1, 1, 1, generator=rng) < 0.5
-        images = torch.where(mirrored, images.flip(-1), images)
-    return images
+    loss = loss.detach()
+    if shard.size > 1:
+        dist.all_reduce(loss)
+    return loss.item() / shard.size
 
 
 def step_generator(recipe: Recipe, stage: str, step: int) -> torch.Generator:
@@ -197,62 +239,42 @@ def rate_factor(recipe: Recipe, step: int, steps: int) -> float:
 
 
 def update_average(average: nn.Module, network: nn.Module, decay: float) -> None:
-    """Exponential moving average of the weights; buffers (batch-norm statistics) are copied."""
+    """Exponential moving average of weights and of the statistics of batch norms."""
     with torch.no_grad():
         torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), 1 - decay)
         for mean, latest in zip(average.buffers(), network.buffers(), strict=True):
-            mean.copy_(latest)
+            if mean.is_floating_point():
+                mean.lerp_(latest, 1 - decay)
+            else:
+                mean.copy_(latest)
+
+
+@torch.no_grad()
+def settle_statistics(run: Run, average: nn.Module) -> None:
+    """Batch-norm statistics of the averaged weights themselves, from fresh training batches."""
+    norms = [module for module in average.modules() if isinstance(module, nn.BatchNorm2d)]
+    if not norms:
+        return
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # plain mean over the batches
+    average.train()
+    for number in range(STATISTICS_BATCHES):
+        rng = step_generator(run.recipe, "statistics", number)
+        average(*batch_of(run.recipe, run.images, number, rng).to(run.shard.device).inputs)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    average.eval()
 
 
 def save_samples(run: Run, network: nn.Module, name: str) -> None:
     """36 DDIM images of the averaged network as a grid beside the result."""
     folder = beside(run.out, ".samples")
     folder.mkdir(exist_ok=True)
+    schedule = schedule_of(run.recipe)
     size = (run.images.channels, run.recipe.image_size, run.recipe.image_size)
     network.eval()
-    images = sample(network, shape=(36, *size), solver="ddim", steps=min(50, len(run.schedule)),
-                    seed=run.recipe.seed, schedule=run.schedule, clip=True)  # fmt: skip
+    images = sample(network, shape=(36, *size), solver="ddim", steps=min(50, len(schedule)),
+                    seed=run.recipe.seed, schedule=schedule, clip=True)  # fmt: skip
     save_png(folder / f"{name}.png", grid(images.cpu()))
-
-
-def save_result(run: Run, state: dict[str, Any], held_out: Images) -> None:
-    """Write the finished networks, their probe images and where they come from."""
-    recipe = run.recipe
-    count = min(PROBES, len(held_out))
-    if count == 0:
-        raise DataError(f"{recipe.dataset}: has no held-out images")
-    stored = torch.float16 if recipe.store == "float16" else torch.float32
-    networks = {
-        stage: {
-            "config": recipe.network(
-                run.images.channels, recipe.levels * (stage == "qann")
-            ).to_dict(),
-            "state": {
-                k: v.to("cpu", stored if v.is_floating_point() else v.dtype)
-                for k, v in weights.items()
-            },
-        }
-        for stage, weights in state["finished"].items()
-    }
-    seen = {"ann": recipe.steps, "qann": recipe.quantized_steps}
-    provenance = {
-        "dataset": recipe.dataset,
-        "training_images": len(run.images),
-        "images_seen": {stage: seen[stage] * recipe.batch_size for stage in networks},
-        "weights": f"exponential moving average, decay {recipe.ema}, kept in {recipe.store}",
-        "device": run.device,
-        "precision": run.precision,
-        "seed": recipe.seed,
-        "torch": str(torch.__version__),
-        "snnconvert": snnconvert.__version__,
-    }
-    save_checkpoint(
-        run.out,
-        {
-            "stage": list(networks)[-1],
-            "networks": networks,
-            "recipe": recipe.to_dict(),
-            "probe": held_out.take(range(count)),
-            "provenance": provenance,
-        },
-    )

@@ -12,7 +12,7 @@ from snnconvert.errors import CheckpointError
 from snnconvert.hardware import best_precision, choose_device
 from snnconvert.recipe import Recipe, recipe_from_dict
 
-STATE_KEYS = {"recipe", "device", "precision", "threads", "stage", "step", "finished"}
+STATE_KEYS = {"recipe", "device", "precision", "threads", "stage", "step", "finished", "losses"}
 
 
 def beside(out: Path, ending: str) -> Path:
@@ -38,11 +38,21 @@ def load_state(path: Path, recipe: Recipe) -> dict[str, Any]:
         "stage": None,
         "step": 0,
         "finished": {},
+        "losses": {},
     }
 
 
 def save_state(path: Path, state: dict[str, Any]) -> None:
     write_atomically(path, lambda file: torch.save(state, file))
+
+
+def save_losses(out: Path, losses: dict[str, list[float]]) -> None:
+    """Loss of every step so far, as CSV beside the result."""
+    rows = ["stage,step,loss"]
+    for stage, values in losses.items():
+        rows += [f"{stage},{step},{loss!r}" for step, loss in enumerate(values, 1)]
+    text = "\n".join(rows) + "\n"
+    write_atomically(beside(out, ".losses.csv"), lambda file: file.write(text.encode()))
 
 
 def check_same_recipe(path: Path, found: object, recipe: Recipe) -> None:

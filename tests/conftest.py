@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -80,6 +82,29 @@ def run_cli(*arguments: str, cwd: Path, **options) -> subprocess.CompletedProces
         cwd=cwd, capture_output=True, text=True, timeout=600,
         env={**os.environ, "PYTHONPATH": str(ROOT)}, **options,
     )  # fmt: skip
+
+
+def two_processes(
+    runs: list[list[str]], cwd: Path = ROOT
+) -> tuple[list[int], list[tuple[str, str]]]:
+    """Exit codes and (stdout, stderr) of two processes, started as torchrun does."""
+    script = (
+        "import sys, json\nfrom snnconvert.cli import main\n"
+        "sys.exit(max(main(a) for a in json.loads(sys.argv[1])))"
+    )
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    shared = {**os.environ, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "OMP_NUM_THREADS": "1",
+              "MASTER_PORT": port, "PYTHONPATH": str(ROOT)}  # fmt: skip
+    processes = [
+        subprocess.Popen([sys.executable, "-c", script, json.dumps(runs)], cwd=cwd,
+                         env={**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+                         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for rank in range(2)
+    ]  # fmt: skip
+    outputs = [process.communicate(timeout=300) for process in processes]
+    return [process.returncode for process in processes], outputs
 
 
 def call_cli(*arguments: str, cwd: Path) -> subprocess.CompletedProcess:

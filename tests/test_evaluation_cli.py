@@ -65,8 +65,8 @@ def checkpoint(tmp_path_factory) -> Path:
     )  # fmt: skip
     torch.manual_seed(0)
     networks = {}
-    for stage, levels in (("ann", 0), ("qann", 4)):
-        network = UNet(recipe.network(1, levels))
+    for stage in ("ann", "qann"):
+        network = UNet(recipe.network(1, stage))
         networks[stage] = {"config": network.config.to_dict(), "state": network.state_dict()}
     path = tmp_path_factory.mktemp("checkpoint") / "tiny.pt"
     probe = torch.zeros(2, 1, SIZE, SIZE, dtype=torch.uint8)
@@ -351,3 +351,38 @@ def test_missing_and_damaged_weights(tmp_path, monkeypatch, capsys):
     (tmp_path / "home" / WEIGHTS).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / "home" / WEIGHTS).write_bytes(b"half a download")
     assert "cannot be read" in refused(capsys, "stats", folder, "-o", "s.npz", "--dims", 64)
+
+
+# ---- threshold guidance
+
+
+def test_guidance_finds_the_scale_of_the_lowest_fid(tmp_path, checkpoint, capsys):
+    images = write_images(tmp_path / "a", 9)
+    assert run("stats", images, "-o", "a.npz", "--dims", 64) == 0
+    assert run("convert", checkpoint, "--timesteps", 4, "-o", "snn.pt") == 0
+    drawn = ["--against", "a.npz", "--solver", "ddim", "--steps", 2, "--samples", 6]
+    search = ["guidance", "snn.pt", *drawn, "--scales", "1.5,1,0.7", "-o", "g.json"]
+    capsys.readouterr()
+    assert run(*search, "--plot", "g.png") == 0
+    shown, found = capsys.readouterr().out, json.loads((tmp_path / "g.json").read_text())
+    assert [row["scale"] for row in found["rows"]] == [0.7, 1.0, 1.5]
+    assert found["best"]["fid"] == min(row["fid"] for row in found["rows"])
+    assert f"{found['best']['fid']:.4f}  <- lowest" in shown
+    assert Image.open(tmp_path / "g.png").size[0] > 300
+    for scale in (1, 1.5):
+        again = ["evaluate", "snn.pt", *drawn, "--threshold-scale", scale, "-o", "e.json"]
+        assert run(*again, "--no-inception-score") == 0
+        result = json.loads((tmp_path / "e.json").read_text())
+        row = next(row for row in found["rows"] if row["scale"] == scale)
+        assert row["fid"] == pytest.approx(result["fid"], rel=1e-9)
+        assert result["of"]["threshold_scale"] == scale
+
+
+def test_guidance_refuses_what_cannot_be_searched(tmp_path, checkpoint, capsys):
+    assert run("stats", write_images(tmp_path / "a", 9), "-o", "a.npz", "--dims", 64) == 0
+    drawn = ["guidance", checkpoint, "--against", "a.npz", "--samples", 6]
+    assert "no neurons" in refused(capsys, *drawn)
+    assert "--scales" in refused(capsys, *drawn, "--scales", "1,1")
+    sample = ["sample", checkpoint, "-o", "x.png", "--threshold-scale", 0.9]
+    assert "no neurons" in refused(capsys, *sample)
+    assert not (tmp_path / "x.png").exists() and not (tmp_path / "guidance.json").exists()

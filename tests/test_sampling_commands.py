@@ -1,11 +1,5 @@
 """`snnconvert sample` and `snnconvert moments` on a small checkpoint."""
 
-import json
-import os
-import socket
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import torch
@@ -19,6 +13,7 @@ from snnconvert.diffusion.sampling import plan
 from snnconvert.generation import Job, generate
 from snnconvert.models.unet import UNet
 from snnconvert.recipe import recipe_from_dict
+from tests.conftest import two_processes
 
 SIZE = 8
 
@@ -33,8 +28,8 @@ def checkpoint(tmp_path_factory):
     )  # fmt: skip
     torch.manual_seed(0)
     networks = {}
-    for stage, levels in (("ann", 0), ("qann", 4)):
-        config = recipe.network(1, levels)
+    for stage in ("ann", "qann"):
+        config = recipe.network(1, stage)
         network = UNet(config)
         torch.nn.init.normal_(network.tail.weight, std=0.3)
         networks[stage] = {"config": config.to_dict(), "state": network.state_dict()}
@@ -282,37 +277,19 @@ def test_bad_input_ends_with_code_2_before_anything_is_written(
 # ---- several processes
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return str(probe.getsockname()[1])
-
-
-def two_processes(checkpoint, cases):
+def two_draw(checkpoint, cases):
     """Run `snnconvert sample` for every (out, arguments) in two processes as torchrun does."""
-    script = (
-        "import sys, json\nfrom snnconvert.cli import main\n"
-        "sys.exit(max(main(a) for a in json.loads(sys.argv[1])))"
-    )
     runs = [["sample", str(checkpoint), "-o", str(out), "--steps", "3", *arguments]
             for out, arguments in cases]  # fmt: skip
-    shared = {**os.environ, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "OMP_NUM_THREADS": "1",
-              "MASTER_PORT": free_port()}  # fmt: skip
-    processes = [
-        subprocess.Popen([sys.executable, "-c", script, json.dumps(runs)],
-                         env={**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-                         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        for rank in range(2)
-    ]  # fmt: skip
-    outputs = [process.communicate(timeout=120) for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], outputs
+    codes, outputs = two_processes(runs)
+    assert codes == [0, 0], outputs
     return outputs
 
 
 def test_two_processes_draw_the_images_of_one(checkpoint, tmp_path):
     arguments = ["-n", "7", "--batch-size", "2", "--solver", "ddpm"]
     cases = [(tmp_path / name, arguments) for name in ("two.npz", "two", "two.png")]
-    (one_out, one_bar), (other_out, other_bar) = two_processes(checkpoint, cases)
+    (one_out, one_bar), (other_out, other_bar) = two_draw(checkpoint, cases)
     for name in ("one.npz", "one", "one.png"):
         assert command(checkpoint, tmp_path / name, *arguments, "--steps", 3) == 0
     np.testing.assert_array_equal(samples(tmp_path / "two.npz"), samples(tmp_path / "one.npz"))

@@ -1,5 +1,6 @@
 """Training as a user runs it: real processes, real images, killed and resumed."""
 
+import json
 import os
 import signal
 import subprocess
@@ -14,7 +15,7 @@ from snnconvert.checkpoint import read_checkpoint, read_file
 from snnconvert.datasets.order import step_indices
 from snnconvert.pictures import save_png
 from snnconvert.quantizer import QuantizedClip
-from tests.conftest import ROOT, assert_refused, call_cli, run_cli
+from tests.conftest import ROOT, assert_refused, call_cli, run_cli, two_processes
 
 SMALL = """
 dataset = "folder"
@@ -34,22 +35,68 @@ dropout = 0.2
 save_every = 4
 sample_every = 20
 """
+SPIKING = """
+model = "spiking-unet"
+dataset = "folder"
+data_root = "images"
+image_size = 8
+channels = 8
+channel_mult = [1, 2]
+blocks = 1
+timesteps = 3
+dropout = 0.2
+steps = 24
+batch_size = 8
+learning_rate = 1e-3
+warmup = 4
+save_every = 4
+sample_every = 0
+"""
+CLASSES = """
+model = "resnet"
+dataset = "folder"
+data_root = "classes"
+image_size = 8
+flip = true
+crop = 1
+channels = 4
+channel_mult = [1, 2]
+blocks = 1
+classes = 2
+normalize = "imagenet"
+levels = 3
+steps = 24
+quantized_steps = 24
+batch_size = 8
+optimizer = "sgd"
+weight_decay = 1e-3
+learning_rate = 0.05
+quantized_learning_rate = 0.01
+warmup = 4
+save_every = 4
+"""
 
 
 @pytest.fixture
 def folder(tmp_path, shipped):
-    """A working folder with a recipe and 40 real images."""
-    (tmp_path / "images").mkdir()
-    for index, pixels in enumerate(shipped["probe"][:40]):
-        save_png(tmp_path / "images" / f"{index:03d}.png", pixels.float() / 127.5 - 1)
-    (tmp_path / "small.toml").write_text(SMALL)
+    """A working folder with recipes and 40 real images, also sorted into dark and bright ones."""
+    for name in ("images", "classes/bright", "classes/dark"):
+        (tmp_path / name).mkdir(parents=True)
+    images = shipped["probe"][:40].float() / 127.5 - 1
+    middle = images.mean((1, 2, 3)).median()
+    for index, image in enumerate(images):
+        save_png(tmp_path / "images" / f"{index:03d}.png", image)
+        kind = "bright" if image.mean() > middle else "dark"
+        save_png(tmp_path / "classes" / kind / f"{index:03d}.png", image)
+    for name, text in (("small", SMALL), ("spiking", SPIKING), ("classes", CLASSES)):
+        (tmp_path / f"{name}.toml").write_text(text)
     return tmp_path
 
 
-def start_and_kill(folder, stage: str) -> None:
+def start_and_kill(folder, recipe: str, stage: str) -> None:
     """Start a training and kill it with SIGKILL once `stage` has saved a state."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "snnconvert", "train", "small.toml", "-o", "killed.pt"],
+        [sys.executable, "-m", "snnconvert", "train", recipe, "-o", "killed.pt"],
         cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
@@ -64,21 +111,52 @@ def start_and_kill(folder, stage: str) -> None:
         process.wait()
 
 
-def test_a_killed_training_resumes_to_the_last_bit(folder):
-    whole = run_cli("train", "small.toml", "-o", "whole.pt", cwd=folder)
+@pytest.mark.parametrize("recipe", ["small.toml", "spiking.toml", "classes.toml"])
+def test_a_killed_training_resumes_to_the_last_bit(folder, recipe):
+    whole = run_cli("train", recipe, "-o", "whole.pt", cwd=folder)
     assert whole.returncode == 0, whole.stderr
-    for stage in ("ann", "qann"):
-        start_and_kill(folder, stage)
-    resumed = run_cli("train", "small.toml", "-o", "killed.pt", cwd=folder)
+    a = read_checkpoint(folder / "whole.pt")
+    for stage in a["networks"]:
+        start_and_kill(folder, recipe, stage)
+    resumed = run_cli("train", recipe, "-o", "killed.pt", cwd=folder)
     assert resumed.returncode == 0, resumed.stderr
-    a, b = read_checkpoint(folder / "whole.pt"), read_checkpoint(folder / "killed.pt")
-    for stage in ("ann", "qann"):
-        for name, value in a["networks"][stage]["state"].items():
+    b = read_checkpoint(folder / "killed.pt")
+    for stage, network in a["networks"].items():
+        for name, value in network["state"].items():
             assert torch.equal(value, b["networks"][stage]["state"][name]), (stage, name)
+    losses = (folder / "whole.losses.csv").read_text()
+    assert losses == (folder / "killed.losses.csv").read_text()
+    assert losses.count("\n") == 1 + 24 * len(a["networks"])
     assert not (folder / "killed.train.pt").exists()
-    assert sorted(p.name for p in (folder / "whole.samples").iterdir()) == [
-        "ann-0000020.png", "qann-0000020.png",
-    ]  # fmt: skip
+
+
+def losses_of(path) -> list[float]:
+    return [float(line.split(",")[2]) for line in path.read_text().splitlines()[1:]]
+
+
+@pytest.mark.parametrize("recipe", ["small.toml", "spiking.toml", "classes.toml"])
+def test_two_processes_train_as_one(folder, recipe):
+    changes = ["--set", "precision=float32"]  # bfloat16 rounds a share otherwise
+    if recipe != "classes.toml":  # each process drops other values than one alone
+        changes += ["--set", "dropout=0.0", "--set", "sample_every=0"]
+    one = call_cli("train", recipe, "-o", "one.pt", *changes, cwd=folder)
+    assert one.returncode == 0, one.stderr
+    codes, outputs = two_processes([["train", recipe, "-o", "two.pt", *changes]], folder)
+    assert codes == [0, 0], outputs
+    assert "it/s" not in outputs[1][1]  # one progress bar
+    ones, twos = (losses_of(folder / f"{name}.losses.csv") for name in ("one", "two"))
+    assert len(ones) >= 20
+    assert max(abs(a - b) for a, b in zip(ones, twos, strict=True)) < 1e-5
+    assert read_checkpoint(folder / "two.pt")["provenance"]["processes"] == 2
+
+
+def test_processes_must_divide_the_batch(folder):
+    change = ["--set", "batch_size=5"]
+    codes, outputs = two_processes([["train", "small.toml", "-o", "two.pt", *change]], folder)
+    assert codes == [2, 2]
+    for _, errors in outputs:
+        assert "batch_size" in errors and "Traceback" not in errors
+    assert not list(folder.glob("two*"))
 
 
 def test_a_trained_checkpoint_converts_and_samples(folder):
@@ -96,6 +174,58 @@ def test_a_trained_checkpoint_converts_and_samples(folder):
     result = run_cli("convert", "small.pt", "--timesteps", "3", cwd=folder)
     assert result.returncode == 0, result.stderr
     assert "nothing was lost" in result.stdout
+
+
+def test_a_classifier_converts_and_is_as_accurate_as_before(folder):
+    changes = ["--set", "steps=60", "--set", "quantized_steps=20", "--set", "ema=0.5"]
+    assert call_cli("train", "classes.toml", *changes, cwd=folder).returncode == 0
+    result = call_cli("convert", "classes.pt", "--timesteps", "3", cwd=folder)
+    assert result.returncode == 0, result.stderr
+    assert "nothing was lost" in result.stdout
+    found = {}
+    for file, stage in (("classes.pt", "ann"), ("classes.pt", "qann"), ("classes.snn.pt", "snn")):
+        arguments = ["--stage", stage, "--against", "classes", "-o", f"{stage}.json"]
+        result = call_cli("evaluate", file, *arguments, cwd=folder)
+        assert result.returncode == 0, result.stderr
+        found[stage] = json.loads((folder / f"{stage}.json").read_text())
+    assert found["snn"]["accuracy"] == found["qann"]["accuracy"]
+    assert found["ann"]["accuracy"] > 0.8  # bright or dark
+    assert found["snn"]["samples"] == 40
+
+
+def test_classifiers_do_not_draw_and_need_labels(folder):
+    changes = ["--set", "steps=2", "--set", "levels=0"]
+    assert call_cli("train", "classes.toml", *changes, cwd=folder).returncode == 0
+    assert_refused(call_cli("sample", "classes.pt", cwd=folder), "classes.pt", "classifier")
+    unlabelled = call_cli("evaluate", "classes.pt", "--against", "images", cwd=folder)
+    assert_refused(unlabelled, "images", "labels", "sub-folder")
+    solver = ["--against", "classes", "--solver", "ddim"]
+    assert_refused(call_cli("evaluate", "classes.pt", *solver, cwd=folder), "--solver")
+    root = ["--set", "data_root=images", "-o", "b.pt"]
+    assert_refused(call_cli("train", "classes.toml", *root, cwd=folder), "labels")
+    one = ["--set", "classes=1", "-o", "b.pt"]
+    assert_refused(call_cli("train", "classes.toml", *one, cwd=folder), "classes", "2")
+
+
+def test_a_training_starts_from_given_weights(folder):
+    changes = ["--set", "steps=3", "--set", "sample_every=0"]
+    assert call_cli("train", "spiking.toml", "-o", "a.pt", *changes, cwd=folder).returncode == 0
+    given = ["--set", "steps=0", "--set", "initial=a.pt"]
+    assert call_cli("train", "spiking.toml", "-o", "b.pt", *given, cwd=folder).returncode == 0
+    a, b = (read_checkpoint(folder / f"{n}.pt")["networks"]["spiking"]["state"] for n in "ab")
+    trained = [name for name in a if not name.rpartition(".")[2].startswith(("running", "num"))]
+    assert trained and all(torch.equal(a[name], b[name]) for name in trained)
+
+    with_tsm = [*given, "--set", "tsm=true", "--set", "steps=2", "-o", "c.pt"]
+    assert call_cli("train", "spiking.toml", *with_tsm, cwd=folder).returncode == 0
+    assert len(read_checkpoint(folder / "c.pt")["networks"]["spiking"]["state"]) > len(a)
+    for change, words in (("blocks=2", ["a.pt"]), ("initial=none.pt", ["none.pt", "no such"]),
+                          ("timesteps=5", ["a.pt", "timesteps"])):  # fmt: skip
+        result = call_cli(
+            "train", "spiking.toml", *given, "--set", change, "-o", "d.pt", cwd=folder
+        )
+        assert_refused(result, *words)
+        assert not (folder / "d.pt").exists()
 
 
 def test_the_same_command_again_changes_nothing(folder):

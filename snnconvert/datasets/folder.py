@@ -40,8 +40,11 @@ class FolderImages:
 
     channels = 3
 
-    def __init__(self, files: Sequence[Path], image_size: int) -> None:
+    def __init__(
+        self, files: Sequence[Path], image_size: int, labels: Tensor | None = None
+    ) -> None:
         self.files = list(files)
+        self.labels = labels
         self.image_size = image_size
 
     def __len__(self) -> int:
@@ -58,14 +61,32 @@ class FolderImages:
 
 @DATASETS.register("folder")
 def folder(root: Path, image_size: int, train: bool) -> FolderImages:
-    """Every image under `root`, sub-folders included; each twentieth is held out from training."""
+    """Every image under `root`, sub-folders included; each twentieth is held out from training.
+
+    Where all lie in sub-folders, these are the classes, numbered by name.
+    """
     if not root.is_dir():
         raise DataError(f"data_root: {root} is not a folder")
-    files = sorted(f for f in root.rglob("*") if f.suffix.lower() in EXTENSIONS and f.is_file())
-    chosen = [f for i, f in enumerate(files) if (i % HELD_OUT == HELD_OUT - 1) != train]
+    files = image_files(root)
+    chosen = [i for i in range(len(files)) if (i % HELD_OUT == HELD_OUT - 1) != train]
     if not chosen:
         raise DataError(
             f"{root}: found {len(files)} image files, at least {HELD_OUT} are needed "
             f"({', '.join(sorted(EXTENSIONS))})"
         )
-    return FolderImages(chosen, image_size)
+    labels = labels_of([file.relative_to(root) for file in files])
+    chosen_labels = None if labels is None else labels[chosen]
+    return FolderImages([files[i] for i in chosen], image_size, chosen_labels)
+
+
+def image_files(root: Path) -> list[Path]:
+    """Every image file under `root`, sub-folders included, in the order of their names."""
+    return sorted(f for f in root.rglob("*") if f.suffix.lower() in EXTENSIONS and f.is_file())
+
+
+def labels_of(files: Sequence[Path]) -> Tensor | None:
+    """Number of each file's first folder among all, or None where a file lies in none."""
+    if any(len(file.parts) < 2 for file in files):
+        return None
+    names = sorted({file.parts[0] for file in files})
+    return torch.tensor([names.index(file.parts[0]) for file in files])

@@ -12,9 +12,13 @@ from snnconvert.errors import DataError
 
 
 class Images(Protocol):
-    """A finite list of equally sized images."""
+    """A finite list of equally sized images.
+
+    `labels` are integers [N] from 0 up, None where there are none.
+    """
 
     channels: int
+    labels: Tensor | None
 
     def __len__(self) -> int: ...
 
@@ -23,10 +27,11 @@ class Images(Protocol):
 
 
 class TensorImages:
-    """Images held in memory: uint8 [N, C, H, W]."""
+    """Images held in memory: uint8 [N, C, H, W], and their labels [N] where they have some."""
 
-    def __init__(self, pixels: Tensor) -> None:
+    def __init__(self, pixels: Tensor, labels: Tensor | None = None) -> None:
         self.pixels = pixels
+        self.labels = labels
         self.channels = pixels.shape[1]
 
     def __len__(self) -> int:

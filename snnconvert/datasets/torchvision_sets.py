@@ -26,12 +26,13 @@ def fetch(kind, root: Path, train: bool):
 @DATASETS.register("fashion-mnist")
 def fashion_mnist(root: Path, image_size: int, train: bool) -> TensorImages:
     """60,000 (10,000) grey images of clothes, 28 x 28, zero-padded to `image_size`."""
-    pixels = fetch(datasets.FashionMNIST, root, train).data[:, None]
-    return TensorImages(padded(pixels, image_size))
+    found = fetch(datasets.FashionMNIST, root, train)
+    return TensorImages(padded(found.data[:, None], image_size), found.targets)
 
 
 @DATASETS.register("cifar10")
 def cifar10(root: Path, image_size: int, train: bool) -> TensorImages:
     """50,000 (10,000) colour images of ten classes, 32 x 32, zero-padded to `image_size`."""
-    pixels = torch.from_numpy(fetch(datasets.CIFAR10, root, train).data).permute(0, 3, 1, 2)
-    return TensorImages(padded(pixels.contiguous(), image_size))
+    found = fetch(datasets.CIFAR10, root, train)
+    pixels = torch.from_numpy(found.data).permute(0, 3, 1, 2).contiguous()
+    return TensorImages(padded(pixels, image_size), torch.tensor(found.targets))

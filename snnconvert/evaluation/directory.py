@@ -16,6 +16,7 @@ from snnconvert.datasets.folder import (
     UNREADABLE,
     FolderImages,
     check_mode,
+    image_files,
     read_image,
 )
 from snnconvert.errors import DataError
@@ -38,9 +39,7 @@ class DirectorySource:
     def __init__(self, folder: Path, image_size: int | None) -> None:
         self.name = str(folder)
         self.folder = folder
-        self.files = sorted(
-            f for f in folder.rglob("*") if f.suffix.lower() in EXTENSIONS and f.is_file()
-        )
+        self.files = image_files(folder)
         if not self.files:
             kinds = ", ".join(sorted(EXTENSIONS))
             raise DataError(f"{folder}: holds no images ({kinds}); name another folder")

@@ -16,20 +16,29 @@ from snnconvert.datasets.images import to_pixels
 from snnconvert.diffusion.sampling import Plan
 from snnconvert.errors import CheckpointError, InputError
 from snnconvert.generation import Job, draw
+from snnconvert.guidance import scale_thresholds
 from snnconvert.hardware import checked_device
 from snnconvert.loading import network_from
-from snnconvert.probe import recipe_of
+from snnconvert.models import SpikingUNet
+from snnconvert.probe import denoiser_recipe_of
 
 PLAIN = (bool, int, float, str, list)
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """How images are drawn: a checked plan of the solver, the seed, images per network call."""
+    """How images are drawn.
+
+    Attributes:
+        plan: checked, of the solver.
+        batch_size: images per network call.
+        threshold_scale: of a spiking network, see `snnconvert.guidance`.
+    """
 
     plan: Plan
     seed: int = 0
     batch_size: int = 32
+    threshold_scale: float = 1.0
 
 
 class SampledSource:
@@ -39,7 +48,7 @@ class SampledSource:
         content: of the checkpoint.
         path: its file, for errors and results.
         count: images to draw.
-        stage: "ann", "qann" or "snn"; default the most advanced.
+        stage: "ann", "qann", "snn" or "spiking"; default the most advanced.
         simulate: "counts" or "steps", of a converted network; default as in the file.
         device: where network and solver run; noise is drawn on the CPU everywhere.
 
@@ -64,12 +73,14 @@ class SampledSource:
     ) -> None:
         self.path, self.drawing, self.count = Path(path), drawing, count
         self.stage = stage or content["stage"]
-        self.recipe = recipe_of(content, str(path))
+        self.recipe = denoiser_recipe_of(content, str(path))
         self.network = network_from(content, self.stage, str(path))
         if simulate is not None:
             if not isinstance(self.network, SpikingNetwork):
                 raise InputError(f"{path}: simulate applies to converted networks only")
             self.network = self.network.with_config(simulate=simulate).eval()
+        if drawing.threshold_scale != 1:
+            self.network = scale_thresholds(self.network, drawing.threshold_scale)
         self.device = checked_device(device)
         self.network.to(self.device)
         self.channels = channels_of(content, str(path))
@@ -107,11 +118,14 @@ class SampledSource:
         plan, network = self.drawing.plan, self.network
         given = {**plan.options, **plan.corrections}
         options = {k: v if isinstance(v, PLAIN) else fingerprint(v) for k, v in given.items()}
-        spiking = asdict(network.config) if isinstance(network, SpikingNetwork) else None
+        spiking = (
+            asdict(network.config) if isinstance(network, SpikingNetwork | SpikingUNet) else None
+        )
         return {
             "kind": "checkpoint", "source": str(self.path), "sha256": self.sha256,
             "stage": self.stage, "solver": plan.solver, "steps": plan.calls, "options": options,
-            "nfe": self.nfe, "seed": self.drawing.seed, "image_size": list(self.image_size),
+            "nfe": self.nfe, "seed": self.drawing.seed,
+            "threshold_scale": self.drawing.threshold_scale, "image_size": list(self.image_size),
             "device": self.device.type, "spiking": spiking,
         }  # fmt: skip
 

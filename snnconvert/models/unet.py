@@ -15,7 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from snnconvert.errors import InputError
-from snnconvert.quantizer import QuantizedClip, QuantizedConv2d, QuantizedLinear
+from snnconvert.models.family import MODELS, Family
+from snnconvert.quantizer import QuantizedConv2d, QuantizedLinear
+from snnconvert.quantizer import activation as clip
 
 Layer = TypeVar("Layer", nn.Conv2d, nn.Linear)
 
@@ -68,9 +70,7 @@ class UNetConfig:
 
 def activation(config: UNetConfig, channels: int) -> nn.Module:
     """ReLU in the float network, a quantised clip in the quantised one."""
-    if config.levels == 0:
-        return nn.ReLU()
-    return QuantizedClip(config.levels, channels if config.per_channel else None)
+    return clip(config.levels, channels if config.per_channel else None)
 
 
 def normalization(config: UNetConfig, channels: int) -> nn.Module:
@@ -105,6 +105,12 @@ def initialised(layer: Layer, gain: float = 1.0) -> Layer:
     return layer
 
 
+def time_frequencies(width: int) -> Tensor:
+    """[width / 2], float64: angle of a time embedding per unit of t."""
+    exponents = torch.arange(0, width, 2, dtype=torch.float64) / width
+    return torch.exp(-math.log(10_000.0) * exponents)
+
+
 class TimeEmbedding(nn.Module):
     """t [B], whole or fractional -> [B, 4 * channels]; sine and cosine interleaved as in SDM."""
 
@@ -113,9 +119,7 @@ class TimeEmbedding(nn.Module):
     def __init__(self, config: UNetConfig) -> None:
         super().__init__()
         width = config.channels
-        exponents = torch.arange(0, width, 2, dtype=torch.float64) / width
-        frequencies = torch.exp(-math.log(10_000.0) * exponents).float()
-        self.register_buffer("frequencies", frequencies, persistent=False)
+        self.register_buffer("frequencies", time_frequencies(width).float(), persistent=False)
         self.hidden = linear(config, width, 4 * width)
         self.act = activation(config, 4 * width)
         self.out = linear(config, 4 * width, 4 * width)
@@ -249,3 +253,6 @@ def run_stage(stage: Iterable[nn.Module], h: Tensor, time: Tensor) -> Tensor:
     for layer in stage:
         h = layer(h, time) if isinstance(layer, ResBlock) else layer(h)
     return h
+
+
+MODELS.register("unet")(Family(UNetConfig, UNet, ("ann", "qann"), "noise"))

@@ -32,3 +32,18 @@ def plot_trajectory(content: dict[str, Any], path: str | Path) -> None:
     for axes in (above, below):
         axes.spines[["top", "right"]].set_visible(False)
     write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=110))
+
+
+def plot_guidance(content: dict[str, Any], path: str | Path) -> None:
+    """FID against the scale of all firing thresholds, as PNG."""
+    figure = Figure(figsize=(6.0, 3.4), layout="constrained")
+    axes = figure.subplots()
+    rows, best = content["rows"], content["best"]
+    axes.plot([row["scale"] for row in rows], [row["fid"] for row in rows], ".-", color="#8c8c8c")
+    axes.plot(best["scale"], best["fid"], "o", color="#c43c39", label=f"lowest: {best['scale']:g}")
+    axes.axvline(1.0, color="#cccccc", linewidth=1, zorder=0)
+    axes.set_xlabel("firing thresholds times")
+    axes.set_ylabel(f"{content['metric']}, {content['samples']} images")
+    axes.legend(frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=110))

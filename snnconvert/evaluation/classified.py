@@ -1,0 +1,103 @@
+"""Accuracy of a classifier's checkpoint on labelled images, from either end of a conversion."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+import snnconvert
+from snnconvert.conversion.network import SpikingNetwork
+from snnconvert.datasets import DATASETS, Images
+from snnconvert.datasets.folder import FolderImages, image_files, labels_of
+from snnconvert.datasets.images import to_unit_range
+from snnconvert.errors import DataError, InputError
+from snnconvert.evaluation.accuracy import accuracy
+from snnconvert.hardware import checked_device
+from snnconvert.loading import network_from
+from snnconvert.probe import recipe_of
+from snnconvert.registry import nearest
+
+
+def labelled_images(data: str, data_root: Path, image_size: int) -> Images:
+    """Images with labels: a dataset, NAME (its test images) or NAME:train, or a folder of folders.
+
+    Raises:
+        DataError: nothing of the kind, or images without labels.
+        InputError: an unknown part of a dataset.
+    """
+    name, _, part = data.partition(":")
+    if name in DATASETS and name != "folder":
+        if part not in ("", "train", "test"):
+            raise InputError(f"{data}: found part {part!r}, allowed are train and test")
+        images = DATASETS[name](data_root, image_size, part == "train")
+    elif Path(data).is_dir():
+        files = image_files(Path(data))
+        inside = [file.relative_to(data) for file in files]
+        images = FolderImages(files, image_size, labels_of(inside) if files else None)
+    else:
+        names = sorted(set(DATASETS) - {"folder"})
+        raise DataError(
+            f"{data}: is no dataset ({nearest(data, names)}available: {', '.join(names)}) and no "
+            "folder of images"
+        )
+    if images.labels is None:
+        raise DataError(
+            f"{data}: has no labels; a folder needs one sub-folder a class and nothing beside them"
+        )
+    return images
+
+
+def classified(
+    content: dict[str, Any], path: str, images: Images, data: str, *, count: int | None = None,
+    stage: str | None = None, simulate: str | None = None, device: str = "auto",
+    batch_size: int = 32, progress: bool = False,
+) -> dict[str, Any]:  # fmt: skip
+    """Accuracy of a checkpoint's classifier, with what it was measured on.
+
+    Args:
+        content: of the checkpoint at `path`, which a training or a conversion of one wrote.
+        images: with labels; `data` names them in the result.
+        count: only so many of them, the first ones; default all.
+        stage: "ann", "qann" or "snn"; default the most advanced.
+        simulate: of a converted network; default as in the file.
+
+    Raises:
+        InputError: `count` out of range, `simulate` for a network that does not spike.
+        CheckpointError: no such stage.
+    """
+    if images.labels is None:
+        raise DataError(f"{data}: has no labels")
+    count = len(images) if count is None else count
+    if not 1 <= count <= len(images):
+        raise InputError(f"samples: found {count}, allowed are 1 ... {len(images)} of {data}")
+    stage = stage or content["stage"]
+    network, place = network_from(content, stage, path), checked_device(device)
+    if simulate is not None:
+        if not isinstance(network, SpikingNetwork):
+            raise InputError(f"{path}: simulate applies to converted networks only")
+        network = network.with_config(simulate=simulate).eval()
+    network.to(place)
+    with tqdm(total=count, unit="image", disable=not progress) as bar:
+        share = accuracy(network, batches_of(images, images.labels, count, batch_size, place, bar))
+    spiking = asdict(network.config) if isinstance(network, SpikingNetwork) else None
+    return {
+        "metric": "accuracy", "accuracy": share, "samples": count, "of": path, "stage": stage,
+        "model": recipe_of(content, path).model, "against": data, "spiking": spiking,
+        "snnconvert": snnconvert.__version__,
+    }  # fmt: skip
+
+
+def batches_of(
+    images: Images, labels: Tensor, count: int, batch_size: int, place: torch.device, bar: tqdm
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """(x, labels) of the first `count` images."""
+    for first in range(0, count, batch_size):
+        block = range(first, min(first + batch_size, count))
+        yield to_unit_range(images.take(block)).to(place), labels[block.start : block.stop]
+        bar.update(len(block))
