@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from snnconvert.errors import InputError
+from snnconvert.pieces import pieces
 
 HALF = 0.5
 INITIAL_CEILING = 6.0  # Fast-SNN's start; calibration replaces it before training
@@ -30,22 +31,68 @@ def along_channels(ceiling: Tensor, x: Tensor) -> Tensor:
     return ceiling.view(-1, *(1,) * (x.ndim - 2))
 
 
+def counts_per_unit(ceiling: Tensor, steps: int, x: Tensor) -> Tensor:
+    """`steps / ceiling` as it broadcasts over `x`, in x's dtype."""
+    return along_channels(steps / ceiling, x).to(x.dtype)
+
+
+def unit_per_count(ceiling: Tensor, steps: int, x: Tensor) -> Tensor:
+    """`ceiling / steps` as it broadcasts over `x`, in x's dtype."""
+    return along_channels(ceiling / steps, x).to(x.dtype)
+
+
+def start_over(v_init: Tensor | float, x: Tensor) -> Tensor:
+    """`v_init` as it broadcasts over `x`, in x's dtype."""
+    start = torch.as_tensor(v_init, device=x.device)
+    return along_channels(start, x).to(x.dtype)
+
+
+def counted(
+    x: Tensor, scale: Tensor, start: Tensor, low: int, high: int, out: Tensor | None = None
+) -> Tensor:
+    """`clamp(floor(x * scale + start), low, high)`.
+
+    The quantiser and the neurons count by this one function; that is what makes them agree to the
+    last bit.
+    """
+    return torch.mul(x, scale, out=out).add_(start).floor_().clamp_(low, high)
+
+
 def to_counts(
     x: Tensor, ceiling: Tensor, steps: int, low: int, high: int, v_init: Tensor | float = HALF
 ) -> Tensor:
     """Integers `clamp(floor(steps * x / ceiling + v_init), low, high)`, as floats of x's dtype.
 
     The quantiser calls it with `steps = high = levels`; a neuron after k of T steps with
-    `steps = min(k, T)`. One function for both is what makes them agree to the last bit.
+    `steps = min(k, T)`.
     """
-    scale = along_channels(steps / ceiling, x).to(x.dtype)
-    start = along_channels(v_init, x).to(x.dtype) if isinstance(v_init, Tensor) else v_init
-    return (x * scale).add_(start).floor_().clamp_(low, high)
+    scale, start = counts_per_unit(ceiling, steps, x), start_over(v_init, x)
+    return counted(x, scale, start, low, high)
 
 
 def from_counts(counts: Tensor, ceiling: Tensor, steps: int) -> Tensor:
     """The value of `counts` spikes of size `ceiling` over `steps`: counts * ceiling / steps."""
-    return counts * along_channels(ceiling / steps, counts).to(counts.dtype)
+    return counts * unit_per_count(ceiling, steps, counts)
+
+
+def quantised(
+    x: Tensor,
+    ceiling: Tensor,
+    levels: int,
+    low: int,
+    v_init: Tensor | float = HALF,
+    out: Tensor | None = None,
+) -> Tensor:
+    """`from_counts(to_counts(x))` at `levels`, without keeping the counts.
+
+    out: where to write it; may be `x` itself.
+    """
+    scale, unit = counts_per_unit(ceiling, levels, x), unit_per_count(ceiling, levels, x)
+    first = start_over(v_init, x)
+    result = torch.empty_like(x) if out is None else out
+    for part, to, by, back, start in pieces(x, result, scale, unit, first):
+        counted(part, by, start, low, levels, to).mul_(back)
+    return result
 
 
 def summed_along(value: Tensor, ceiling: Tensor) -> Tensor:
@@ -63,7 +110,7 @@ def quantized_clip(
     `v_init`: where to round, in [0, 1), [] or [C]; None: to the nearest (1/2).
     """
     low, start = -levels if signed else 0, HALF if v_init is None else v_init
-    return from_counts(to_counts(x, ceiling, levels, low, levels, start), ceiling, levels)
+    return quantised(x, ceiling, levels, low, start)
 
 
 @quantized_clip.register_fake

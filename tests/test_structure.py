@@ -8,7 +8,7 @@ from tests.conftest import ROOT
 
 FILES = sorted((ROOT / "snnconvert").rglob("*.py"))
 LAYERS = [  # a file may import from its own row and the rows above
-    {"__init__", "errors", "registry", "hardware", "randomness", "source_arguments"},
+    {"__init__", "errors", "registry", "hardware", "pieces", "randomness", "source_arguments"},
     {"quantizer", "threshold_table", "neurons", "models", "diffusion", "datasets", "recipe",
      "checkpoint", "pictures"},
     {"conversion", "probe"},

@@ -187,7 +187,7 @@ class SpikingNetwork(nn.Module):
             return simulation.deferred(call)
         if not config.held_as_counts:
             return simulation.potentials(call, config.settle or 0, config.signed)
-        return simulation.immediate(call, config.settle, config.signed, carried)
+        return simulation.immediate(call, config.settle, config.signed, carried, lean)
 
     def reset(self) -> None:
         """Forget the counts that `reset="trajectory"` carries from call to call."""

@@ -18,7 +18,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from snnconvert.quantizer import HALF, from_counts, to_counts
+from snnconvert.pieces import pieces
+from snnconvert.quantizer import (
+    HALF,
+    counted,
+    counts_per_unit,
+    from_counts,
+    quantised,
+    start_over,
+    to_counts,
+    unit_per_count,
+)
 
 
 @dataclass(frozen=True)
@@ -54,6 +64,32 @@ class IF:
     def value(self, counts: Tensor, steps: int | None = None) -> Tensor:
         """The mean current that `counts` in `steps` steps (default: a whole call) stand for."""
         return from_counts(counts, self.v_threshold, self.levels if steps is None else steps)
+
+    def settled(self, mean: Tensor, out: Tensor | None = None) -> Tensor:
+        """`value(final(mean))`, without keeping the counts; `out` may be `mean` itself."""
+        return quantised(mean, self.v_threshold, self.levels, self.lowest, self.v_init, out)
+
+    def advance(
+        self, mean: Tensor, counts: Tensor | None, steps: int, signed: bool, reuse: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """Fire once: the counts, changed in place, and the mean current that they stand for.
+
+        As `target`, `allowed` and `value` one after the other, without keeping the spikes.
+
+        Args:
+            counts: None: zeros.
+            reuse: write the current over `mean`.
+        """
+        scale = counts_per_unit(self.v_threshold, steps, mean)
+        unit = unit_per_count(self.v_threshold, steps, mean)
+        held = torch.zeros_like(mean) if counts is None else counts
+        value = mean if reuse else torch.empty_like(mean)
+        first = start_over(self.v_init, mean)
+        for x, n, result, by, back, start in pieces(mean, held, value, scale, unit, first):
+            missing = counted(x, by, start, self.lowest, self.levels, result).sub_(n)
+            n.add_(self.allowed(missing, signed, missing))
+            torch.mul(n, back, out=result)
+        return held, value
 
     def spikes(self, counts: Tensor, target: Tensor, signed: bool) -> Tensor:
         """Spikes of one step, at most one a neuron, from `counts` towards `target`.

@@ -66,6 +66,10 @@ class Potential:
             counts.add_(spikes)
         return counts
 
+    def settled(self, mean: Tensor, out: Tensor | None = None) -> Tensor:
+        """The mean current of a whole call with mean input `mean`; `out` is left alone."""
+        return self.value(self.final(mean))
+
 
 class PotentialNode(SimpleBaseNode):
     """The neuron that a `Potential` describes.
