@@ -22,7 +22,7 @@ LAYERS = [  # a file may import from its own row and the rows above
     {"cli_conversion"},
     {"cli_sampling"},
     {"cli_evaluation", "cli_trajectory"},
-    {"cli_guidance", "cli_finetune"},
+    {"cli_guidance", "cli_finetune", "cli_report"},
     {"cli", "__main__"},
 ]  # fmt: skip
 
