@@ -29,7 +29,7 @@ def test_the_differentiable_pass_is_the_network(network, settle):
 def test_at_silence_the_gradient_is_that_of_the_quantised_ann(network):
     spiking, inputs = converted(network, settle=40), list(unet_inputs(seed=5))
     names, _ = trained_names(spiking)
-    quantised = Interpreter(place_clips(spiking.program, 4))
+    quantised = Interpreter(place_clips(spiking.program, spiking.config))
     found = []
     for run in (lambda c: surrogate_output(spiking, c, inputs), lambda c: quantised.run(c, inputs)):
         leaves = {name: spiking.constants[name].clone().requires_grad_() for name in names}

@@ -156,8 +156,8 @@ def blocks_of(model, inputs):
 
 def test_residual_blocks_are_found_without_names():
     captured, blocks = blocks_of(resnet20(), torch.randn(2, 3, 32, 32))
-    layers = [f"layer{stage}.{block}" for stage in (1, 2, 3) for block in range(3)]
-    assert [block.layer for block in blocks] == ["relu", *layers, "linear"]
+    layers = [f"layer{stage}.{block}.act2" for stage in (1, 2, 3) for block in range(3)]
+    assert [block.layer for block in blocks] == ["act1", *layers, "linear"]
     parts = [block.part_of(captured.program, captured.constants) for block in blocks]
     assert all(len(part.inputs) == len(part.output) == 1 for part in parts)
     assert sum(len(part.nodes) for part in parts) == len(captured.program.nodes)
