@@ -148,8 +148,11 @@ class PlainSpikingUNet(nn.Module):
         return self.tail(h)
 
 
-def plain_copy(network: SpikingUNet) -> PlainSpikingUNet:
-    """The plain network with the same weights and statistics."""
+def plain_copy(network: SpikingUNet, contiguous: bool = False) -> PlainSpikingUNet:
+    """The plain network with the same weights and statistics.
+
+    contiguous: in the memory layout that it has by itself, not in ours.
+    """
     renamed = {
         plain_name(key): value[..., None] if key == "tail.mix.weight" else value
         for key, value in network.state_dict().items()
@@ -158,8 +161,8 @@ def plain_copy(network: SpikingUNet) -> PlainSpikingUNet:
     plain.load_state_dict(renamed)
     plain.embedding.weight.requires_grad_(False)
     for module in plain.modules():
-        if isinstance(module, nn.Conv2d):  # the same kernels, so that bits can be equal
-            module.to(memory_format=torch.channels_last)
+        if isinstance(module, nn.Conv2d) and not contiguous:
+            module.to(memory_format=torch.channels_last)  # the same kernels: bits can be equal
     return plain.train(network.training)
 
 
