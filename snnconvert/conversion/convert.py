@@ -75,14 +75,10 @@ def convert(
         v_init=v_init,
     )  # fmt: skip
     fit = Fit(
-        threshold,
-        per_channel,
-        bias_correction,
-        thresholds_over_t,
-        t_argument,
-        weights,
-        config.v_init == "optimised",
-    )
+        threshold=threshold, per_channel=per_channel, bias_correction=bias_correction,
+        thresholds_over_t=thresholds_over_t, t_argument=t_argument, weights=weights,
+        starts=config.v_init == "optimised",
+    )  # fmt: skip
     network = opened(model, example_inputs)
     refuse_leaks(network, config, fit)  # before the slow passes
     quantised, found = quantized_network(network, config.levels, calibration, fit)
@@ -106,10 +102,9 @@ def spiking_network(
     if config.neuron == "lif" and calibration is not None:
         kept = kept_of(program, calibration) if found is None else found.kept
         constants |= compensate_leak(program, constants, config, kept, fit.per_channel)
-    if config.start == HALF and any(
-        node.op == NEURON and has_start(node) for node in program.nodes
-    ):
-        config = replace(config, v_init="optimised")  # a quantised ANN that has them already
+    own_starts = any(node.op == NEURON and has_start(node) for node in program.nodes)
+    if own_starts and config.held_as_counts and config.start == HALF:  # from a quantised ANN
+        config = replace(config, v_init="optimised")
     snn = SpikingNetwork(program, constants, config)
     if found is not None:
         snn.calibration = {**found.to_dict(), "levels": config.levels, **fit.to_dict()}

@@ -233,6 +233,7 @@ class SpikingNetwork(nn.Module):
         settle = "auto" if c.settle is None else c.settle
         kind = c.neuron if c.leak is None else f"lif, tau={c.leak:g}"
         kind += "" if c.v_reset is None else ", hard reset"
+        kind += "" if c.v_init == 0.5 else f", v_init={c.v_init}"
         return (
             f"neuron={kind}, timesteps={c.timesteps}, firing={c.firing}, signed={c.signed}, "
             f"settle={settle}, code={c.code}, simulate={c.simulate}, norm={c.norm}, "
