@@ -26,6 +26,18 @@ def test_the_differentiable_pass_is_the_network(network, settle):
     assert torch.equal(surrogate_output(spiking, spiking.constants, list(inputs)), spiking(*inputs))
 
 
+@pytest.mark.parametrize("options", [{"thresholds_over_t": 3}, {"v_init": "optimised"}])
+def test_so_it_is_with_thresholds_and_starts_of_all_kinds(options):
+    inputs = unet_inputs(8, seed=5)
+    spiking = snnconvert.convert(
+        tiny_unet(channel_mult=(1,), levels=0), 4, example_inputs=inputs, calibration=[inputs],
+        settle=0, **options,
+    )  # fmt: skip
+    assert torch.equal(surrogate_output(spiking, spiking.constants, list(inputs)), spiking(*inputs))
+    tuned = finetune(spiking, [inputs], steps=1, progress=False)
+    assert bool(tuned(*inputs).isfinite().all())
+
+
 def test_at_silence_the_gradient_is_that_of_the_quantised_ann(network):
     spiking, inputs = converted(network, settle=40), list(unet_inputs(seed=5))
     names, _ = trained_names(spiking)

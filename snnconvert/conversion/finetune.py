@@ -26,7 +26,7 @@ from snnconvert.conversion.network import SpikingNetwork
 from snnconvert.conversion.program import Node
 from snnconvert.conversion.reconstruct import relative_error
 from snnconvert.conversion.relative import RelativeAdam
-from snnconvert.conversion.rules import NEURON, RULES
+from snnconvert.conversion.rules import RULES
 from snnconvert.conversion.signature import leaves
 from snnconvert.conversion.stream import calls_of
 from snnconvert.errors import InputError
@@ -77,7 +77,8 @@ class Clock:
 
         def current(values: dict[str, Any]) -> Tensor:
             seen = min(self.step, self.config.timesteps)
-            cell = cell_of(node, {threshold: values[threshold].detach()}, self.config)
+            fixed = {**values, threshold: values[threshold].detach()}
+            cell = cell_of(node, fixed, self.config)
             counts = SurrogateCount.apply(
                 values[source], values[threshold], self.counts.get(node.name), seen, cell,
                 self.config.signed,
@@ -117,7 +118,7 @@ def trained_names(network: SpikingNetwork) -> tuple[list[str], set[str]]:
         for name in node.refs
         if name in constants and constants[name].is_floating_point()
     }
-    thresholds = {node.args[1] for node in network.program.nodes if node.op == NEURON}
+    thresholds = {node.args[1] for node in network.executor.neurons} & set(constants)
     return sorted(weights | thresholds), thresholds
 
 
