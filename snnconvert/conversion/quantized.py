@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from snnconvert.conversion.batch_norm import fold_batch_norms
 from snnconvert.conversion.bias import correct_bias
 from snnconvert.conversion.calibrate import Calibration, calibrate, place_quantizers
 from snnconvert.conversion.calibrate_weights import calibrate_weights
@@ -106,25 +107,54 @@ def quantized_network(
             per_channel=per_channel,
         )  # fmt: skip
         ceilings = found.ceilings
-    original = constants
-    quantised, constants = place_quantizers(program, constants, sites, ceilings, levels)
-    if found is not None and threshold == "learned":
-        learned = [f"{name}_ceiling" for name in ceilings]
-        constants = learn_ceilings(program, quantised, constants, learned, found.kept.calls(32))
-    if options is not None:
-        if found is None:
+    quantised, new = place_quantizers(program, constants, sites, ceilings, levels)
+    if found is None:
+        if options is not None:
             raise InputError(NOTHING_TO_CALIBRATE.format(weights, type(model).__name__))
+    else:
         names = {f"{name}_ceiling" for name in ceilings}
         networks = Networks(program, quantised, frozenset(ceilings), captured.trainable | names)
-        constants, found.weights = calibrate_weights(networks, constants, found.kept, options)
-    if found is not None and bias_correction:
-        rows = max(1, min(PASS_INPUTS, PASS_BYTES // found.bytes_per_input))
-        quantised, constants = correct_bias(
-            program, quantised, constants, sites, found.kept.calls(rows), original
-        )
+        quantised, new = _fitted(
+            networks, constants, new, sites, found, threshold == "learned", options,
+            bias_correction,
+        )  # fmt: skip
+        if not trainable:
+            quantised, new = fold_batch_norms(quantised, new)
     paths, parameters = _named_ceilings(captured, quantised, ceilings)
     kept = parameters if trainable else frozenset()
-    return CapturedNetwork(Captured(quantised, constants, paths, kept), functions), found
+    return CapturedNetwork(Captured(quantised, new, paths, kept), functions), found
+
+
+def _fitted(
+    networks: Networks,
+    original: dict[str, Tensor],
+    constants: dict[str, Tensor],
+    sites: list[Site],
+    found: Calibration,
+    learned: bool,
+    options: WeightCalibration | None,
+    bias_correction: bool,
+) -> tuple[Program, dict[str, Tensor]]:
+    """The quantised network with all that is fitted after its thresholds; `found` tells of it.
+
+    Args:
+        original, constants: of the float network and of the quantised one.
+        learned: train the thresholds.
+        options: train the weights too.
+    """
+    if learned:
+        names = sorted(networks.ceilings)
+        constants = learn_ceilings(
+            networks.plain, networks.quantised, constants, names, found.kept.calls(32)
+        )
+    if options is not None:
+        constants, found.weights = calibrate_weights(networks, constants, found.kept, options)
+    if not bias_correction:
+        return networks.quantised, constants
+    rows = max(1, min(PASS_INPUTS, PASS_BYTES // found.bytes_per_input))
+    return correct_bias(
+        networks.plain, networks.quantised, constants, sites, found.kept.calls(rows), original
+    )
 
 
 def _named_ceilings(
