@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from snnconvert.conversion.batch_norm import fold_batch_norms
 from snnconvert.conversion.bias import adjust
 from snnconvert.conversion.calibrate import Calibration, calibrate, place_quantizers
 from snnconvert.conversion.calibrate_weights import calibrate_weights
@@ -91,6 +92,8 @@ def quantized_network(
     )
     if found is not None:
         quantised, constants = _fitted(network, quantised, constants, found, fit)
+        if not trainable:
+            quantised, constants = fold_batch_norms(quantised, constants)
     paths, parameters = _named_ceilings(network.captured, quantised, ceilings)
     kept = parameters if trainable else frozenset()
     result = Captured(quantised, constants, paths, kept)

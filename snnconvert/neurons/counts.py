@@ -82,12 +82,15 @@ class IF:
         """
         scale = counts_per_unit(self.v_threshold, steps, mean)
         unit = unit_per_count(self.v_threshold, steps, mean)
-        held = torch.zeros_like(mean) if counts is None else counts
+        held = torch.empty_like(mean) if counts is None else counts
         value = mean if reuse else torch.empty_like(mean)
         first = start_over(self.v_init, mean)
         for x, n, result, by, back, start in pieces(mean, held, value, scale, unit, first):
-            missing = counted(x, by, start, self.lowest, self.levels, result).sub_(n)
-            n.add_(self.allowed(missing, signed, missing))
+            if counts is None:
+                counted(x, by, start, max(self.lowest, -1), 1, n)
+            else:
+                missing = counted(x, by, start, self.lowest, self.levels, result).sub_(n)
+                n.add_(self.allowed(missing, signed, missing))
             torch.mul(n, back, out=result)
         return held, value
 
