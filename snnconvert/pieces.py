@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-ELEMENTS = 1 << 17  # of a piece, per thread: half a megabyte in float32
+ELEMENTS = 1 << 18  # of a piece, per thread: a megabyte in float32
 
 
 def pieces(first: Tensor, *others: Tensor) -> Iterator[tuple[Tensor, ...]]:
