@@ -1,6 +1,6 @@
-"""Error of converted networks of many kinds against the number of timesteps (random weights).
+"""Error of converted networks of many kinds, by timesteps and code (random weights).
 
-    python benchmarks/networks.py                 # small ones
+    python benchmarks/networks.py                 # all, the large ones too
     python benchmarks/networks.py vgg11_bn vit_b_16
 
 Calibrated on the inputs it is measured on; the error is |snn - ann| / |ann| of all outputs.
@@ -22,35 +22,42 @@ from snnconvert.conversion.signature import arguments_of, leaves
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from tests.networks import FAST, SLOW
 
-TIMESTEPS = (8, 32, 128)
+WAYS = [("rate", 8), ("rate", 32), ("rate", 128), ("radix", 4), ("radix", 8)]
+FIRING = {"rate": "immediate", "radix": "deferred"}
+
+
+def row(name: str) -> str:
+    """The table's line of one network."""
+    torch.manual_seed(0)
+    model, inputs = {**FAST, **SLOW}[name]()
+    args, kwargs = arguments_of(inputs)
+    with torch.no_grad():
+        wanted = leaves(copy.deepcopy(model).eval()(*args, **kwargs))
+    errors, start = [], time.perf_counter()
+    for code, timesteps in WAYS:
+        snn = snnconvert.convert(
+            model, timesteps, example_inputs=inputs, calibration=[inputs], simulate="counts",
+            code=code, firing=FIRING[code],
+        )  # fmt: skip
+        run = snn.run(*args, **kwargs)
+        pairs = zip(leaves(run.output), wanted, strict=True)
+        gap = sum(float((a - b).square().sum()) for a, b in pairs)
+        errors.append((gap / sum(float(b.square().sum()) for b in wanted)) ** 0.5)
+    seconds = (time.perf_counter() - start) / len(WAYS)
+    neurons = {key: value.numel() for key, value in run.counts.items()}
+    plain = sum(n for key, n in neurons.items() if snn.functions[key] is None)
+    share = plain / sum(neurons.values())
+    cells = " | ".join(f"{error:.4f}" for error in errors)
+    return f"| {name} | {cells} | {share:.0%} | {seconds:.0f} |"
 
 
 def main() -> None:
     warnings.simplefilter("ignore")
-    names = sys.argv[1:] or list(FAST)
-    print("| network | " + " | ".join(f"T={t}" for t in TIMESTEPS) + " | plain IF | seconds |")
-    print("|---" * (len(TIMESTEPS) + 3) + "|")
-    for name in names:
-        torch.manual_seed(0)
-        model, inputs = {**FAST, **SLOW}[name]()
-        args, kwargs = arguments_of(inputs)
-        with torch.no_grad():
-            wanted = leaves(copy.deepcopy(model).eval()(*args, **kwargs))
-        errors, start = [], time.perf_counter()
-        for timesteps in TIMESTEPS:
-            snn = snnconvert.convert(
-                model, timesteps, example_inputs=inputs, calibration=[inputs], simulate="counts"
-            )
-            run = snn.run(*args, **kwargs)
-            pairs = zip(leaves(run.output), wanted, strict=True)
-            gap = sum(float((a - b).square().sum()) for a, b in pairs)
-            errors.append((gap / sum(float(b.square().sum()) for b in wanted)) ** 0.5)
-        seconds = (time.perf_counter() - start) / len(TIMESTEPS)
-        neurons = {key: value.numel() for key, value in run.counts.items()}
-        plain = sum(n for key, n in neurons.items() if snn.functions[key] is None)
-        share = plain / sum(neurons.values())
-        cells = " | ".join(f"{error:.4f}" for error in errors)
-        print(f"| {name} | {cells} | {share:.0%} | {seconds:.0f} |", flush=True)
+    titles = [f"{code} T={timesteps}" for code, timesteps in WAYS]
+    print("| network | " + " | ".join(titles) + " | plain IF | seconds |")
+    print("|---" * (len(WAYS) + 3) + "|")
+    for name in sys.argv[1:] or [*FAST, *SLOW]:
+        print(row(name), flush=True)
 
 
 if __name__ == "__main__":
