@@ -244,6 +244,16 @@ def test_bfloat16_autocast(training):
     assert all(p.grad.isfinite().all() for p in network.parameters() if p.requires_grad)
 
 
+def test_networks_in_bfloat16_know_every_time():
+    """999 is no bfloat16 number; the table's row is found all the same."""
+    network = tiny_spiking_unet().bfloat16()
+    seen = []
+    network.time_table.hidden.register_forward_pre_hook(lambda _m, args: seen.append(args[0]))
+    x, _ = inputs(2)
+    assert network(x.bfloat16(), torch.tensor([999, 517])).isfinite().all()
+    assert torch.equal(seen[0], network.time_table.table[[999, 517]])
+
+
 def test_memory_layout_does_not_matter():
     network = tiny_spiking_unet(attention=(1,)).double()
     x, t = inputs()

@@ -56,11 +56,11 @@ class TimeTable(nn.Module):
         outside = ~((t >= -0.5) & (t <= last + 0.5))  # so that NaN is outside
         if outside.any():
             raise InputError(f"t: found {t[outside][0].item():g}, allowed is 0 ... {last}")
-        t = t.to(self.table.dtype).clamp(0, last)
-        below = t.floor()
-        low = below.long()
+        t = t.to(torch.promote_types(t.dtype, torch.float32)).clamp(0, last)
+        low = t.long()
         high = (low + 1).clamp(max=last)
-        waves = torch.lerp(self.table[low], self.table[high], (t - below)[:, None])
+        beyond = (t - low).to(self.table.dtype)[:, None]
+        waves = torch.lerp(self.table[low], self.table[high], beyond)
         return self.out(F.silu(self.hidden(waves)))
 
 
