@@ -2,10 +2,12 @@
 
     python benchmarks/resnet20.py --data ../shared/data
     python benchmarks/resnet20.py --data ../shared/data --weights distilled
+    python benchmarks/resnet20.py --data ../shared/data --timesteps 4 --simulate steps
+    python benchmarks/resnet20.py --data ../shared/data --simulate steps --settle 0
 
 Needs `cifar-10-batches-py/` and `resnet20-cifar10/*.th` under the data folder. One pass over spike
-counts equals the clocked network (deferred, and immediate at silence); `--simulate steps` runs the
-clock instead.
+counts equals the clocked network (deferred, and immediate at silence). `--simulate steps` runs the
+clock instead, reports steps and spikes, and compares its predictions with those by counts.
 """
 
 from __future__ import annotations
@@ -20,8 +22,10 @@ import torch
 from torch import Tensor, nn
 
 import snnconvert
+from snnconvert.conversion.network import SpikingNetwork
 from snnconvert.models.cnn import resnet20
 
+BATCH = 250
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -36,13 +40,27 @@ def cifar10(folder: Path, train: bool) -> tuple[Tensor, Tensor]:
 
 
 @torch.no_grad()
-def accuracy(network: nn.Module, images: Tensor, labels: Tensor) -> float:
-    """Per cent of images classified rightly."""
-    right = sum(
-        int((network(x).argmax(1) == y).sum())
-        for x, y in zip(images.split(250), labels.split(250), strict=True)
-    )
-    return 100 * right / len(labels)
+def classes(network: nn.Module, images: Tensor) -> Tensor:
+    """The class that `network` gives each image."""
+    return torch.cat([network(x).argmax(1) for x in images.split(BATCH)])
+
+
+def per_cent(found: Tensor, wanted: Tensor) -> float:
+    return 100 * float((found == wanted).double().mean())
+
+
+def clocked(snn: SpikingNetwork, found: Tensor, images: Tensor) -> str:
+    """What the history of a clocked network says, and how its classes `found` compare."""
+    history = snn.history or []
+    steps = [call.steps for call in history]
+    spikes = sum(call.spikes for call in history) / sum(call.counts for call in history)
+    text = f", {sum(steps) / len(steps):.1f} steps a call (most {max(steps)}), "
+    text += f"{spikes:.2f} spikes per count"
+    if snn.config.neuron == "lif":
+        return text
+    exact = snn.with_config(simulate="counts", firing="deferred", settle=None)
+    same = int((classes(exact, images) == found).sum())
+    return f"{text}, {same} of {len(found)} predictions equal the quantised network's"
 
 
 def main() -> None:
@@ -58,8 +76,10 @@ def main() -> None:
     parser.add_argument("--firing", choices=("immediate", "deferred"), help="default: immediate; "
                         "deferred for --code radix and --neuron lif")  # fmt: skip
     parser.add_argument("--simulate", choices=("counts", "steps"), default="counts")
+    parser.add_argument("--settle", help="input-free steps, or auto (until silence)")
     parser.add_argument("--per-layer", action="store_true", help="one threshold a layer")
     parser.add_argument("--no-bias-correction", action="store_true")
+    parser.add_argument("--v-init", default="half", choices=("half", "optimised"))
     parser.add_argument("--weights", choices=("kept", "blocks", "distilled"), default="kept")
     args = parser.parse_args()
     (weights,) = (args.data / "resnet20-cifar10").glob("*.th")
@@ -71,18 +91,25 @@ def main() -> None:
     calibration = training[order[: args.calibration]].split(128)
     late = args.code == "radix" or args.neuron == "lif"
     firing = args.firing or ("deferred" if late else "immediate")
-    print(f"ANN {accuracy(model, images, labels):.2f} % of {len(images)} images")
+    settle = int(args.settle) if (args.settle or "").isdigit() else args.settle
+    float_classes = classes(model, images)
+    print(f"ANN {per_cent(float_classes, labels):.2f} % of {len(images)} images", flush=True)
     for timesteps in args.timesteps:
         start = time.perf_counter()
         snn = snnconvert.convert(
             model, timesteps, example_inputs=images[:2], calibration=calibration,
             threshold=args.threshold, per_channel=not args.per_layer, simulate=args.simulate,
             bias_correction=not args.no_bias_correction, code=args.code, firing=firing,
-            neuron=args.neuron, tau=args.tau, weights=args.weights,
+            neuron=args.neuron, tau=args.tau, weights=args.weights, settle=settle,
+            v_init=args.v_init,
         )  # fmt: skip
         seconds = time.perf_counter() - start
-        found = accuracy(snn, images, labels)
-        print(f"T = {timesteps:3d}: {found:.2f} %, converted in {seconds:.1f} s", flush=True)
+        if args.simulate == "steps":
+            snn.keep_history()
+        found = classes(snn, images)
+        more = clocked(snn, found, images) if args.simulate == "steps" else ""
+        print(f"T = {timesteps:3d}: {per_cent(found, labels):.2f} %, converted in {seconds:.1f} s"
+              f"{more}", flush=True)  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -11,7 +11,9 @@ from pathlib import Path
 from snnconvert import __version__
 from snnconvert.cli_conversion import add_check, add_convert
 from snnconvert.cli_evaluation import add_evaluate, add_stats
+from snnconvert.cli_finetune import add_finetune
 from snnconvert.cli_guidance import add_guidance
+from snnconvert.cli_report import add_report
 from snnconvert.cli_sampling import add_moments, add_sample
 from snnconvert.cli_trajectory import add_trajectory
 from snnconvert.errors import SnnconvertError
@@ -49,7 +51,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for add in (
         add_train, add_check, add_convert, add_sample, add_trajectory, add_moments, add_stats,
-        add_evaluate, add_guidance, add_info,
+        add_evaluate, add_guidance, add_finetune, add_report, add_info,
     ):  # fmt: skip
         add(commands)
     return parser

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
     from snnconvert.conversion.network import SpikingNetwork
 
-REPORTED_BATCHES = 4  # of the calibration data, in the report of a conversion
-
 
 def settle_steps(text: str) -> int | str:
     """An integer, or the word auto."""
@@ -30,14 +28,14 @@ def settle_steps(text: str) -> int | str:
 
 
 def start_potential(text: str) -> float | str:
-    """A number, or the word half."""
-    if text == "half":
+    """A number, or the word half or optimised."""
+    if text in ("half", "optimised"):
         return text
     try:
         return float(text)
     except ValueError:
         raise argparse.ArgumentTypeError(
-            f"found {text!r}, allowed are numbers and 'half'"
+            f"found {text!r}, allowed are numbers, 'half' and 'optimised'"
         ) from None
 
 
@@ -115,8 +113,9 @@ def add_neuron_options(command: argparse.ArgumentParser) -> None:
     add("--hard-reset", dest="v_reset", action="store_const", const=0.0,
         help="set the potential to zero after a spike instead of subtracting the "
         "threshold")  # fmt: skip
-    add("--v-init", type=start_potential, default="half", metavar="V|half",
-        help="start of the potential, in thresholds (default half)")  # fmt: skip
+    add("--v-init", type=start_potential, default="half", metavar="V|half|optimised",
+        help="start of the potential, in thresholds (default half), or each channel's own, fitted "
+        "to the calibration inputs")  # fmt: skip
 
 
 def add_threshold_options(command: argparse.ArgumentParser) -> None:
@@ -126,6 +125,11 @@ def add_threshold_options(command: argparse.ArgumentParser) -> None:
         "or learned")  # fmt: skip
     add("--per-layer", dest="per_channel", action="store_false",
         help="one threshold a layer instead of a channel")  # fmt: skip
+    add("--thresholds-over-t", type=int, default=1, metavar="N",
+        help="for denoisers: a table of N thresholds over the range of t, looked up once a call "
+        "(default 1: the same for all t)")  # fmt: skip
+    add("--t-argument", metavar="NAME",
+        help="which input is t, where it is not called t, timestep, time, ...")  # fmt: skip
     add("--no-bias-correction", dest="bias_correction", action="store_false",
         help="leave the mean of each channel as it is")  # fmt: skip
     add("--weights", choices=("kept", "blocks", "distilled"), default="kept",
@@ -138,7 +142,7 @@ def conversion_options(args: argparse.Namespace) -> dict[str, Any]:
     """The arguments of `convert` that `add_conversion_options` read."""
     names = ("timesteps", "firing", "code", "settle", "simulate", "norm", "signed", "neuron",
              "tau", "v_reset", "v_init", "threshold", "per_channel", "bias_correction",
-             "weights")  # fmt: skip
+             "thresholds_over_t", "t_argument", "weights")  # fmt: skip
     return {name: getattr(args, name) for name in names}
 
 
@@ -201,8 +205,7 @@ def run_convert(args: argparse.Namespace) -> None:
         source.model, example_inputs=source.examples, calibration=source.batches,
         reset=args.reset, **conversion_options(args),
     )  # fmt: skip
-    batches = (source.batches or [source.examples])[: REPORTED_BATCHES if args.calibrate else None]
-    report = compare(source.model, snn, batches, float_ann=source.float_ann)
+    report = compare(source.model, snn, source.reported(), float_ann=source.float_ann)
     if source.content is not None and not is_classifier(source.content, source.name):
         qann = source.model if source.stage == "qann" else snn.quantized_ann()
         report = report.extended(trajectory=paths_of(qann, snn, source.content, source.name))

@@ -6,6 +6,7 @@ import argparse
 
 from snnconvert.cli_conversion import add_conversion_options, conversion_options
 from snnconvert.cli_sampling import add_solver_options, channels_of, chosen_options
+from snnconvert.source_arguments import add_stage_argument
 
 
 def add_trajectory(commands: argparse._SubParsersAction) -> None:
@@ -18,6 +19,7 @@ def add_trajectory(commands: argparse._SubParsersAction) -> None:
         "in every call and with counts that stay from call to call (one continuous spiking run).",
     )
     command.add_argument("file", metavar="FILE", help="checkpoint with a network to convert")
+    add_stage_argument(command)
     command.add_argument("-n", "--count", type=int, default=8, help="images (default 8)")
     command.add_argument("--steps", type=int, default=20, help="network evaluations (default 20)")
     command.add_argument("--seed", type=int, default=0, help="(default 0)")
@@ -39,7 +41,7 @@ def run_trajectory(args: argparse.Namespace) -> None:
     from snnconvert.sources import checkpoint_source
 
     content = read_checkpoint(args.file)
-    source = checkpoint_source(content, args.file)
+    source = checkpoint_source(content, args.file, args.stage)
     recipe = denoiser_recipe_of(content, args.file)
     out = check_destination(args.out)
     plot = check_destination(args.plot) if args.plot else None

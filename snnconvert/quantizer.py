@@ -2,9 +2,11 @@
 
     q(x) = ceiling * clamp(floor(levels * x / ceiling + 1/2), low, levels) / levels
 
-`low` is 0, or `-levels` for the signed variant. With a straight-through floor the gradient is 1
-inside the clip and 0 outside; the ceiling learns with 1 above it and `(q(x) - x) / ceiling` inside
-(PACT, Choi et al. 2018; LSQ, Esser et al. 2020; QCFS, Bu et al. 2022; Fast-SNN, Hu et al. 2023).
+`low` is 0, or `-levels` for the signed variant. The 1/2 is where a neuron's potential starts, in
+thresholds (`v_init`); another start rounds elsewhere. With a straight-through floor the gradient is
+1 inside the clip and 0 outside; the ceiling learns with 1 above it and `(q(x) - x) / ceiling`
+inside (PACT, Choi et al. 2018; LSQ, Esser et al. 2020; QCFS, Bu et al. 2022; Fast-SNN, Hu et al.
+2023).
 """
 
 from __future__ import annotations
@@ -13,7 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from snnconvert.errors import InputError
+from snnconvert.pieces import pieces
 
+HALF = 0.5
 INITIAL_CEILING = 6.0  # Fast-SNN's start; calibration replaces it before training
 
 
@@ -27,35 +31,97 @@ def along_channels(ceiling: Tensor, x: Tensor) -> Tensor:
     return ceiling.view(-1, *(1,) * (x.ndim - 2))
 
 
-def to_counts(x: Tensor, ceiling: Tensor, steps: int, low: int, high: int) -> Tensor:
-    """Integers `clamp(floor(steps * x / ceiling + 1/2), low, high)`, as floats of x's dtype.
+def counts_per_unit(ceiling: Tensor, steps: int, x: Tensor) -> Tensor:
+    """`steps / ceiling` as it broadcasts over `x`, in x's dtype."""
+    return along_channels(steps / ceiling, x).to(x.dtype)
+
+
+def unit_per_count(ceiling: Tensor, steps: int, x: Tensor) -> Tensor:
+    """`ceiling / steps` as it broadcasts over `x`, in x's dtype."""
+    return along_channels(ceiling / steps, x).to(x.dtype)
+
+
+def start_over(v_init: Tensor | float, x: Tensor) -> Tensor:
+    """`v_init` as it broadcasts over `x`, in x's dtype."""
+    start = torch.as_tensor(v_init, device=x.device)
+    return along_channels(start, x).to(x.dtype)
+
+
+def counted(
+    x: Tensor, scale: Tensor, start: Tensor, low: int, high: int, out: Tensor | None = None
+) -> Tensor:
+    """`clamp(floor(x * scale + start), low, high)`.
+
+    The quantiser and the neurons count by this one function; that is what makes them agree to the
+    last bit.
+    """
+    return torch.mul(x, scale, out=out).add_(start).floor_().clamp_(low, high)
+
+
+def to_counts(
+    x: Tensor, ceiling: Tensor, steps: int, low: int, high: int, v_init: Tensor | float = HALF
+) -> Tensor:
+    """Integers `clamp(floor(steps * x / ceiling + v_init), low, high)`, as floats of x's dtype.
 
     The quantiser calls it with `steps = high = levels`; a neuron after k of T steps with
-    `steps = min(k, T)`. One function for both is what makes them agree to the last bit.
+    `steps = min(k, T)`.
     """
-    scale = along_channels(steps / ceiling, x).to(x.dtype)
-    return (x * scale).add_(0.5).floor_().clamp_(low, high)
+    scale, start = counts_per_unit(ceiling, steps, x), start_over(v_init, x)
+    return counted(x, scale, start, low, high)
 
 
 def from_counts(counts: Tensor, ceiling: Tensor, steps: int) -> Tensor:
     """The value of `counts` spikes of size `ceiling` over `steps`: counts * ceiling / steps."""
-    return counts * along_channels(ceiling / steps, counts).to(counts.dtype)
+    return counts * unit_per_count(ceiling, steps, counts)
+
+
+def quantised(
+    x: Tensor,
+    ceiling: Tensor,
+    levels: int,
+    low: int,
+    v_init: Tensor | float = HALF,
+    out: Tensor | None = None,
+) -> Tensor:
+    """`from_counts(to_counts(x))` at `levels`, without keeping the counts.
+
+    out: where to write it; may be `x` itself.
+    """
+    scale, unit = counts_per_unit(ceiling, levels, x), unit_per_count(ceiling, levels, x)
+    first = start_over(v_init, x)
+    result = torch.empty_like(x) if out is None else out
+    for part, to, by, back, start in pieces(x, result, scale, unit, first):
+        counted(part, by, start, low, levels, to).mul_(back)
+    return result
+
+
+def summed_along(value: Tensor, ceiling: Tensor) -> Tensor:
+    """`value`, of x's shape, summed over all that shares one ceiling; in the ceiling's shape."""
+    shape = along_channels(ceiling, value).shape
+    return value.to(ceiling.dtype).sum_to_size(shape).view_as(ceiling)
 
 
 @torch.library.custom_op("snnconvert::quantized_clip", mutates_args=())
-def quantized_clip(x: Tensor, ceiling: Tensor, levels: int, signed: bool = False) -> Tensor:
-    """Quantise `x` ([B, C, ...]) to `levels` steps above zero under `ceiling` ([] or [C], > 0)."""
-    low = -levels if signed else 0
-    return from_counts(to_counts(x, ceiling, levels, low, levels), ceiling, levels)
+def quantized_clip(
+    x: Tensor, ceiling: Tensor, levels: int, signed: bool = False, v_init: Tensor | None = None
+) -> Tensor:
+    """Quantise `x` ([B, C, ...]) to `levels` steps above zero under `ceiling` ([] or [C], > 0).
+
+    `v_init`: where to round, in [0, 1), [] or [C]; None: to the nearest (1/2).
+    """
+    low, start = -levels if signed else 0, HALF if v_init is None else v_init
+    return quantised(x, ceiling, levels, low, start)
 
 
 @quantized_clip.register_fake
-def _(x: Tensor, ceiling: Tensor, levels: int, signed: bool = False) -> Tensor:
+def _(
+    x: Tensor, ceiling: Tensor, levels: int, signed: bool = False, v_init: Tensor | None = None
+) -> Tensor:
     return torch.empty_like(x)
 
 
 def _save_for_backward(ctx, inputs, output) -> None:
-    x, ceiling, _, ctx.signed = inputs
+    x, ceiling, _, ctx.signed, _ = inputs
     ctx.save_for_backward(x, ceiling, output)
 
 
@@ -66,11 +132,8 @@ def _backward(ctx, grad: Tensor):
     grad_x = grad * inside
     # Above the ceiling output/ceiling is 1, below zero it is 0, inside it is q/ceiling:
     # one difference of two sums gives all three branches of the ceiling's gradient.
-    along = [1] if ceiling.ndim == 1 else [i for i, n in enumerate(ceiling.shape) if n > 1]
-    axes = [axis for axis in range(x.ndim) if axis not in along]
-    total = (grad * output).sum(axes, dtype=ceiling.dtype)
-    total = total - (grad_x * x).sum(axes, dtype=ceiling.dtype)
-    return grad_x, total.view_as(ceiling) / ceiling, None, None
+    total = summed_along(grad * output, ceiling) - summed_along(grad_x * x, ceiling)
+    return grad_x, total / ceiling, None, None, None
 
 
 quantized_clip.register_autograd(_backward, setup_context=_save_for_backward)

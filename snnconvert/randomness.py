@@ -5,8 +5,18 @@ from __future__ import annotations
 from snnconvert.errors import InputError
 
 GOLDEN = 0x9E3779B1  # 2^32 / golden ratio, odd
-STREAMS = ("sampling", "calibration", "ann", "qann", "order", "moments", "spiking", "statistics")
-STREAMS_PER_SEED = 17  # room for more; odd, so that no two seeds meet modulo 2^32
+STREAMS = (
+    "sampling",
+    "calibration",
+    "ann",
+    "qann",
+    "order",
+    "moments",
+    "spiking",
+    "statistics",
+    "tuning",
+)
+STREAMS_PER_SEED = 25  # odd, or seeds would meet modulo 2^32; keeps the first 1000 far apart
 LARGEST_SEED = 2**31 - 1
 
 

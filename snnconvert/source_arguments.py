@@ -9,7 +9,7 @@ import argparse
 
 
 def add_source_arguments(command: argparse.ArgumentParser) -> None:
-    """FILE, --model, --example-shape and --calibrate."""
+    """FILE, --stage, --model, --example-shape and --calibrate."""
     command.add_argument(
         "file",
         metavar="FILE",
@@ -17,6 +17,7 @@ def add_source_arguments(command: argparse.ArgumentParser) -> None:
         help="a checkpoint of snnconvert, a .pt2 file (torch.export.save; no code in it runs), or, "
         "with --model, its weights (a state dict)",
     )
+    add_stage_argument(command)
     command.add_argument(
         "--model",
         metavar="MODULE:FACTORY",
@@ -34,13 +35,23 @@ def add_source_arguments(command: argparse.ArgumentParser) -> None:
         "--calibrate",
         metavar="DATA",
         help="inputs for networks with plain activations: a .pt file with a tensor (or a tuple of "
-        "tensors, one per input), a folder of images, or the name of a data set such as cifar10",
+        "tensors, one per input), a folder of images, or the name of a data set such as cifar10; "
+        "for a checkpoint of a denoiser clean images, which are noised over the whole range of t",
     )
     command.add_argument("--data-root", default="data", help="where data sets lie (default data)")
     command.add_argument("--mean", type=numbers, default=(0.5,), help="of images (default 0.5)")
     command.add_argument("--std", type=numbers, default=(0.5,), help="of images (default 0.5)")
     command.add_argument(
         "--calibration-inputs", type=int, default=1024, metavar="N", help="default 1024"
+    )
+
+
+def add_stage_argument(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--stage",
+        choices=("ann", "qann"),
+        help="which network of a checkpoint: the float or the quantised one (default: the most "
+        "advanced that it holds)",
     )
 
 

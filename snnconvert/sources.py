@@ -14,11 +14,15 @@ from torch import Tensor, nn
 
 from snnconvert.checkpoint import read_checkpoint, read_file
 from snnconvert.datasets import DATASETS
+from snnconvert.datasets.images import to_unit_range
+from snnconvert.diffusion.objectives import noised_batch
 from snnconvert.errors import CheckpointError, InputError
 from snnconvert.loading import load, network_from
-from snnconvert.probe import probe_batches
+from snnconvert.probe import probe_batches, recipe_of, schedule_of
+from snnconvert.recipe import Recipe
 
 BATCH = 64
+REPORTED_BATCHES = 4  # of the calibration data, in the report of a conversion
 KINDS = {"float": torch.float32, "int": torch.int64, "bool": torch.bool}
 
 
@@ -31,6 +35,7 @@ class Source:
         model: the network.
         examples: arguments of one call, None where the file knows them itself.
         batches: calibration inputs, None where there are none.
+        held_out: inputs to report on, where they are others.
         content: of the checkpoint it comes from, if it is one of ours.
         float_ann: the float network beside a quantised one.
         stage: of `model` in that checkpoint.
@@ -40,9 +45,14 @@ class Source:
     model: nn.Module
     examples: tuple[Tensor, ...] | None
     batches: list[Any] | None = None
+    held_out: list[Any] | None = None
     content: dict[str, Any] | None = None
     float_ann: nn.Module | None = None
     stage: str = "ann"
+
+    def reported(self) -> list[Any]:
+        """The inputs that a report is about: all that were held out, or some of the others."""
+        return self.held_out or (self.batches or [self.examples])[:REPORTED_BATCHES]
 
 
 def source_of(args: argparse.Namespace) -> Source:
@@ -59,7 +69,9 @@ def source_of(args: argparse.Namespace) -> Source:
     elif args.file.endswith(".pt2"):
         source = Source(args.file, load(args.file), None)
     else:
-        source = checkpoint_source(read_checkpoint(args.file), args.file)
+        source = checkpoint_source(read_checkpoint(args.file), args.file, args.stage)
+    if args.stage and source.content is None:
+        raise InputError(f"--stage {args.stage}: {source.name} is no checkpoint with stages")
     if args.calibrate:
         source.batches = list(calibration_batches(args, source))
     return source
@@ -134,50 +146,93 @@ def example(text: str) -> Tensor:
     return values if dtype == torch.float32 else torch.zeros(shape, dtype=dtype)
 
 
-def checkpoint_source(content: dict[str, Any], path: str) -> Source:
-    """The most advanced network of a checkpoint that can be converted, and its real images.
+def checkpoint_source(content: dict[str, Any], path: str, stage: str | None = None) -> Source:
+    """A network of a checkpoint that can be converted, and its real images, noised.
+
+    Args:
+        stage: "ann" or "qann"; None: the most advanced.
 
     Raises:
         CheckpointError: it holds no such network.
     """
     networks = content["networks"]
-    stage = "qann" if "qann" in networks else "ann"
+    stage = stage or ("qann" if "qann" in networks else "ann")
     if stage not in networks:
         held = ", ".join(networks)
-        raise CheckpointError(f"{path}: holds no network to convert, only: {held}")
+        raise CheckpointError(f"{path}: holds no {stage} network to convert, only: {held}")
     batches: list[Any] = list(probe_batches(content, path))
     model = network_from(content, stage, path)
     ann = network_from(content, "ann", path) if stage == "qann" and "ann" in networks else None
-    return Source(path, model, batches[0], batches, content, ann, stage)
+    return Source(path, model, batches[0], batches, batches, content, ann, stage)
 
 
 def calibration_batches(args: argparse.Namespace, source: Source) -> Iterator[Any]:
-    """Batches of real inputs from `--calibrate`."""
+    """Batches of real inputs from `--calibrate`.
+
+    Raises:
+        InputError: no tensors, images of another size, or no inputs at all.
+    """
     path, count = Path(args.calibrate), args.calibration_inputs
     if count < 1:
         raise InputError(f"--calibration-inputs: found {count}, allowed are integers from 1 up")
     if path.is_file():
-        content = read_file(path)
-        values = [content] if isinstance(content, Tensor) else content
-        if not isinstance(values, (list, tuple)) or not all(
-            isinstance(value, Tensor) and value.ndim for value in values
-        ):
-            raise InputError(f"{path}: needed is a tensor, or a tuple of tensors, batch first")
-        yield from zip(*(value[:count].split(BATCH) for value in values), strict=True)
-        return
-    size = image_size(source)
+        values = [value[:count] for value in tensors_of(path)]
+    else:
+        values = [images_of(args, path, image_size(source), count)]
+    if source.content is not None and len(values) == 1:
+        values = list(noised(values[0], recipe_of(source.content, source.name)))
+    yield from zip(*(value.split(BATCH) for value in values), strict=True)
+
+
+def tensors_of(path: Path) -> list[Tensor]:
+    """The tensors in a .pt file, one for each input of a network."""
+    content = read_file(path)
+    values = [content] if isinstance(content, Tensor) else content
+    if not isinstance(values, (list, tuple)) or not all(
+        isinstance(value, Tensor) and value.ndim for value in values
+    ):
+        raise InputError(f"{path}: needed is a tensor, or a tuple of tensors, batch first")
+    if len({len(value) for value in values}) != 1:
+        raise InputError(f"{path}: holds batches of {[len(v) for v in values]} inputs, or none")
+    return list(values)
+
+
+def images_of(args: argparse.Namespace, path: Path, size: int, count: int) -> Tensor:
+    """At most `count` normalised training images [N, C, size, size], drawn at random."""
     if path.is_dir():
         images = DATASETS["folder"](path, size, True)
     else:
         images = DATASETS[args.calibrate](Path(args.data_root), size, True)
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))[:count]
     mean, std = torch.tensor(args.mean).view(-1, 1, 1), torch.tensor(args.std).view(-1, 1, 1)
-    for chosen in order.split(BATCH):
-        yield ((images.take(chosen.tolist()).float() / 255 - mean) / std,)
+    return (images.take(order.tolist()).float() / 255 - mean) / std
+
+
+def noised(images: Tensor, recipe: Recipe) -> tuple[Tensor, Tensor]:
+    """(x_t, t) of clean images in [-1, 1], shuffled; t spread evenly over the whole diffusion.
+
+    Raises:
+        InputError: images of another size than the network's.
+    """
+    size = recipe.image_size
+    if images.ndim != 4 or tuple(images.shape[2:]) != (size, size):
+        raise InputError(
+            f"--calibrate: found clean images {list(images.shape)}, the network takes "
+            f"[N, C, {size}, {size}] (or give a .pt file with a tuple of tensors, one per input)"
+        )
+    if images.dtype == torch.uint8:
+        images = to_unit_range(images)
+    generator = torch.Generator().manual_seed(0)
+    order = torch.randperm(len(images), generator=generator)
+    x, t, _ = noised_batch(images[order], schedule_of(recipe), generator, spread=True)
+    order = torch.randperm(len(images), generator=generator)
+    return x[order], t[order]
 
 
 def image_size(source: Source) -> int:
-    """Side of the square images that the network takes as its only input."""
+    """Side of the square images that the network takes (apart from its t)."""
+    if source.content is not None:
+        return recipe_of(source.content, source.name).image_size
     shapes = [list(value.shape) for value in source.examples or ()]
     program = getattr(source.model, "program", None)
     if program is not None and program.signature is not None:

@@ -43,6 +43,10 @@ def converts(name: str, networks: dict, few: int, many: int, clocked: bool) -> N
             for options in ({"firing": "immediate"}, {"firing": "deferred"}):
                 real = outputs(snn.with_config(simulate="steps", **options), inputs)
                 assert all(map(torch.equal, real, found)), options
+            brief = snn.with_config(simulate="steps", firing="immediate", settle=0)
+            args, kwargs = arguments_of(inputs)
+            recorded = leaves(brief.run(*args, **kwargs, record="counts").output)
+            assert all(map(torch.equal, outputs(brief, inputs), recorded))
     print(f"{name}: relative error T={few}: {errors[0]:.4f}, T={many}: {errors[1]:.4f}")
     assert errors[1] < 0.05, errors
     assert errors[1] < errors[0] / 2, errors

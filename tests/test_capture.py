@@ -103,8 +103,9 @@ def test_weights_that_cannot_be_right_are_refused(change, word):
     model = simple()
     change(model)
     x = X.to(model[0].weight.dtype) if "float16" in word else X
-    with pytest.raises(SnnconvertError, match=word):
+    with pytest.raises(SnnconvertError, match=word) as caught:
         snnconvert.convert(model, example_inputs=x, calibration=[x])
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -232,6 +233,10 @@ def test_fake_quantize_modules_are_frozen_and_left_alone():
         module.disable_observer()
     with torch.no_grad():
         assert torch.allclose(snn(X), model(X), atol=1e-5)
+    report = snnconvert.compare(model, snn, [X]).to_dict()
+    assert report["output"]["bit_equal"] and report["output_ann"]["relative_error"] < 1e-5
+    with pytest.raises(InputError, match="not converted from this"):
+        snnconvert.compare(simple(), snn, [X])
 
 
 class Blocks(nn.Module):

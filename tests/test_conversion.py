@@ -125,6 +125,7 @@ def test_fixed_settle_takes_the_steps_it_says(settle, signed, timesteps):
     )
     run = snn.run(*inputs, record="spikes")
     assert run.steps == timesteps + settle == snn.latency_steps
+    assert torch.equal(snn(*inputs), run.output)  # which keeps no books and reuses memory
     for name, train in run.trains.items():
         assert train.shape[0] == run.steps
         assert set(train.unique().tolist()) <= ({-1, 0, 1} if signed else {0, 1})

@@ -259,7 +259,8 @@ REFUSED = [
     ({"v_reset": -1.0}, "v_reset: found -1.0"),
     ({"v_init": 1.0}, "v_init: found 1.0"),
     ({"v_init": "quarter"}, "v_init: found 'quarter'"),
-    ({"v_init": 0.0, "settle": "auto"}, "no such proof"),
+    ({"neuron": "lif", "v_init": "optimised"}, "v_init='optimised' fits"),
+    ({"v_init": "optimised"}, "v_init: every activation of .* trained quantised"),
     ({"neuron": "izhikevich"}, "allowed: if, lif"),
 ]
 
@@ -284,7 +285,7 @@ def test_signed_activations_and_other_settings_are_refused():
 @given(
     st.sampled_from(["if", "lif"]),
     st.sampled_from([None, 0.0]),
-    st.sampled_from(["half", 0.5, 0.0, 0.7]),
+    st.sampled_from(["half", 0.5, 0.0, 0.7, "optimised"]),
     st.sampled_from([None, 0, 2]),
     st.booleans(),
     st.sampled_from(["immediate", "deferred"]),
@@ -294,9 +295,9 @@ def test_settle_and_sign_follow_from_the_neuron(neuron, v_reset, v_init, settle,
     options = {"neuron": neuron, "v_reset": v_reset, "v_init": v_init, "settle": settle,
                "signed": signed, "firing": firing}  # fmt: skip
     forgets = neuron == "lif" or v_reset is not None
-    counted = not forgets and v_init in ("half", 0.5)
-    immediate = firing == "immediate"
-    if immediate and ((settle is None and not counted) or (signed and forgets)):
+    counted = not forgets
+    unproven = firing == "immediate" and forgets and (settle is None or signed)
+    if unproven or (forgets and v_init == "optimised"):
         with pytest.raises(InputError):
             SpikingConfig(**options)
     else:

@@ -11,8 +11,10 @@ from snnconvert.quantizer import (
     QuantizedClip,
     QuantizedConv2d,
     QuantizedLinear,
+    from_counts,
     quantized_clip,
     quantized_weight,
+    to_counts,
 )
 
 levels_of = st.integers(1, 40)
@@ -74,6 +76,37 @@ def test_count_held_neuron_is_the_potential_held_one(timesteps, seed):
         spikes = cell.spikes(held, cell.target(inputs[:step].mean(0), step), signed=True)
         held = held + spikes
         assert torch.equal(spikes, fire)
+
+
+LARGE = (5, 3, 150, 150)  # cut into pieces
+
+
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("shape", [(), (3,), (1, 3, 1, 1), (5, 1, 1, 1)])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_pieces_change_no_bit(signed, shape, layout):
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(LARGE, generator=generator).contiguous(memory_format=layout)
+    theta = torch.rand(shape, generator=generator) + 0.5
+    cell = IF(theta, 4, -4 if signed else 0)
+    wanted = from_counts(to_counts(x, theta, 4, cell.lowest, 4), theta, 4)
+    assert torch.equal(quantized_clip(x, theta, 4, signed), wanted)
+    assert torch.equal(cell.settled(x), wanted) and torch.equal(cell.settled(y := x.clone(), y), y)
+    assert torch.equal(y, wanted)
+
+
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("reuse", [False, True])
+def test_one_step_at_once_is_target_spikes_and_value(signed, reuse):
+    generator = torch.Generator().manual_seed(0)
+    theta = torch.rand(3, generator=generator) + 0.5
+    cell, held, plain = IF(theta, 4), None, torch.zeros(LARGE)
+    for step in range(1, 5):
+        x = torch.randn(LARGE, generator=generator)
+        plain = plain + cell.spikes(plain, cell.target(x, step), signed)
+        held, value = cell.advance(x, held, step, signed, reuse)
+        assert torch.equal(held, plain) and torch.equal(value, cell.value(plain, step))
+        assert (value is x) == reuse
 
 
 @pytest.mark.parametrize("signed", [False, True])

@@ -10,6 +10,8 @@ from torch import nn
 import snnconvert
 from snnconvert.conversion.blocks import find_blocks
 from snnconvert.conversion.dropped_clip import Coin, DroppedClip
+from snnconvert.conversion.fit import Fit
+from snnconvert.conversion.opened import opened
 from snnconvert.conversion.quantized import quantized_network
 from snnconvert.conversion.relative import RelativeAdam
 from snnconvert.conversion.weights import NAMED, WeightCalibration
@@ -146,18 +148,16 @@ def test_networks_of_every_kind(name):
 
 
 def blocks_of(model, inputs):
-    network, _ = quantized_network(
-        model, 4, example_inputs=inputs, calibration=[inputs], threshold="max", per_channel=False,
-        bias_correction=False,
-    )  # fmt: skip
+    fit = Fit(threshold="max", per_channel=False)
+    network, _ = quantized_network(opened(model, inputs), 4, [inputs], fit)
     captured = network.captured()
     return captured, find_blocks(captured.program)
 
 
 def test_residual_blocks_are_found_without_names():
     captured, blocks = blocks_of(resnet20(), torch.randn(2, 3, 32, 32))
-    layers = [f"layer{stage}.{block}" for stage in (1, 2, 3) for block in range(3)]
-    assert [block.layer for block in blocks] == ["relu", *layers, "linear"]
+    layers = [f"layer{stage}.{block}.act2" for stage in (1, 2, 3) for block in range(3)]
+    assert [block.layer for block in blocks] == ["act1", *layers, "linear"]
     parts = [block.part_of(captured.program, captured.constants) for block in blocks]
     assert all(len(part.inputs) == len(part.output) == 1 for part in parts)
     assert sum(len(part.nodes) for part in parts) == len(captured.program.nodes)

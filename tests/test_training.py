@@ -228,6 +228,31 @@ def test_a_training_starts_from_given_weights(folder):
         assert not (folder / "d.pt").exists()
 
 
+def test_a_native_network_draws_and_reports_by_the_same_commands(folder):
+    changes = ["--set", "steps=4"]
+    assert call_cli("train", "spiking.toml", *changes, cwd=folder).returncode == 0
+    for arguments in (
+        ["sample", "spiking.pt", "-n", "2", "--steps", "3", "--threshold-scale", "0.99"],
+        ["moments", "spiking.pt", "--times", "3"],
+        ["sample", "spiking.pt", "--stage", "spiking", "--solver", "analytic-ddim", "-n", "2",
+         "--steps", "3", "-o", "b.png"],
+        ["info", "spiking.pt"],
+        ["report", "spiking.pt"],
+    ):  # fmt: skip
+        result = call_cli(*arguments, cwd=folder)
+        assert result.returncode == 0, result.stderr
+    found = json.loads((folder / "spiking.report.json").read_text())
+    assert f"{found['cost']['energy_snn_mj']:.3g} mJ" in result.stdout
+    assert found["timesteps"] == 3 and 0 < found["cost"]["firing_rate"] < 1
+    assert_refused(
+        call_cli("convert", "spiking.pt", cwd=folder), "spiking.pt", "to convert", "spiking"
+    )
+    assert (
+        call_cli("train", "small.toml", *changes, "--set", "levels=0", cwd=folder).returncode == 0
+    )
+    assert_refused(call_cli("report", "small.pt", cwd=folder), "small.pt", "no native spiking")
+
+
 def test_the_same_command_again_changes_nothing(folder):
     changes = ["--set", "steps=4", "--set", "levels=0", "--set", "sample_every=0"]
     assert call_cli("train", "small.toml", *changes, cwd=folder).returncode == 0

@@ -18,6 +18,7 @@ from torch import Tensor
 from snnconvert.conversion.interpret import Interpreter
 from snnconvert.conversion.program import Node, Program, Ref, substitute
 from snnconvert.conversion.sites import Site, channel_axis, source_of
+from snnconvert.conversion.start import StartFit, with_starts
 
 BIAS_ARGUMENT = {
     "aten.conv1d.default": 2, "aten.conv2d.default": 2, "aten.conv3d.default": 2,
@@ -29,24 +30,31 @@ BIAS_ARGUMENT = {
 
 
 @torch.no_grad()
-def correct_bias(
-    float_program: Program,
+def adjust(
+    plain: Program,
     quantised: Program,
     constants: Mapping[str, Tensor],
     sites: Sequence[Site],
     calls: Iterable[list[Tensor]],
-    float_constants: Mapping[str, Tensor] | None = None,
+    plain_constants: Mapping[str, Tensor],
+    *,
+    bias: bool = True,
+    starts: Mapping[str, StartFit] | None = None,
 ) -> tuple[Program, dict[str, Tensor]]:
-    """The quantised network with corrected biases, and its constants.
+    """The quantised network with corrected biases and fitted starts, and its constants.
 
     Args:
-        float_program, quantised: the network before and after its activations were quantised.
-        constants: of both, or, with `float_constants`, of the quantised one.
+        plain, quantised: the network before and after its activations were quantised.
+        constants: of the quantised one; plain_constants: of the other.
         sites: the calibrated activations.
         calls: inputs, a representative sample of them in each call.
+        bias: whether to correct biases.
+        starts: clips whose start is fitted, behind the corrected bias of what they read.
     """
-    points = correction_points(float_program, sites)
-    plain, rounded = Interpreter(float_program), Interpreter(quantised)
+    points = correction_points(plain, sites) if bias else {}
+    fits = starts or {}
+    whole = Interpreter(plain)
+    rounded = Interpreter(quantised, {name: fit.clip for name, fit in fits.items()})
     totals: dict[str, Tensor] = {}
     weight = 0
     for call in calls:
@@ -56,6 +64,8 @@ def correct_bias(
         def see(node: Node, value: Any, wanted: dict[str, Tensor] = wanted) -> Any:
             if node.name in points:
                 wanted[node.name] = channel_mean(value, points[node.name])
+            if node.name in fits:
+                fits[node.name].wanted = value
             return value
 
         def correct(
@@ -69,14 +79,15 @@ def correct_bias(
             found[node.name] = wanted[node.name] - channel_mean(value, points[node.name])
             return value + found[node.name]
 
-        plain.run(float_constants or constants, call, see)
+        whole.run(plain_constants, call, see)
         rounded.run(constants, call, correct)
         rows = len(call[0]) if call[0].ndim else 1
         weight += rows
         for name, value in found.items():
             totals[name] = totals.get(name, torch.zeros_like(value)) + rows * value
     corrections = {name: total / max(1, weight) for name, total in totals.items()}
-    return absorb(quantised, dict(constants), corrections)
+    started, new = with_starts(quantised, constants, fits)
+    return absorb(started, new, corrections)
 
 
 def correction_points(program: Program, sites: Sequence[Site]) -> dict[str, int]:

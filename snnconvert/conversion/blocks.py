@@ -15,6 +15,7 @@ from snnconvert.conversion.program import Node, Program, Ref
 from snnconvert.conversion.rules import QUANTIZED_CLIP
 from snnconvert.conversion.rules.table import SYMBOLIC
 from snnconvert.conversion.sites import has_weights
+from snnconvert.threshold_table import THRESHOLD_AT
 
 LONG = 4  # activations that a connection inside one block may pass by
 SIZES = {"aten.sym_size.int", *SYMBOLIC}  # batch sizes are numbers and carry no information
@@ -102,7 +103,8 @@ def _narrow(program: Program) -> set[int]:
 
 
 def _connections(program: Program) -> Iterator[tuple[str, Node]]:
+    """What each operation reads; t where thresholds are looked up does not count."""
     sizes = {node.name for node in program.nodes if node.op in SIZES}
     for node in program.nodes:
-        if node.name not in sizes:
+        if node.name not in sizes and node.op != THRESHOLD_AT:
             yield from ((name, node) for name in node.refs if name not in sizes)

@@ -10,15 +10,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from snnconvert.conversion.histogram import Histogram
+from snnconvert.conversion.fit import Fit
 from snnconvert.conversion.interpret import Interpreter
+from snnconvert.conversion.over_t import EDGES, OverT, divided
 from snnconvert.conversion.positions import drawn
 from snnconvert.conversion.program import Node, Program, Ref
 from snnconvert.conversion.rules import QUANTIZED_CLIP
 from snnconvert.conversion.sites import Site
-from snnconvert.conversion.stream import Kept, calls_of
-from snnconvert.conversion.thresholds import ceilings
-from snnconvert.errors import InputError
+from snnconvert.conversion.statistics import Statistics
+from snnconvert.conversion.stream import Kept, calls_of, kept_of
 from snnconvert.quantizer import from_counts, to_counts
 
 CANDIDATES = 100  # ceilings tried, evenly spaced up to the largest value seen
@@ -38,6 +38,7 @@ class Calibration:
             layers where it is too large.
         kept: a sample of the inputs, for the passes that follow.
         bytes_per_input: of the largest activation.
+        over_t: where ceilings depend on t, its division; they are tables then, [N, ...].
         weights: what training the weights achieved, where that was asked for.
     """
 
@@ -47,6 +48,7 @@ class Calibration:
     bytes_per_input: int = 1
     dead: dict[str, list[int]] = field(default_factory=dict)
     unsettled: dict[str, float] = field(default_factory=dict)
+    over_t: OverT | None = None
     weights: dict[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -54,6 +56,7 @@ class Calibration:
             "inputs": self.inputs,
             "dead_channels": self.dead,
             "unsettled": self.unsettled,
+            "over_t": self.over_t.to_dict() if self.over_t else None,
             "weights": self.weights,
         }
 
@@ -64,82 +67,69 @@ def calibrate(
     constants: dict[str, Tensor],
     sites: list[Site],
     batches: Iterable[Any],
-    *,
     levels: int,
-    threshold: str = "mse",
-    per_channel: bool = True,
+    fit: Fit,
 ) -> Calibration:
     """Ceilings of the sites that need one, from the float network's own activations.
 
-    One pass over `batches`; memory does not grow with their number.
+    One pass over `batches`; memory does not grow with their number. For ceilings that depend on t
+    the statistics come from the sample of the inputs that is kept, since only after all of them is
+    the range of t known.
 
     Raises:
         InputError: unusable batches, or activations that are no finite numbers.
     """
     wanted = {site.node.name: site for site in sites if site.needs_ceiling}
-    found: dict[str, Histogram] = {}
-    shapes: dict[str, tuple[int, ...]] = {}
-    kept, half, largest = Kept(program), 0, 1
+    parts = fit.thresholds_over_t
+    found = {name: Statistics(site, fit.per_channel, parts) for name, site in wanted.items()}
+    over_t: OverT | None = None
+    kept, largest = Kept(program), 1
+    calls = calls_of(program, batches)
+    if parts > 1:
+        kept = kept_of(program, batches)
+        over_t, calls = divided(program, kept, parts, fit.t_argument), kept.calls()
 
     def visit(node: Node, value: Any) -> Any:
         nonlocal largest
         if isinstance(value, Tensor) and value.ndim:
-            largest = max(largest, 4 * value.numel() // max(1, rows_in_call))
+            largest = max(largest, 4 * value.numel() // max(1, inputs_in_call))
         if node.name in wanted:
-            axis = wanted[node.name].axis if per_channel else None
-            rows = rows_of(value, axis)
-            shapes[node.name] = shape_of(value, axis)
-            histogram = found.setdefault(node.name, Histogram(len(rows)))
-            if len(value) > 1:
-                histogram.add(rows_of(value[::2], axis), 0)
-                histogram.add(rows_of(value[1::2], axis), 1)
-            else:
-                histogram.add(rows, half)
-            if not bool(histogram.largest.isfinite().all()):
-                raise InputError(
-                    f"{node.layer or node.name}: its activation is NaN or infinite on the "
-                    "calibration data; check weights and data"
-                )
+            found[node.name].add(value, rows)
         return value
 
     interpreter = Interpreter(program)
-    for call in calls_of(program, batches):
-        kept.add(call)
-        rows_in_call = len(call[kept.along[0]]) if kept.along else 1
+    for call in calls:
+        rows = None if over_t is None else over_t.rows(program, call)
+        if over_t is None:
+            kept.add(call)
+        inputs_in_call = len(call[kept.along[0]]) if kept.along else 1
         interpreter.run(constants, call, visit)
-        half = 1 - half
-    calibration = Calibration({}, kept.seen, kept, largest)
-    for name, histogram in found.items():
-        layer = wanted[name].node.layer or name
-        _choose(calibration, name, layer, histogram, threshold, levels)
-        calibration.ceilings[name] = calibration.ceilings[name].view(shapes[name])
+    calibration = Calibration({}, kept.seen, kept, largest, over_t=over_t)
+    for name, statistics in found.items():
+        _choose(calibration, name, statistics, fit.threshold, levels)
     _warn(calibration)
     return calibration
 
 
 def _choose(
-    calibration: Calibration,
-    name: str,
-    layer: str,
-    histogram: Histogram,
-    threshold: str,
-    levels: int,
+    calibration: Calibration, name: str, statistics: Statistics, threshold: str, levels: int
 ) -> None:
-    chosen = ceilings(histogram, threshold, levels)
-    dead = chosen <= 0
+    chosen = statistics.ceilings(threshold, levels)
+    seen = chosen > 0
+    dead = ~seen.any(0)
     if bool(dead.any()):
-        calibration.dead[layer] = dead.nonzero().flatten().tolist()
-        alive = chosen[~dead]
-        chosen = torch.where(dead, alive.median() if len(alive) else torch.tensor(1.0), chosen)
-    calibration.ceilings[name] = chosen
-    both = [ceilings(histogram, threshold, levels, half) for half in (0, 1)]
-    if bool((histogram.values > 0).all()):
-        gap = ((both[0] - both[1]).abs() / chosen)[~dead]
-        difference = float(gap.median()) if len(gap) else 0.0
-    else:
+        calibration.dead[statistics.layer] = dead.nonzero().flatten().tolist()
+    alive = chosen[seen]
+    chosen = torch.where(seen, chosen, chosen.sum(0) / seen.sum(0))  # its mean over the other t
+    chosen[:, dead] = alive.median() if len(alive) else 1.0
+    calibration.ceilings[name] = statistics.laid_out(chosen)
+    both = [statistics.ceilings(threshold, levels, half) for half in (0, 1)]
+    gap = ((both[0] - both[1]).abs() / chosen)[seen]
+    difference = float(gap.median()) if len(gap) else 0.0
+    if not statistics.both_halves:
         difference = float("inf")
     if difference > CONVERGED:
-        calibration.unsettled[layer] = difference
+        calibration.unsettled[statistics.layer] = difference
 
 
 def _warn(calibration: Calibration) -> None:
@@ -162,34 +152,23 @@ def _warn(calibration: Calibration) -> None:
         )
 
 
-def rows_of(value: Tensor, axis: int | None) -> Tensor:
-    """[channels, values], or [1, values] without a channel axis."""
-    if axis is None or value.ndim < 2:
-        return value.reshape(1, -1)
-    return value.movedim(axis, 0).flatten(1)
-
-
-def shape_of(value: Tensor, axis: int | None) -> tuple[int, ...]:
-    """Shape of one number per channel that broadcasts over `value`: [], [C] or [1, ..., C]."""
-    if axis is None or value.ndim < 2:
-        return ()
-    axis %= value.ndim
-    if axis == 1:
-        return (value.shape[1],)
-    return tuple(n if i == axis else 1 for i, n in enumerate(value.shape))
-
-
 def place_quantizers(
     program: Program,
     constants: dict[str, Tensor],
     sites: list[Site],
     ceilings: dict[str, Tensor],
     levels: int,
+    over_t: OverT | None = None,
 ) -> tuple[Program, dict[str, Tensor]]:
-    """The quantised network: a quantised clip in place of, or behind, every activation."""
+    """The quantised network: a quantised clip in place of, or behind, every activation.
+
+    `over_t`: the ceilings are tables over t; each clip gets the row of its samples' t.
+    """
     by_name = {site.node.name: site for site in sites if site.activation is not None}
     nodes: list[Node] = []
     constants = dict(constants)
+    if over_t is not None:
+        constants[EDGES] = over_t.edges
     for node in program.nodes:
         site = by_name.get(node.name)
         if site is None or site.activation is None:
@@ -202,6 +181,9 @@ def place_quantizers(
         if site.function is not None:
             source = Ref(f"{node.name}_before")
             nodes.append(replace(node, name=source.name))
+        if over_t is not None and given is None:
+            nodes.append(over_t.lookup(f"{ceiling}_at_t", ceiling, node.layer))
+            ceiling = nodes[-1].name
         args = (source, Ref(ceiling), levels, site.activation.signed)
         nodes.append(Node(node.name, QUANTIZED_CLIP, args, {}, node.layer))
     return replace(program, nodes=tuple(nodes)), constants

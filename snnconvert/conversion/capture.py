@@ -145,11 +145,16 @@ def read_exported(exported: torch.export.ExportedProgram, examples: Examples) ->
     )  # fmt: skip
     inputs = tuple(v.name for v in user_inputs if not isinstance(v, ConstantArgument))
     shapes, axes = _shapes(exported, inputs)
+    dtypes = {
+        node.name: node.meta["val"].dtype
+        for node in exported.graph.nodes
+        if node.op == "placeholder" and node.name in inputs
+    }
     nodes = [_on_the_input(node, symbols, axes) for node in nodes]
     limits = [limits.upper for limits in exported.range_constraints.values()]
     finite = [int(limit) for limit in limits if limit.is_finite and limit.is_Integer]
     signature = Signature(
-        examples.parameters, values, shapes, min(finite) if finite and axes else None
+        examples.parameters, values, shapes, min(finite) if finite and axes else None, dtypes
     )
     program = functionalized(Program(inputs, tuple(nodes), output, signature))
     return Captured(program, constants, paths, trainable)

@@ -107,6 +107,8 @@ def refuse_problems(
 ) -> None:
     """UnsupportedOpError that lists every problem, where there are any."""
     problems = find_problems(program, constants, trainable)
+    if len(problems) == 1:
+        raise UnsupportedOpError(f"{name} cannot be converted: {problems[0]}")
     if problems:
         lines = "".join(f"\n  {problem}" for problem in problems[:LISTED])
         more = f"\n  and {len(problems) - LISTED} more" if len(problems) > LISTED else ""
@@ -117,8 +119,7 @@ def find_problems(
     program: Program, constants: Mapping[str, Tensor], trainable: Collection[str] = ()
 ) -> list[Problem]:
     """Problems of `program` in execution order; empty when it can be converted."""
-    problems = [p for name, value in constants.items()
-                for p in _value_problems(program, name, value, name in trainable)]  # fmt: skip
+    problems = _value_problems(program, constants, trainable)
     sites = find_sites(program, constants)
     dynamic = program.downstream_of({site.node.name for site in sites})
     for node in program.nodes:
@@ -162,21 +163,36 @@ def _no_rule(op: str) -> tuple[str, str]:
     )
 
 
-def _value_problems(program: Program, name: str, value: Tensor, trainable: bool) -> list[Problem]:
-    """Weights that no conversion can be right with."""
+def _value_problems(
+    program: Program, constants: Mapping[str, Tensor], trainable: Collection[str]
+) -> list[Problem]:
+    """Weights that no conversion can be right with, one problem for all of a kind."""
+    wrong: dict[tuple[str, str], list[str]] = {}
+    for name, value in constants.items():
+        fault = _fault(value, name in trainable)
+        if fault is not None:
+            wrong.setdefault(fault, []).append(name)
+    problems = []
+    for fault, names in wrong.items():
+        more = f" and {len(names) - 1} more tensors" if len(names) > 1 else ""
+        problems.append(Problem(_reader(program, names[0]), f"{names[0]}{more}", *fault))
+    return problems
+
+
+def _fault(value: Tensor, trainable: bool) -> tuple[str, str] | None:
+    """(reason, remedy) where a weight cannot be right; None where it may be."""
     if not value.is_floating_point():
-        return []
-    layer = _reader(program, name)
+        return None
     if value.dtype in (torch.float16, torch.bfloat16):
         kind = str(value.dtype).removeprefix("torch.")
-        return [Problem(layer, name, f"is {kind}", "convert in float32: model.float()")]
+        return f"is {kind}", "convert in float32: model.float()"
     if bool(value.isnan().any()):
-        return [Problem(layer, name, "holds NaN", "load intact weights, or train again")]
+        return "holds NaN", "load intact weights, or train again"
     infinite = value.isinf()
     mask = not trainable and bool((value[infinite] < 0).all())  # an attention mask
     if bool(infinite.any()) and not mask:
-        return [Problem(layer, name, "holds infinite values", "load intact weights")]
-    return []
+        return "holds infinite values", "load intact weights"
+    return None
 
 
 def _reader(program: Program, name: str) -> str:

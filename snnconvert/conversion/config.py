@@ -8,6 +8,7 @@ from typing import Any
 from snnconvert.errors import InputError
 
 LONGEST_RADIX = 16  # 2^16 - 1 levels: more than the rounding of a float32 network can tell apart
+STARTS = ("half", "optimised")  # or a number
 CHOICES = {
     "firing": ("immediate", "deferred"),
     "code": ("rate", "radix"),
@@ -36,7 +37,8 @@ class SpikingConfig:
             next call's input arrives as a change).
         tau: membrane time constant of "lif" in steps, above 1.
         v_reset: after a spike the threshold is subtracted (None) or v set to it (0.0).
-        v_init: start of the potential, in thresholds, inside [0, 1); "half" is 0.5.
+        v_init: start of the potential, in thresholds, inside [0, 1); "half" is 0.5; "optimised":
+            each channel's own, fitted to calibration data.
     """
 
     timesteps: int = 4
@@ -64,8 +66,8 @@ class SpikingConfig:
 
     @property
     def start(self) -> float:
-        """`v_init` as a number."""
-        return 0.5 if self.v_init == "half" else float(self.v_init)
+        """`v_init` as a number; 0.5 for neurons without one of their own."""
+        return 0.5 if isinstance(self.v_init, str) else float(self.v_init)
 
     @property
     def forgets(self) -> bool:
@@ -75,7 +77,7 @@ class SpikingConfig:
     @property
     def held_as_counts(self) -> bool:
         """Whether a spike count tells all of a neuron's state; else its potential is needed."""
-        return not self.forgets and self.start == 0.5
+        return not self.forgets
 
     def __post_init__(self) -> None:
         if type(self.timesteps) is not int or self.timesteps < 1:
@@ -92,12 +94,14 @@ class SpikingConfig:
             raise InputError(f"tau: found {self.tau!r}, allowed are numbers of steps above 1")
         if self.v_reset is not None and (not is_number(self.v_reset) or self.v_reset != 0):
             raise InputError(f"v_reset: found {self.v_reset!r}, allowed: None (soft), 0.0 (hard)")
-        if self.v_init != "half" and (not is_number(self.v_init) or not 0 <= self.start < 1):
+        named = self.v_init in STARTS
+        if not named and (not is_number(self.v_init) or not 0 <= float(self.v_init) < 1):
             raise InputError(
-                f"v_init: found {self.v_init!r}, allowed are 'half' and numbers of thresholds "
-                "from 0 up to, but not, 1"
+                f"v_init: found {self.v_init!r}, allowed are {' and '.join(map(repr, STARTS))} and "
+                "numbers of thresholds from 0 up to, but not, 1"
             )
-        object.__setattr__(self, "v_init", self.start)  # one value for one meaning
+        if self.v_init != "optimised":
+            object.__setattr__(self, "v_init", self.start)  # one value for one meaning
         for wrong, message in contradictions(self):
             if wrong:
                 raise InputError(message)
@@ -111,15 +115,14 @@ def spiking_config(
     Args:
         signed: None: True, but False where a leak or a hard reset loses charge.
         settle: steps, or "auto" (until silence); None: "auto", but 0 for `norm="per_step"` and for
-            neurons whose silence proves nothing (a leak, a hard reset, another start).
+            neurons whose silence proves nothing (a leak, a hard reset).
         options: of `SpikingConfig`.
 
     Raises:
         InputError: as `SpikingConfig`.
     """
     loses = options.get("neuron") == "lif" or options.get("v_reset") is not None
-    elsewhere = options.get("v_init", "half") not in ("half", 0.5)
-    if settle is None and (options.get("norm") == "per_step" or loses or elsewhere):
+    if settle is None and (options.get("norm") == "per_step" or loses):
         settle = 0
     if isinstance(settle, str):
         if settle != "auto":
@@ -136,11 +139,14 @@ def contradictions(c: SpikingConfig) -> list[tuple[Any, str]]:
     """(holds, message) for every combination of options that means nothing."""
     deferred, radix, trajectory = c.firing == "deferred", c.code == "radix", c.reset != "call"
     fixed = not deferred and (c.settle is not None or not c.signed)
-    plain = "neuron='if', v_reset=None and v_init='half'"
+    plain = "neuron='if' and v_reset=None"
     return [
         (not c.held_as_counts and (radix or trajectory or c.norm == "per_step"),
-         "code='radix', reset='trajectory' and norm='per_step' need neurons that lose no charge "
-         f"and start at half their threshold: {plain}"),
+         f"code='radix', reset='trajectory' and norm='per_step' need neurons that lose no charge: "
+         f"{plain}"),
+        (not c.held_as_counts and c.v_init == "optimised",
+         f"v_init='optimised' fits where counts are rounded, which needs neurons that lose no "
+         f"charge: {plain}"),
         (not c.held_as_counts and not deferred and c.settle is None,
          "settle='auto' waits for the silence that proves the result, and there is no such proof "
          f"without {plain}: use an integer, e.g. settle=0"),

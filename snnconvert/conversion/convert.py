@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from torch import nn
 
-from snnconvert.conversion.cells import place_neurons, refuse_signed
+from snnconvert.conversion.calibrate import Calibration
+from snnconvert.conversion.captured_network import CapturedNetwork
+from snnconvert.conversion.cells import has_start, place_neurons, refuse_signed, tables_of
 from snnconvert.conversion.check import Problem, check
-from snnconvert.conversion.config import spiking_config
+from snnconvert.conversion.config import SpikingConfig, spiking_config
+from snnconvert.conversion.fit import Fit
 from snnconvert.conversion.leak import compensate_leak
 from snnconvert.conversion.network import SpikingNetwork
+from snnconvert.conversion.opened import Opened, opened
 from snnconvert.conversion.quantized import quantized_network
 from snnconvert.conversion.rules import NEURON
 from snnconvert.conversion.stream import kept_of
 from snnconvert.conversion.weights import WeightCalibration
+from snnconvert.errors import InputError
+from snnconvert.quantizer import HALF
 
 __all__ = ["Problem", "check", "convert"]
 
@@ -27,6 +34,7 @@ def convert(
     signed: bool | None = None, settle: int | str | None = None, simulate: str = "steps",
     threshold: str = "mse", per_channel: bool = True, bias_correction: bool = True,
     weights: str | WeightCalibration = "kept",
+    thresholds_over_t: int = 1, t_argument: str | None = None,
     norm: str = "accumulated", reset: str = "call", tau: float = 2.0,
     v_reset: float | None = None, v_init: float | str = "half",
 ) -> SpikingNetwork:  # fmt: skip
@@ -52,6 +60,9 @@ def convert(
         weights: "kept" (default); "blocks": weights and biases trained too, block by block, to give
             what the float network gives (minutes, no labels; about 1,024 calibration inputs);
             "distilled": then all at once, to give its output; or a `WeightCalibration`.
+        thresholds_over_t: for denoisers `(x, t)`: a table of so many thresholds over the range of
+            t, looked up once a call (if above 1); calibration must cover that range.
+        t_argument: name of the network's argument t, where it is not found by itself.
         firing, code, neuron, simulate, norm, reset, tau, v_reset, v_init: see `SpikingConfig`.
 
     Raises:
@@ -63,20 +74,49 @@ def convert(
         settle=settle, neuron=neuron, code=code, reset=reset, tau=tau, v_reset=v_reset,
         v_init=v_init,
     )  # fmt: skip
-    fit: dict[str, Any] = {
-        "threshold": threshold, "per_channel": per_channel, "bias_correction": bias_correction,
-    }  # fmt: skip
-    quantised, found = quantized_network(
-        model, config.levels, example_inputs=example_inputs, calibration=calibration,
-        weights=weights, **fit,
+    fit = Fit(
+        threshold=threshold, per_channel=per_channel, bias_correction=bias_correction,
+        thresholds_over_t=thresholds_over_t, t_argument=t_argument, weights=weights,
+        starts=config.v_init == "optimised",
     )  # fmt: skip
+    network = opened(model, example_inputs)
+    refuse_leaks(network, config, fit)  # before the slow passes
+    quantised, found = quantized_network(network, config.levels, calibration, fit)
+    return spiking_network(quantised, found, config, calibration, fit)
+
+
+def spiking_network(
+    quantised: CapturedNetwork,
+    found: Calibration | None,
+    config: SpikingConfig,
+    calibration: Iterable[Any] | None,
+    fit: Fit,
+) -> SpikingNetwork:
+    """The spiking network that computes what `quantised` does.
+
+    Args:
+        found: by calibration; None where it was not needed, so that `calibration` is unread.
+    """
     constants = {name: value.detach() for name, value in quantised.constants.items()}
     program = place_neurons(quantised.program, constants, quantised.functions)
-    refuse_signed([node for node in program.nodes if node.op == NEURON], config)
     if config.neuron == "lif" and calibration is not None:
         kept = kept_of(program, calibration) if found is None else found.kept
-        constants |= compensate_leak(program, constants, config, kept, per_channel)
-    network = SpikingNetwork(program, constants, config)
+        constants |= compensate_leak(program, constants, config, kept, fit.per_channel)
+    own_starts = any(node.op == NEURON and has_start(node) for node in program.nodes)
+    if own_starts and config.held_as_counts and config.start == HALF:  # from a quantised ANN
+        config = replace(config, v_init="optimised")
+    snn = SpikingNetwork(program, constants, config)
     if found is not None:
-        network.calibration = {**found.to_dict(), "levels": config.levels, **fit}
-    return network
+        snn.calibration = {**found.to_dict(), "levels": config.levels, **fit.to_dict()}
+    return snn
+
+
+def refuse_leaks(network: Opened, config: SpikingConfig, fit: Fit) -> None:
+    """InputError where leaky neurons would need signed spikes, or thresholds that depend on t."""
+    refuse_signed(network.signed, config)
+    over_t = fit.thresholds_over_t > 1 or tables_of(network.program)
+    if config.neuron == "lif" and over_t:
+        raise InputError(
+            "thresholds_over_t: neuron='lif' has one threshold, gain and bias current fitted to "
+            "all inputs; use neuron='if'"
+        )

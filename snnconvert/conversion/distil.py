@@ -9,10 +9,19 @@ from torch import Tensor
 from tqdm import tqdm
 
 from snnconvert.conversion.interpret import Interpreter
+from snnconvert.conversion.program import Program
 from snnconvert.conversion.reconstruct import Networks, relative_error
 from snnconvert.conversion.relative import RelativeAdam
+from snnconvert.conversion.rules import QUANTIZED_CLIP
 from snnconvert.conversion.signature import leaves
 from snnconvert.conversion.weights import WeightCalibration
+
+REFERENCE_LEVELS = 4  # finer steps need smaller corrections
+
+
+def levels_of(quantised: Program) -> int:
+    """Steps above zero of the quantised activations; of the finest where they differ."""
+    return max(node.args[2] for node in quantised.nodes if node.op == QUANTIZED_CLIP)
 
 
 def distil(
@@ -34,8 +43,9 @@ def distil(
         wanted = [leaves(plain.run(original, call)) for call in calls]
     read = set(networks.quantised.readers())
     names = sorted(name for name in networks.trainable if name in read)
+    rate = options.output_rate * REFERENCE_LEVELS / levels_of(networks.quantised)
     optimizer = RelativeAdam(
-        {name: constants[name] for name in names}, networks.ceilings, options.output_rate,
+        {name: constants[name] for name in names}, networks.ceilings, min(rate, 1.0),
         options.output_steps,
     )  # fmt: skip
     order = torch.Generator().manual_seed(options.seed)

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from snnconvert.quantizer import along_channels
+from snnconvert.quantizer import along_channels, summed_along
 
 
 class DroppedClip(torch.autograd.Function):
@@ -34,12 +34,10 @@ class DroppedClip(torch.autograd.Function):
     def backward(ctx, grad):
         x, output, ceiling, inside, quantised = ctx.saved_tensors
         grad_x = grad * inside
-        along = [1] if ceiling.ndim == 1 else [i for i, n in enumerate(ceiling.shape) if n > 1]
-        axes = [axis for axis in range(x.ndim) if axis not in along]
         grad_quantised = grad * quantised
-        total = torch.addcmul(grad_quantised * output, grad_x, x, value=-1).sum(axes)
+        total = torch.addcmul(grad_quantised * output, grad_x, x, value=-1)
         grad_float = grad - grad_quantised
-        return grad_x, grad_float, total.view_as(ceiling) / ceiling, None, None, None
+        return grad_x, grad_float, summed_along(total, ceiling) / ceiling, None, None, None
 
 
 def dropped_clip(

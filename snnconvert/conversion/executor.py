@@ -11,6 +11,8 @@ from snnconvert.conversion.program import Node, Program, Ref, references, substi
 from snnconvert.conversion.rules import NEURON, function_of
 
 Values = dict[str, Any]
+FRESH = ("aten.conv", "aten.linear.", "aten.batch_norm.", "aten.group_norm.", "aten.layer_norm.",
+         "aten.add.Tensor")  # their results share memory with nothing  # fmt: skip
 
 
 def call_of(node: Node) -> Callable[[Values], Any]:
@@ -46,6 +48,17 @@ def last_reads(program: Program, among: set[str]) -> dict[str, list[str]]:
     return spent
 
 
+def sole_readers(program: Program, among: set[str]) -> set[str]:
+    """Neurons that alone read their input, in memory that nothing else uses: they may reuse it."""
+    readers = program.readers()
+    fresh = {
+        node.name for node in program.nodes
+        if node.name in among and node.op.startswith(FRESH)
+        and node.name not in program.output_names and len(readers.get(node.name, ())) == 1
+    }  # fmt: skip
+    return {n.name for n in program.nodes if n.op == NEURON and n.args[0].name in fresh}
+
+
 class Executor:
     """Runs the nodes of a program against a dictionary of values.
 
@@ -56,6 +69,7 @@ class Executor:
         neurons: the neuron nodes in order.
         dynamic: all nodes downstream of a neuron, neurons included (function None), in order,
             with the names that each reads.
+        sole_readers: neurons that may overwrite their input in a pass that drops values.
     """
 
     def __init__(self, program: Program) -> None:
@@ -70,6 +84,7 @@ class Executor:
         ]
         self.dynamic_names = moving
         self.spent = last_reads(program, moving)
+        self.sole_readers = sole_readers(program, moving)
 
     def start(self, constants: Mapping[str, Tensor], inputs: Iterable[Tensor]) -> Values:
         """Values of constants, inputs and all static nodes."""

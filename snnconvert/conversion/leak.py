@@ -16,12 +16,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from snnconvert.conversion.calibrate import rows_of, shape_of
 from snnconvert.conversion.cells import fitted_names
 from snnconvert.conversion.config import SpikingConfig
 from snnconvert.conversion.executor import Executor, Values
 from snnconvert.conversion.positions import drawn
 from snnconvert.conversion.program import Node, Program
+from snnconvert.conversion.statistics import rows_of, shape_of
 from snnconvert.conversion.stream import Kept
 from snnconvert.neurons.potential import Potential, PotentialNode
 from snnconvert.quantizer import along_channels, from_counts, to_counts

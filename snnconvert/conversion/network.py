@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,12 +13,15 @@ from snnconvert.conversion import simulation
 from snnconvert.conversion.capture import Captured
 from snnconvert.conversion.captured_network import CapturedNetwork
 from snnconvert.conversion.cells import (
+    COMMON_START,
     Cell,
     cell_of,
     function_before,
     place_clips,
     refuse_signed,
     refuse_unfitted,
+    signed_of,
+    tables_of,
 )
 from snnconvert.conversion.config import SpikingConfig
 from snnconvert.conversion.executor import Executor
@@ -28,6 +32,7 @@ from snnconvert.conversion.program import (
     encode_program,
 )
 from snnconvert.conversion.simulation import Call, Recorder, Run
+from snnconvert.conversion.verify import check_neurons, verify
 from snnconvert.errors import CheckpointError, InputError
 
 RECORDS = (None, "counts", "spikes")
@@ -82,7 +87,7 @@ class SpikingNetwork(nn.Module):
         self._names = tuple(constants)
         for name, value in constants.items():
             self.register_buffer(f"constant_{name}", value)
-        refuse_signed(self.executor.neurons, config)
+        refuse_signed(signed_of(self.executor.neurons), config)
         refuse_unfitted(self.executor.neurons, constants, config)
 
     @property
@@ -91,9 +96,21 @@ class SpikingNetwork(nn.Module):
 
     @property
     def neurons(self) -> dict[str, Cell]:
-        """Neuron layers by node name, in execution order."""
+        """Neuron layers by node name, in execution order.
+
+        Where thresholds depend on t, they are the whole table, [rows, ...].
+        """
         constants = self.constants
-        return {n.name: cell_of(n, constants, self.config) for n in self.executor.neurons}
+        tables = tables_of(self.program).items()
+        return self.cells({**constants, **{name: constants[table] for name, table in tables}})
+
+    def cells(self, values: Mapping[str, Any]) -> dict[str, Cell]:
+        """The neuron layers in a call, by node name.
+
+        Args:
+            values: of its constants, inputs and all that depends on no spike.
+        """
+        return {n.name: cell_of(n, values, self.config) for n in self.executor.neurons}
 
     @property
     def layers(self) -> dict[str, str]:
@@ -110,9 +127,10 @@ class SpikingNetwork(nn.Module):
 
         What this network equals wherever nothing is lost.
         """
-        program = place_clips(self.program, self.config.levels)
+        program = place_clips(self.program, self.config)
         read = {name for node in program.nodes for name in node.refs} | program.output_names
-        constants = {name: value for name, value in self.constants.items() if name in read}
+        start = {COMMON_START: torch.tensor(self.config.start)}
+        constants = {n: value for n, value in (self.constants | start).items() if n in read}
         functions = {name: function for name, function in self.functions.items() if function}
         return CapturedNetwork(Captured(program, constants, {}), functions).eval()
 
@@ -141,13 +159,13 @@ class SpikingNetwork(nn.Module):
         if record == "spikes" and self.config.simulate == "counts":
             raise InputError("record='spikes' needs simulate='steps'")
         recorder = Recorder(self.executor, record, tally=self.history is not None)
-        call = Call(
-            self.executor, self.executor.start(self.constants, inputs), self.neurons,
-            self.config.timesteps, recorder,
-        )  # fmt: skip
+        values = self.executor.start(self.constants, inputs)
+        cells = self.cells(values)
+        call = Call(self.executor, values, cells, self.config.timesteps, recorder)
         kept = [(value.shape, value.dtype, value.device) for value in inputs]
         carried = self._carried if self._carried_from == kept else None
         run = self._simulate(call, carried, lean)
+        run.neurons = cells
         if self.config.reset == "trajectory":
             sound = all(bool(n.sum().isfinite()) for n in run.counts.values())  # else: NaN inputs
             self._carried, self._carried_from = run.counts, kept if sound else None
@@ -169,7 +187,7 @@ class SpikingNetwork(nn.Module):
             return simulation.deferred(call)
         if not config.held_as_counts:
             return simulation.potentials(call, config.settle or 0, config.signed)
-        return simulation.immediate(call, config.settle, config.signed, carried)
+        return simulation.immediate(call, config.settle, config.signed, carried, lean)
 
     def reset(self) -> None:
         """Forget the counts that `reset="trajectory"` carries from call to call."""
@@ -215,6 +233,7 @@ class SpikingNetwork(nn.Module):
         settle = "auto" if c.settle is None else c.settle
         kind = c.neuron if c.leak is None else f"lif, tau={c.leak:g}"
         kind += "" if c.v_reset is None else ", hard reset"
+        kind += "" if c.v_init == 0.5 else f", v_init={c.v_init}"
         return (
             f"neuron={kind}, timesteps={c.timesteps}, firing={c.firing}, signed={c.signed}, "
             f"settle={settle}, code={c.code}, simulate={c.simulate}, norm={c.norm}, "
@@ -237,11 +256,13 @@ class SpikingNetwork(nn.Module):
             config = dict(content["config"])
             program = decode_program(config.pop("program"))
             check_references(program, content["state"])
+            check_neurons(program, content["state"])
             calibration = dict(config.pop("calibration", {}))
             network = cls(program, dict(content["state"]), SpikingConfig(**config))
             network.calibration = calibration
+            verify(program, network.constants, network.config)
             return network
         except CheckpointError:
             raise
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
             raise CheckpointError(f"converted network: is damaged ({error})") from error

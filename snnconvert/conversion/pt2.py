@@ -156,7 +156,9 @@ class _Archive:
         limits = [c.get("max_val") for c in self.content["range_constraints"].values()]
         finite = [int(limit) for limit in limits if isinstance(limit, int) and limit < 1 << 40]
         largest = min(finite) if finite else None
-        return Signature(tuple(map(str, names)), values, shapes, largest)
+        tensors = self.content["graph_module"]["graph"]["tensor_values"]
+        dtypes = {name: DTYPES[tensors[name]["dtype"]] for name in shapes}
+        return Signature(tuple(map(str, names)), values, shapes, largest, dtypes)
 
 
 def raw_tensor(data: bytes, meta: dict[str, Any], name: str) -> Tensor:

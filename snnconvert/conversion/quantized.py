@@ -7,28 +7,24 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from snnconvert.conversion.bias import correct_bias
+from snnconvert.conversion.batch_norm import fold_batch_norms
+from snnconvert.conversion.bias import adjust
 from snnconvert.conversion.calibrate import Calibration, calibrate, place_quantizers
 from snnconvert.conversion.calibrate_weights import calibrate_weights
 from snnconvert.conversion.capture import Captured
 from snnconvert.conversion.captured_network import CapturedNetwork
-from snnconvert.conversion.check import captured_of, prepared, refuse_problems
+from snnconvert.conversion.fit import Fit
 from snnconvert.conversion.learn import learn_ceilings
+from snnconvert.conversion.opened import Opened, opened
+from snnconvert.conversion.over_t import time_argument
 from snnconvert.conversion.program import Program
 from snnconvert.conversion.reconstruct import Networks
-from snnconvert.conversion.sites import Site, find_sites
-from snnconvert.conversion.thresholds import check_criterion
-from snnconvert.conversion.weights import WeightCalibration, weight_calibration
+from snnconvert.conversion.sites import Site
+from snnconvert.conversion.start import start_fits
 from snnconvert.errors import InputError
 
 PASS_BYTES = 1 << 28  # what the largest activation of one pass of bias correction may take
 PASS_INPUTS = 256
-
-
-NOTHING_TO_CALIBRATE = (
-    "weights: found {!r}, but every activation of {} was trained quantised, there is nothing to "
-    "calibrate: use weights='kept'"
-)
 
 
 def quantize(
@@ -60,71 +56,71 @@ def quantize(
     if isinstance(levels, bool) or not isinstance(levels, int) or levels < 1:
         raise InputError(f"levels: found {levels!r}, allowed are integers from 1 up")
     batches = [example_inputs] if calibration is None else calibration
-    return quantized_network(
-        model, levels, example_inputs=example_inputs, calibration=batches, threshold=threshold,
-        per_channel=per_channel, bias_correction=bias_correction, trainable=True,
-    )[0]  # fmt: skip
+    fit = Fit(threshold=threshold, per_channel=per_channel, bias_correction=bias_correction)
+    network = opened(model, example_inputs, trainable=True)
+    return quantized_network(network, levels, batches, fit, trainable=True)[0]
 
 
 def quantized_network(
-    model: nn.Module,
+    network: Opened,
     levels: int,
-    *,
-    example_inputs: Any,
     calibration: Iterable[Any] | None,
-    threshold: str,
-    per_channel: bool,
-    bias_correction: bool,
+    fit: Fit,
+    *,
     trainable: bool = False,
-    weights: str | WeightCalibration = "kept",
 ) -> tuple[CapturedNetwork, Calibration | None]:
-    """The quantised network that a conversion of `model` equals, and what calibration found.
+    """The quantised network that a conversion of `network` equals, and what calibration found.
 
     None where every activation had its threshold already, so that `calibration` was not read.
 
     Raises:
-        InputError: it needs calibration and there is none.
-        UnsupportedOpError: as `convert`.
+        InputError: it needs calibration and there is none, or there is nothing to fit.
     """
-    check_criterion(threshold)
-    options = weight_calibration(weights)
-    captured = captured_of(model, example_inputs)
-    program, constants = prepared(captured, fold=not trainable)
-    refuse_problems(type(model).__name__, program, constants, captured.trainable)
-    sites = find_sites(program, constants)
-    open_sites = [site for site in sites if site.needs_ceiling]
-    functions = {site.node.name: site.function for site in sites if site.function}
-    if isinstance(model, CapturedNetwork):
-        functions |= model.functions
+    refuse_nothing_to_fit(network, fit)
     found: Calibration | None = None
     ceilings: dict[str, Tensor] = {}
-    if open_sites:
+    if network.open_sites:
         if calibration is None:
-            raise InputError(needs_calibration(type(model).__name__, open_sites))
+            raise InputError(needs_calibration(network.name, network.open_sites))
         found = calibrate(
-            program, constants, sites, calibration, levels=levels, threshold=threshold,
-            per_channel=per_channel,
-        )  # fmt: skip
-        ceilings = found.ceilings
-    original = constants
-    quantised, constants = place_quantizers(program, constants, sites, ceilings, levels)
-    if found is not None and threshold == "learned":
-        learned = [f"{name}_ceiling" for name in ceilings]
-        constants = learn_ceilings(program, quantised, constants, learned, found.kept.calls(32))
-    if options is not None:
-        if found is None:
-            raise InputError(NOTHING_TO_CALIBRATE.format(weights, type(model).__name__))
-        names = {f"{name}_ceiling" for name in ceilings}
-        networks = Networks(program, quantised, frozenset(ceilings), captured.trainable | names)
-        constants, found.weights = calibrate_weights(networks, constants, found.kept, options)
-    if found is not None and bias_correction:
-        rows = max(1, min(PASS_INPUTS, PASS_BYTES // found.bytes_per_input))
-        quantised, constants = correct_bias(
-            program, quantised, constants, sites, found.kept.calls(rows), original
+            network.program, network.constants, network.sites, calibration, levels, fit
         )
-    paths, parameters = _named_ceilings(captured, quantised, ceilings)
+        ceilings = found.ceilings
+    over_t = found.over_t if found else None
+    quantised, constants = place_quantizers(
+        network.program, network.constants, network.sites, ceilings, levels, over_t
+    )
+    if found is not None:
+        quantised, constants = _fitted(network, quantised, constants, found, fit)
+        if not trainable:
+            quantised, constants = fold_batch_norms(quantised, constants)
+    paths, parameters = _named_ceilings(network.captured, quantised, ceilings)
     kept = parameters if trainable else frozenset()
-    return CapturedNetwork(Captured(quantised, constants, paths, kept), functions), found
+    result = Captured(quantised, constants, paths, kept)
+    return CapturedNetwork(result, network.functions), found
+
+
+def _fitted(
+    network: Opened, quantised: Program, constants: dict[str, Tensor], found: Calibration, fit: Fit
+) -> tuple[Program, dict[str, Tensor]]:
+    """The quantised network with trained ceilings and weights and corrected biases."""
+    ceilings = {f"{name}_ceiling" for name in found.ceilings}
+    if fit.threshold == "learned":
+        constants = learn_ceilings(
+            network.program, quantised, constants, sorted(ceilings), found.kept.calls(32)
+        )
+    if fit.training is not None:
+        trainable = network.captured.trainable | ceilings
+        networks = Networks(network.program, quantised, frozenset(found.ceilings), trainable)
+        constants, found.weights = calibrate_weights(networks, constants, found.kept, fit.training)
+    if fit.bias_correction or fit.starts:
+        rows = max(1, min(PASS_INPUTS, PASS_BYTES // found.bytes_per_input))
+        fits = start_fits(quantised, network.sites, fit.per_channel) if fit.starts else {}
+        quantised, constants = adjust(
+            network.program, quantised, constants, network.sites, found.kept.calls(rows),
+            network.constants, bias=fit.bias_correction, starts=fits,
+        )  # fmt: skip
+    return quantised, constants
 
 
 def _named_ceilings(
@@ -137,6 +133,22 @@ def _named_ceilings(
         prefix = f"{layers[name]}." if layers[name] else ""
         paths[f"{name}_ceiling"] = f"{prefix}{name}_ceiling"
     return paths, captured.trainable | {f"{name}_ceiling" for name in ceilings}
+
+
+def refuse_nothing_to_fit(network: Opened, fit: Fit) -> None:
+    """InputError where weights or thresholds over t are wanted and every activation has its own."""
+    wanted = {
+        "weights": fit.training is not None,
+        "thresholds_over_t": fit.thresholds_over_t > 1,
+        "v_init": fit.starts,
+    }
+    for option in (name for name, given in wanted.items() if given and not network.open_sites):
+        raise InputError(
+            f"{option}: every activation of {network.name} was trained quantised, there is nothing "
+            f"to calibrate: leave {option} out"
+        )
+    if fit.thresholds_over_t > 1:
+        time_argument(network.program, fit.t_argument)  # before the slow passes
 
 
 def needs_calibration(name: str, sites: list[Site]) -> str:

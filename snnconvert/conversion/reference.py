@@ -68,25 +68,27 @@ class PlainSimulation:
         unit = 1 / levels if self.radix else 1.0
         places = digit_weights(levels) if self.radix else [1] * self.timesteps
         self.weights = [place * unit for place in places]
-        signed = network.config.signed and not self.deferred
-        self.cells = {
-            name: ClippedIFNode(cell, signed, unit)
-            if isinstance(cell, IF)
-            else PotentialNode(cell, signed)
-            for name, cell in network.neurons.items()
-        }
+        self.unit = unit
+        self.cells: dict[str, Any] = {}
         self.collected: dict[str, Tensor] = {}  # input so far of neurons that first collect it
         self.sums: dict[str, Any] = {}  # accumulated operands of non-linear operations
         self.before: dict[str, Any] = {}  # s * f(S / s) of the step before
         self.at_zero: dict[str, Any] = {}  # f(0) of affine operations
-        self.rows: dict[str, list[Tensor]] = {name: [] for name in self.cells}
-        self.result = Plain(mismatches=dict.fromkeys(self.cells, 0))
+        self.rows: dict[str, list[Tensor]] = {name: [] for name in network.layers}
+        self.result = Plain(mismatches=dict.fromkeys(network.layers, 0))
 
     @torch.no_grad()
     def run(self, *args: Any, steps: int, **kwargs: Any) -> Plain:
         """Simulate one call for `steps` clock steps."""
         program = self.executor.program
         fixed = self.executor.start(self.network.constants, program.bind(args, kwargs))
+        signed = self.network.config.signed and not self.deferred
+        self.cells = {
+            name: ClippedIFNode(cell, signed, self.unit)
+            if isinstance(cell, IF)
+            else PotentialNode(cell, signed)
+            for name, cell in self.network.cells(fixed).items()
+        }
         moving = program.output_names & self.executor.dynamic_names
         totals: dict[str, Tensor] = {}
         for step in range(1, steps + 1):

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
@@ -102,12 +103,14 @@ class Signature:
             values that were fixed by the capture.
         shapes: per input, its shape with `BATCH` where the batch is.
         largest_batch: what the module's own code allows; None for any.
+        dtypes: per input.
     """
 
     parameters: tuple[str, ...]
     values: dict[str, Any]
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
     largest_batch: int | None = None
+    dtypes: dict[str, torch.dtype] = field(default_factory=dict)
 
     def bind(
         self, args: Sequence[Any], kwargs: Mapping[str, Any], inputs: Sequence[str]
@@ -172,7 +175,7 @@ class Signature:
     def to_dict(self) -> dict[str, Any]:
         return {
             "parameters": self.parameters, "values": self.values, "shapes": self.shapes,
-            "largest_batch": self.largest_batch,
+            "largest_batch": self.largest_batch, "dtypes": self.dtypes,
         }  # fmt: skip
 
     @classmethod

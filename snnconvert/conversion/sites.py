@@ -44,6 +44,13 @@ class Site:
         return self.node.op.split(".")[1]
 
     @property
+    def signed(self) -> bool:
+        """Whether spikes of both signs are needed."""
+        if self.activation is None:
+            return bool(self.node.args[3:] and self.node.args[3])
+        return self.activation.signed
+
+    @property
     def needs_ceiling(self) -> bool:
         return self.activation is not None and self.activation.ceiling is None
 

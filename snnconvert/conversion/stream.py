@@ -90,15 +90,29 @@ class Kept:
                     self.limit = max(1, min(KEPT, KEPT_BYTES // max(1, size)))
 
     def calls(self, chunk: int = CHUNK) -> Iterator[list[Tensor]]:
-        """The kept inputs again, `chunk` rows at a time."""
+        """The kept inputs again, at most `chunk` rows at a time."""
         chunk = min(chunk, self.largest) if self.along else 1
-        for start in range(0, len(self.rows), chunk):
-            yield self._together(self.rows[start : start + chunk])
+        for rows in self._alike():
+            for start in range(0, len(rows), chunk):
+                yield self._together(rows[start : start + chunk])
 
     def sample(self, count: int) -> list[Tensor]:
         """One call with at most `count` of the kept inputs, evenly spread over them."""
-        count = min(count, self.largest, len(self.rows)) if self.along else 1
-        return self._together([self.rows[i * len(self.rows) // count] for i in range(count)])
+        rows = max(self._alike(), key=len)
+        count = min(count, self.largest, len(rows)) if self.along else 1
+        return self._together([rows[i * len(rows) // count] for i in range(count)])
+
+    def _alike(self) -> list[list[list[Tensor]]]:
+        """The rows that fit into one call: those with the same inputs without a batch axis."""
+        contents: dict[int, bytes] = {}  # of a tensor that all rows of one call share
+        groups: dict[tuple[bytes, ...], list[list[Tensor]]] = {}
+        for row in self.rows:
+            shared = [value for i, value in enumerate(row) if i not in self.along]
+            for value in shared:
+                if id(value) not in contents:
+                    contents[id(value)] = value.cpu().numpy().tobytes()
+            groups.setdefault(tuple(contents[id(v)] for v in shared), []).append(row)
+        return list(groups.values())
 
     def _together(self, rows: Sequence[list[Tensor]]) -> list[Tensor]:
         """The inputs of one call with these rows."""

@@ -16,7 +16,8 @@ class WeightCalibration:
         block_steps: training steps of each block.
         output_steps: training steps of the whole network against the float one's output, after it.
         batch: inputs of one step.
-        rate: relative change of a weight in one step, at the start; of Adam.
+        rate: relative change of a weight in one step, at the start; of Adam, block by block.
+        output_rate: the same against the output, at 4 levels; the finer they are the smaller.
         quantised: share of the activations that is quantised while blocks are trained.
         seed: of what is drawn.
     """
@@ -50,7 +51,7 @@ class WeightCalibration:
 NAMED: dict[str, WeightCalibration | None] = {
     "kept": None,
     "blocks": WeightCalibration(),
-    "distilled": WeightCalibration(output_steps=200),
+    "distilled": WeightCalibration(block_steps=0, output_steps=600, output_rate=0.01),
 }
 
 

@@ -1,11 +1,11 @@
 """Integrate-and-fire with the spike count as its state.
 
-A neuron with threshold theta, start v = theta/2 and soft reset that has seen the mean input m over
-s steps and emitted n spikes has the potential
+A neuron with threshold theta, start v = v_init*theta (half of it, if nothing else is said) and soft
+reset that has seen the mean input m over s steps and emitted n spikes has the potential
 
-    v = s*m + theta/2 - theta*n
+    v = s*m + v_init*theta - theta*n
 
-so "v >= theta" is "floor(s*m/theta + 1/2) > n" and "v < 0" is "floor(s*m/theta + 1/2) < n".
+so "v >= theta" is "floor(s*m/theta + v_init) > n" and "v < 0" is "floor(s*m/theta + v_init) < n".
 Holding n instead of v leaves nothing to round: counts are small integers, exact in floating point,
 and the comparison uses the very expression of the quantiser.
 """
@@ -18,7 +18,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from snnconvert.quantizer import from_counts, to_counts
+from snnconvert.pieces import pieces
+from snnconvert.quantizer import (
+    HALF,
+    counted,
+    counts_per_unit,
+    from_counts,
+    quantised,
+    start_over,
+    to_counts,
+    unit_per_count,
+)
 
 
 @dataclass(frozen=True)
@@ -29,11 +39,13 @@ class IF:
         v_threshold: [] or [C], the ceiling of the activation they replace.
         levels: the largest count; T under the rate code.
         lowest: smallest count: 0, or -levels where the activation is signed.
+        v_init: where the potential starts, in thresholds: [] or [C], or a number.
     """
 
     v_threshold: Tensor
     levels: int
     lowest: int = 0
+    v_init: Tensor | float = HALF
 
     @property
     def ceiling(self) -> Tensor:
@@ -42,7 +54,8 @@ class IF:
 
     def target(self, mean: Tensor, steps: int) -> Tensor:
         """The count that `steps` steps of mean input `mean` call for."""
-        return to_counts(mean, self.v_threshold, steps, self.lowest, self.levels)
+        low, high = self.lowest, self.levels
+        return to_counts(mean, self.v_threshold, steps, low, high, self.v_init)
 
     def final(self, mean: Tensor) -> Tensor:
         """The count in which a whole call with mean input `mean` ends: the quantiser's integer."""
@@ -51,6 +64,35 @@ class IF:
     def value(self, counts: Tensor, steps: int | None = None) -> Tensor:
         """The mean current that `counts` in `steps` steps (default: a whole call) stand for."""
         return from_counts(counts, self.v_threshold, self.levels if steps is None else steps)
+
+    def settled(self, mean: Tensor, out: Tensor | None = None) -> Tensor:
+        """`value(final(mean))`, without keeping the counts; `out` may be `mean` itself."""
+        return quantised(mean, self.v_threshold, self.levels, self.lowest, self.v_init, out)
+
+    def advance(
+        self, mean: Tensor, counts: Tensor | None, steps: int, signed: bool, reuse: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """Fire once: the counts, changed in place, and the mean current that they stand for.
+
+        As `target`, `allowed` and `value` one after the other, without keeping the spikes.
+
+        Args:
+            counts: None: zeros.
+            reuse: write the current over `mean`.
+        """
+        scale = counts_per_unit(self.v_threshold, steps, mean)
+        unit = unit_per_count(self.v_threshold, steps, mean)
+        held = torch.empty_like(mean) if counts is None else counts
+        value = mean if reuse else torch.empty_like(mean)
+        first = start_over(self.v_init, mean)
+        for x, n, result, by, back, start in pieces(mean, held, value, scale, unit, first):
+            if counts is None:
+                counted(x, by, start, max(self.lowest, -1), 1, n)
+            else:
+                missing = counted(x, by, start, self.lowest, self.levels, result).sub_(n)
+                n.add_(self.allowed(missing, signed, missing))
+            torch.mul(n, back, out=result)
+        return held, value
 
     def spikes(self, counts: Tensor, target: Tensor, signed: bool) -> Tensor:
         """Spikes of one step, at most one a neuron, from `counts` towards `target`.

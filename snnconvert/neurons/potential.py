@@ -1,6 +1,6 @@
-"""Neurons whose state is their potential: with a leak, a hard reset, or another start.
+"""Neurons whose state is their potential: with a leak or a hard reset.
 
-None of these can be told from a count, so they run on the currents of single steps and add
+Neither can be told from a count, so they run on the currents of single steps and add
 potentials up, on spikingjelly's base class with the dynamics of its `IFNode` and `LIFNode`
 (`decay_input=False`), thresholds per layer or per channel.
 
@@ -65,6 +65,10 @@ class Potential:
         for spikes, _ in self.emit(mean):
             counts.add_(spikes)
         return counts
+
+    def settled(self, mean: Tensor, out: Tensor | None = None) -> Tensor:
+        """The mean current of a whole call with mean input `mean`; `out` is left alone."""
+        return self.value(self.final(mean))
 
 
 class PotentialNode(SimpleBaseNode):

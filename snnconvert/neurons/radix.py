@@ -3,7 +3,8 @@
 After Stöckl & Maass 2021 (few-spike neurons). A neuron that has integrated everything fires the
 digits of its result, most significant first: in step k it compares v with w * ceiling / levels,
 w = 2^(T-1-k), fires and subtracts. Its target halves the weight of a spike from step to step. With
-v_init = ceiling / (2 * levels) the digits spell the quantiser's integer of 2^T - 1 levels.
+v_init = ceiling / (2 * levels) (in general: the share v_init of a step) the digits spell the
+quantiser's integer of 2^T - 1 levels.
 
 Where the activation is signed, so are the spikes, and all spikes of a neuron have one sign (sign
 and magnitude): +1 where v >= w * ceiling / levels, -1 where v < (1 - w) * ceiling / levels.

@@ -20,7 +20,7 @@ class ClippedIFNode(SimpleBaseNode):
 
     A spike in a step of weight w carries w * v_threshold; the smallest weight is `unit` (rate
     code: all weights 1; radix code: 2^(T-1-k) / levels, unit = 1 / levels).
-    v_init = unit * v_threshold / 2.
+    It starts at v = v_init * unit * v_threshold (v_init: the cell's, usually 1/2).
     Charge: v <- v + x. Fire: +1 where v >= w * v_threshold and count < levels; where `signed`, -1
     where v < (unit - w) * v_threshold and count > lowest. Reset: v <- v - w * v_threshold * spike.
     (Under the rate code that is Fast-SNN's signed neuron, with threshold 0 instead of -1e-3 for
@@ -40,7 +40,9 @@ class ClippedIFNode(SimpleBaseNode):
     def neuronal_charge(self, x: Tensor) -> None:
         if isinstance(self.v, float):  # first step after a reset: shapes are known only now
             self.v_threshold = along_channels(self.cell.v_threshold, x)
-            self.v = self.v_threshold * (self.unit / 2)
+            start = self.cell.v_init
+            start = along_channels(start, x) if isinstance(start, Tensor) else start
+            self.v = self.v_threshold * (self.unit * start)
         self.v = self.v + x
 
     def neuronal_fire(self, weight: float = 1.0) -> Tensor:

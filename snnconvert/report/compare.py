@@ -87,13 +87,17 @@ def compare(
 
 
 def _is_quantised(ann: nn.Module, snn: SpikingNetwork, call: Call) -> bool:
-    """Whether `ann` itself has a quantiser for every neuron layer of `snn`."""
-    if not snn.calibration:
-        return True
+    """Whether `ann` itself has our quantiser for every neuron layer of `snn`.
+
+    Else `snn` was calibrated, or `ann` was trained with PyTorch's quantisers. (A network with
+    neither is no ANN of `snn`; it is refused later.)
+    """
     probe = QuantizerProbe(snn.config.levels)
     with probe:
         ann(*call[0], **call[1])
-    return len(probe.seen) == len(snn.neurons)
+    if len(probe.seen) == len(snn.neurons):
+        return True
+    return not snn.calibration and not probe.foreign
 
 
 def _first(value: Any) -> Any:
@@ -140,7 +144,7 @@ class _Comparison:
             "neuron": config.neuron,
             "tau": config.leak,
             "v_reset": config.v_reset,
-            "v_init": config.start,
+            "v_init": config.v_init,
             "reset": config.reset,
             "neurons": self._kinds(),
             "calibration": self.snn.calibration or None,
@@ -179,10 +183,13 @@ class _Comparison:
         with probe:
             wanted = self.ann(*args, **kwargs)
         run = self.clocked.run(*args, record="counts", **kwargs)
-        if [tuple(x.shape) for x, _ in probe.seen] != [tuple(v.shape) for v in run.counts.values()]:
+        if [tuple(clip.x.shape) for clip in probe.seen] != [
+            tuple(v.shape) for v in run.counts.values()
+        ]:
             raise InputError("compare: the spiking network was not converted from this ANN")
-        for layer, (a, q), name in zip(self.layers, probe.seen, run.counts, strict=True):
-            layer.add(a, q, run.inputs[name], run.counts[name], run.emitted[name])
+        for layer, clip, name in zip(self.layers, probe.seen, run.counts, strict=True):
+            seen, counts, emitted = run.inputs[name], run.counts[name], run.emitted[name]
+            layer.add(run.neurons[name], clip, seen, counts, emitted)
         clocked = self.snn.config == self.clocked.config
         found = run.output if clocked else self.snn(*args, **kwargs)
         self.output.add(found, wanted)

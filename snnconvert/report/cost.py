@@ -16,11 +16,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from snnconvert.conversion import simulation
-from snnconvert.conversion.capture import capture
-from snnconvert.conversion.executor import Executor
 from snnconvert.conversion.network import SpikingNetwork
 from snnconvert.conversion.rules import RULES
 
@@ -44,18 +42,15 @@ class Cost:
     ann_macs: float = 0.0
     spike_driven_macs: float = 0.0
 
-    def to_dict(self, levels: int | None = None) -> dict[str, float]:
-        """Stable keys of the report; energies in mJ per image and call.
-
-        levels: of the quantised ANN; None where there is none, as for networks trained natively.
-        """
-        picojoules = {"energy_ann_mj": self.ann_macs * PJ_PER_MAC}
-        if levels is not None:
-            analog = self.ann_macs - self.spike_driven_macs
-            quantised = min(PJ_PER_MAC, levels.bit_length() * PJ_PER_AC)
-            driven = self.spike_driven_macs * quantised
-            picojoules["energy_qann_mj"] = analog * PJ_PER_MAC + driven
-        picojoules["energy_snn_mj"] = self.macs * PJ_PER_MAC + self.acs * PJ_PER_AC
+    def to_dict(self, levels: int) -> dict[str, float]:
+        """Stable keys of the report; energies in mJ per image and call."""
+        analog = self.ann_macs - self.spike_driven_macs
+        quantised = min(PJ_PER_MAC, levels.bit_length() * PJ_PER_AC)
+        picojoules = {
+            "energy_ann_mj": self.ann_macs * PJ_PER_MAC,
+            "energy_qann_mj": analog * PJ_PER_MAC + self.spike_driven_macs * quantised,
+            "energy_snn_mj": self.macs * PJ_PER_MAC + self.acs * PJ_PER_AC,
+        }
         return {
             "macs": self.macs,
             "acs": self.acs,
@@ -82,7 +77,7 @@ def count_cost(
         simulation.Call(
             executor,
             values,
-            network.neurons,
+            network.cells(values),
             network.config.timesteps,
             simulation.Recorder(executor, None),
         )
@@ -111,22 +106,3 @@ def count_cost(
         else:
             cost.macs += macs * (repeats if moving else 1)
     return cost
-
-
-@torch.no_grad()
-def count_macs(model: nn.Module, inputs: Sequence[Tensor]) -> float:
-    """Multiply-accumulates of one call of an ANN, per image.
-
-    Raises:
-        UnsupportedOpError: `torch.export` cannot capture it.
-    """
-    captured = capture(model, tuple(inputs))
-    executor = Executor(captured.program)
-    values = executor.start(captured.constants, inputs)
-    total = 0.0
-    for node, _ in executor.static:
-        rule = RULES.get(node.op)
-        if rule is not None and rule.macs is not None:
-            shapes = [values[name].shape for name in node.refs if isinstance(values[name], Tensor)]
-            total += rule.macs(shapes, values[node.name].shape)
-    return total / captured.program.batch_size(inputs)

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from snnconvert.conversion.cells import Cell
 from snnconvert.quantizer import along_channels, from_counts, to_counts
+from snnconvert.report.probe import Clip
 
 PARTS = ("clipping", "quantisation", "temporal", "propagated")
 
@@ -30,7 +31,7 @@ class LayerErrors:
     Args:
         name: the user's module path.
         neuron: kind of neuron.
-        cell: its threshold and number of levels.
+        cell: its threshold (where it depends on t, the table of them) and number of levels.
         timesteps: T, in which it fires.
         function: applied to the accumulated potential before the neurons; None for plain ones.
     """
@@ -48,20 +49,23 @@ class LayerErrors:
         self.squares: dict[str, float] = defaultdict(float)
         self.sums: dict[str, float] = defaultdict(float)
 
-    def add(self, a: Tensor, q: Tensor, seen: Tensor, counts: Tensor, emitted: Tensor) -> None:
+    def add(self, cell: Cell, clip: Clip, seen: Tensor, counts: Tensor, emitted: Tensor) -> None:
         """One batch.
 
         Args:
-            a, q: input and output of the quantiser in the quantised ANN.
+            cell: the neurons in this call; where thresholds depend on t, with those of its t.
+            clip: the quantiser in the quantised ANN.
             seen: a', the accumulated mean input of the neurons.
             counts, emitted: signed count and number of spikes of either sign per neuron.
         """
-        theta, levels, low = self.cell.ceiling, self.cell.levels, self.cell.lowest
+        a, q = clip.x, clip.q
+        theta, levels, low = cell.ceiling, cell.levels, cell.lowest
         top = along_channels(theta, a)
         exact = a if low < 0 else a.relu()
         clipped = exact.minimum(top).maximum(top * (low / levels))
-        quantised_seen = from_counts(to_counts(seen, theta, levels, low, levels), theta, levels)
-        emitted_value = self.cell.value(counts)
+        wanted_counts = to_counts(seen, theta, levels, low, levels, clip.v_init)
+        quantised_seen = from_counts(wanted_counts, theta, levels)
+        emitted_value = cell.value(counts)
         differences = {
             "exact": exact,
             "clipping": exact - clipped,
@@ -101,7 +105,7 @@ class LayerErrors:
             "name": self.name,
             "neuron": self.neuron,
             "function": self.function,
-            "v_threshold": theta.flatten().tolist() if theta.ndim else theta.item(),
+            "v_threshold": theta.squeeze().tolist(),
             "levels": self.cell.levels,
             **{part: self.relative(part) for part in (*PARTS, "total")},
             "mismatched_fraction": self.sums["mismatched"] / neurons,

@@ -17,6 +17,7 @@ def _verdict(c: dict[str, Any]) -> list[str]:
     signed = "signed" if c["signed"] else "unsigned"
     kind = "" if c["tau"] is None else f"leaky neurons, tau {c['tau']:g}, "
     kind += "" if c["v_reset"] is None else "hard reset, "
+    kind += f"v_init {c['v_init']}, " if c["v_init"] != 0.5 else ""
     kind += f"code {c['code']}, " if c["code"] != "rate" else ""
     kind += f"{c['firing']} firing" + (f", {signed} spikes" if c["firing"] == "immediate" else "")
     if output["bit_equal"]:
@@ -40,6 +41,12 @@ def _verdict(c: dict[str, Any]) -> list[str]:
             f"{kinds['plain_fraction']:.1%} of the neurons are plain integrate-and-fire, "
             f"{kinds['function_fraction']:.1%} apply a function to what has accumulated"
         )
+    over_t = (c["calibration"] or {}).get("over_t")
+    if over_t is not None:
+        lines.append(
+            f"thresholds over {over_t['argument']}: {over_t['rows']} rows, from "
+            f"{min(over_t['inputs'])} calibration inputs or more each"
+        )
     if c["output_ann"] is not None:
         lines.append(
             f"relative distance from the float ANN {c['output_ann']['relative_error']:.3g}"
@@ -56,13 +63,20 @@ def _layers(layers: list[dict[str, Any]]) -> list[str]:
     columns = ("threshold", *PARTS, "rate", "silent", "saturated")
     lines = [" ".join([f"{'layer':{width}}", *(f"{column:>12}" for column in columns)])]
     for layer in layers:
-        theta = layer["v_threshold"]
-        shown = f"{theta:.4g}" if isinstance(theta, float) else f"{len(theta)} values"
+        shown = shown_threshold(layer["v_threshold"])
         numbers = [layer[part] for part in PARTS]
         numbers += [layer["spike_rate"], layer["silent_fraction"], layer["saturated_fraction"]]
         cells = [f"{layer['name']:{width}}", f"{shown:>12}", *(f"{n:12.4f}" for n in numbers)]
         lines.append(" ".join(cells))
     return lines
+
+
+def shown_threshold(theta: Any) -> str:
+    """A number, or how many there are (over t: times a channel)."""
+    if isinstance(theta, float):
+        return f"{theta:.4g}"
+    each = f" x {len(theta[0])}" if isinstance(theta[0], list) else ""
+    return f"{len(theta)}{each} values"
 
 
 def _figures(c: dict[str, Any]) -> list[str]:

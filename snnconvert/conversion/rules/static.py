@@ -5,7 +5,8 @@ from __future__ import annotations
 from snnconvert.conversion.rules.table import SYMBOLIC, Rule, add, register
 
 add(Rule("static"), """
-    snnconvert.quantized_weight.default embedding.default arange.default arange.start
+    snnconvert.quantized_weight.default snnconvert.threshold_at.default
+    embedding.default arange.default arange.start
     arange.start_step linspace.default zeros.default ones.default full.default empty.memory_format
     eye.default eye.m scalar_tensor.default one_hot.default tril.default triu.default
     sym_size.int floor.default ceil.default round.default trunc.default sign.default

@@ -24,7 +24,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-import snnconvert.quantizer  # noqa: F401 (registers the quantiser as an operation)
+import snnconvert.quantizer
+import snnconvert.threshold_table  # noqa: F401 (both register operations)
 from snnconvert.conversion.program import Node, Ref
 from snnconvert.errors import InputError
 from snnconvert.registry import Registry

@@ -21,10 +21,13 @@ def by_counts(call: Call, lean: bool = False) -> Run:
 
     def neuron(node: Node, _fresh: bool) -> bool:
         cell = call.neurons[node.name]
-        n = cell.final(values[node.args[0].name])
-        if not lean:
-            counts[node.name] = n
-        values[node.name] = cell.value(n)
+        mean = values[node.args[0].name]
+        if lean:
+            reuse = node.name in call.executor.sole_readers
+            values[node.name] = cell.settled(mean, mean if reuse else None)
+        else:
+            counts[node.name] = cell.final(mean)
+            values[node.name] = cell.value(counts[node.name])
         return True
 
     call.executor.step(values, neuron, drop=lean)

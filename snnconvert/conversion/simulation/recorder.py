@@ -26,6 +26,7 @@ class Run:
         inputs: accumulated mean input per neuron, like `counts`.
         emitted: spikes of either sign per neuron, like `counts`; empty unless recorded.
         trains: int8 [steps, B, ...] per neuron layer; empty unless recorded.
+        neurons: the cells that fired, by neuron name.
         by_step: (output after the step, spikes in the step) per step; empty unless recorded.
     """
 
@@ -36,6 +37,7 @@ class Run:
     inputs: dict[str, Tensor] = field(default_factory=dict)
     emitted: dict[str, Tensor] = field(default_factory=dict)
     trains: dict[str, Tensor] = field(default_factory=dict)
+    neurons: Mapping[str, Any] = field(default_factory=dict)
     by_step: list[tuple[Any, int]] = field(default_factory=list)
 
 

@@ -1,0 +1,67 @@
+"""The two roads of SDM side by side: a converted network, and one that was trained spiking.
+
+    python benchmarks/roads.py [--images 64]
+
+Weights, clock steps, energy and time of an image and call, on the same real noised inputs; all
+networks are timed in turn in one process. Energies are arithmetic (45 nm), see the README.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+from torch import nn
+
+import snnconvert
+from snnconvert.checkpoint import read_checkpoint
+from snnconvert.probe import probe_batches
+from snnconvert.report.cost import count_cost
+from snnconvert.report.native import native_cost
+from snnconvert.report.timing import seconds_per_call
+
+FOLDER = Path(__file__).resolve().parent.parent / "checkpoints"
+TIMED = 16
+
+
+def weights_of(network: nn.Module) -> float:
+    """Millions of trained numbers."""
+    return sum(value.numel() for value in network.parameters()) / 1e6
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--images", type=int, default=64, help="noised inputs (default 64)")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    file = FOLDER / "fashion-unet.pt"
+    batches = probe_batches(read_checkpoint(file), str(file), args.images)
+    x, t = (torch.cat(values) for values in zip(*batches, strict=True))
+    qann = snnconvert.load(file)
+    clocked = snnconvert.convert(qann, 4, example_inputs=(x, t))
+    counted = clocked.with_config(simulate="counts")
+    native = {name: snnconvert.load(FOLDER / f"{name}.pt")
+              for name in ("fashion-spiking", "fashion-spiking-tsm")}  # fmt: skip
+    timed = seconds_per_call(
+        {"qann": qann, "clocked": clocked, "counted": counted, **native}, (x[:TIMED], t[:TIMED]), {}
+    )
+    run = clocked.run(x, t, record="counts")
+    energy = count_cost(clocked, (x, t), run.emitted, run.steps).to_dict(4)
+    print(f"{'network':<28}{'M weights':>10}{'steps':>7}{'mJ':>8}{'ms':>8}")
+
+    def row(name: str, weights: float, steps: int, energy: float, seconds: float) -> None:
+        ms = 1000 * seconds / TIMED
+        print(f"{name:<28}{weights:>10.2f}{steps:>7}{energy:>8.3f}{ms:>8.1f}")
+
+    weights = weights_of(qann)
+    row("quantised ANN", weights, 1, energy["energy_qann_mj"], timed["qann"])
+    row("converted, clock running", weights, run.steps, energy["energy_snn_mj"], timed["clocked"])
+    row("converted, by counts", weights, run.steps, energy["energy_snn_mj"], timed["counted"])
+    for name, network in native.items():
+        cost = native_cost(network, [(x, t)])
+        row(name, weights_of(network), 4, cost["energy_snn_mj"], timed[name])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+"""The command `finetune`: a converted network trained under its own spikes."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from snnconvert.errors import CheckpointError, InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from snnconvert.conversion.network import SpikingNetwork
+    from snnconvert.recipe import Recipe
+
+
+def add_finetune(commands: argparse._SubParsersAction) -> None:
+    command = commands.add_parser(
+        "finetune",
+        help="train a converted network under its own spikes",
+        description="Take a converted network as initialisation and train it by surrogate "
+        "gradients, so that after exactly its T (+ settle) steps it comes closer to what it "
+        "would give at silence. For networks converted with --settle K; nothing is labelled.",
+    )
+    command.add_argument("file", metavar="FILE", help="what `convert` wrote")
+    command.add_argument("--steps", type=int, default=500, help="training steps (default 500)")
+    command.add_argument("--batch-size", type=int, default=64, help="inputs a step (default 64)")
+    command.add_argument("--rate", type=float, default=2e-4,
+                         help="relative change of a weight a step (default 2e-4)")  # fmt: skip
+    command.add_argument("--seed", type=int, default=0, help="of images and noise (default 0)")
+    command.add_argument("--data-root", help="the recipe's data set in this folder (default: as "
+                         "the recipe says)")  # fmt: skip
+    command.add_argument("-o", "--out", help="file to write (default: <FILE stem>.tuned.pt)")
+    command.set_defaults(run=run_finetune)
+
+
+def run_finetune(args: argparse.Namespace) -> None:
+    from snnconvert.checkpoint import check_destination, read_checkpoint, save_checkpoint
+    from snnconvert.conversion.finetune import finetune
+    from snnconvert.conversion.network import SpikingNetwork
+    from snnconvert.datasets import DATASETS
+    from snnconvert.loading import content_of, network_from
+    from snnconvert.probe import probe_batches, recipe_of
+    from snnconvert.recipe import recipe_from_dict
+
+    stem = args.file.removesuffix(".pt").removesuffix(".snn")
+    out = check_destination(args.out or f"{stem}.tuned.pt")
+    content = read_checkpoint(args.file)
+    network = network_from(content, None, args.file)
+    if not isinstance(network, SpikingNetwork):
+        raise CheckpointError(f"{args.file}: holds no converted network; convert it first")
+    kept = recipe_of(content, args.file).to_dict()
+    recipe = recipe_from_dict(
+        {**kept, "batch_size": args.batch_size, "seed": args.seed,
+         "data_root": args.data_root or kept["data_root"]}, args.file,
+    )  # fmt: skip
+    probes = probe_batches(content, args.file)
+    images = DATASETS[recipe.dataset](Path(recipe.data_root), recipe.image_size, True)
+    tuned = finetune(
+        network, training_inputs(recipe, images, args.steps), steps=args.steps, rate=args.rate
+    )
+    before, after = (error_of(n, network, probes) for n in (network, tuned))
+    if not after < before:
+        raise InputError(
+            f"finetune: did not help (error {before:.3g} before, {after:.3g} after); take a "
+            "smaller --rate or more --steps; nothing was written"
+        )
+    save_checkpoint(out, content_of(tuned, like=content))
+    shown = sum(len(batch[0]) for batch in probes)
+    print(f"relative error against the quantised ANN after {network.latency_steps} steps, {shown} "
+          f"held-out inputs: {before:.4g} before, {after:.4g} after")  # fmt: skip
+    print(f"wrote {out}")
+
+
+def training_inputs(recipe: Recipe, images: Any, steps: int) -> Iterator[tuple[Tensor, ...]]:
+    """Arguments of one network call a step: fresh training images, noised over all t."""
+    from snnconvert.tasks import batch_of
+    from snnconvert.training import step_generator
+
+    for step in range(steps):
+        yield batch_of(recipe, images, step, step_generator(recipe, "tuning", step)).inputs
+
+
+def error_of(network: SpikingNetwork, source: SpikingNetwork, probes: list[Any]) -> float:
+    """Relative error of what `network` returns against the quantised ANN of `source`."""
+    import torch
+
+    from snnconvert.conversion.signature import leaves
+
+    wanted, error, size = source.quantized_ann(), 0.0, 0.0
+    with torch.no_grad():
+        for probe in probes:
+            for a, b in zip(leaves(network(*probe)), leaves(wanted(*probe)), strict=True):
+                error += float((a - b).square().sum())
+                size += float(b.square().sum())
+    return (error / size) ** 0.5

@@ -1,0 +1,183 @@
+"""A converted network trained as the spiking network that it is, by surrogate gradients.
+
+After T steps without settling, immediate firing leaves counts that are not yet the quantiser's
+integers. Training the weights under the very spikes that arrive closes much of that gap. Gradients
+run back through all steps. With n[k] = n[k-1] + clamp(target[k] - n[k-1], -1, 1):
+
+    a neuron that has reached its target follows its input:  dn[k] / dm = s / v_threshold
+    one that still hurries after it follows its own past:    dn[k] / dn[k-1] = 1
+
+which is a rectangular surrogate (Wu et al. 2018) of the firing; the rounding of the target is
+passed straight through, as when the quantiser was trained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from snnconvert.conversion.cells import cell_of, place_clips
+from snnconvert.conversion.interpret import Interpreter
+from snnconvert.conversion.network import SpikingNetwork
+from snnconvert.conversion.program import Node
+from snnconvert.conversion.reconstruct import relative_error
+from snnconvert.conversion.relative import RelativeAdam
+from snnconvert.conversion.rules import RULES
+from snnconvert.conversion.signature import leaves
+from snnconvert.conversion.stream import calls_of
+from snnconvert.errors import InputError
+from snnconvert.neurons.counts import IF
+from snnconvert.quantizer import along_channels, from_counts
+
+
+class SurrogateCount(torch.autograd.Function):
+    """n[k] of a neuron layer from n[k-1] and the mean input m over s steps."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, mean: Tensor, ceiling: Tensor, before: Tensor | None, seen: int, cell: IF,
+        signed: bool,
+    ) -> Tensor:  # fmt: skip
+        target = cell.target(mean, seen)
+        start = torch.zeros_like(target) if before is None else before
+        count = start + cell.spikes(start, target, signed)
+        scaled = mean * along_channels(seen / ceiling, mean)
+        reached = count == target
+        ctx.save_for_backward(mean, ceiling, reached)
+        ctx.follows = reached & (scaled > cell.lowest) & (scaled < cell.levels)
+        ctx.seen, ctx.first = seen, before is None
+        return count
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        mean, ceiling, reached = ctx.saved_tensors
+        rate = along_channels(ctx.seen / ceiling, mean)
+        grad_mean = grad * ctx.follows * rate
+        top = along_channels(ceiling, mean)
+        grad_ceiling = -(grad_mean * mean).sum_to_size(top.shape).view_as(ceiling) / ceiling
+        grad_before = None if ctx.first else grad * ~reached
+        return grad_mean, grad_ceiling, grad_before, None, None, None
+
+
+class Clock:
+    """Neuron layers of one differentiable call: their counts so far, and the step."""
+
+    def __init__(self, network: SpikingNetwork) -> None:
+        self.config = network.config
+        self.counts: dict[str, Tensor] = {}
+        self.step = 0
+
+    def layer(self, node: Node) -> Callable[[dict[str, Any]], Tensor]:
+        """A neuron layer as a function of all values: its mean current in this step."""
+        source, threshold = node.args[0].name, node.args[1]
+
+        def current(values: dict[str, Any]) -> Tensor:
+            seen = min(self.step, self.config.timesteps)
+            fixed = {**values, threshold: values[threshold].detach()}
+            cell = cell_of(node, fixed, self.config)
+            counts = SurrogateCount.apply(
+                values[source], values[threshold], self.counts.get(node.name), seen, cell,
+                self.config.signed,
+            )  # fmt: skip
+            self.counts[node.name] = counts
+            return from_counts(counts, values[threshold], seen)
+
+        return current
+
+
+def surrogate_output(
+    network: SpikingNetwork, constants: Mapping[str, Tensor], inputs: Sequence[Tensor]
+) -> Any:
+    """What the network returns with these constants, differentiable in them.
+
+    Args:
+        network: gives program and configuration; immediate firing, a fixed `settle`.
+        inputs: the program's, in order.
+    """
+    config, clock = network.config, Clock(network)
+    layers = {node.name: clock.layer(node) for node in network.executor.neurons}
+    interpreter = Interpreter(place_clips(network.program, config), layers)
+    output = None
+    for _ in range(config.timesteps + (config.settle or 0)):
+        clock.step += 1
+        output = interpreter.run(constants, inputs)
+    return output
+
+
+def trained_names(network: SpikingNetwork) -> tuple[list[str], set[str]]:
+    """Weights and biases of what multiplies, and thresholds: names of constants."""
+    constants = network.constants
+    weights = {
+        name
+        for node in network.program.nodes
+        if node.op in RULES and RULES[node.op].macs is not None
+        for name in node.refs
+        if name in constants and constants[name].is_floating_point()
+    }
+    thresholds = {node.args[1] for node in network.executor.neurons} & set(constants)
+    return sorted(weights | thresholds), thresholds
+
+
+def finetune(
+    network: SpikingNetwork,
+    batches: Iterable[Any],
+    *,
+    steps: int,
+    rate: float = 0.001,
+    progress: bool = True,
+) -> SpikingNetwork:
+    """A network that gives after its T (+ settle) steps what `network` would give at silence.
+
+    Nothing is labelled: the target is the quantised ANN that `network` was converted to.
+
+    Args:
+        network: converted, immediate firing, a fixed number of `settle` steps, plain neurons.
+        batches: arguments of one call each, as for calibration; one training step a batch.
+        steps: their number, over which the rate falls to zero.
+        rate: relative change of a weight in one step of Adam, at the start.
+
+    Raises:
+        InputError: a network that has nothing to gain, no batches, fewer batches than steps.
+    """
+    refuse_exact(network)
+    if type(steps) is not int or steps < 1:
+        raise InputError(f"steps: found {steps!r}, allowed are integers from 1 up")
+    start, (names, thresholds) = network.constants, trained_names(network)
+    teacher = Interpreter(place_clips(network.program, network.config))
+    optimizer = RelativeAdam({n: start[n] for n in names}, thresholds, rate, steps)
+    done = 0
+    calls = calls_of(network.program, batches)
+    for call in tqdm(calls, total=steps, desc="spiking", unit="step", disable=not progress):
+        if done == steps:
+            break
+        with torch.no_grad():
+            wanted = leaves(teacher.run(start, call))
+        found = surrogate_output(network, {**start, **optimizer.values()}, call)
+        optimizer.step(relative_error(leaves(found), wanted))
+        done += 1
+    if done < steps:
+        raise InputError(
+            f"steps: found {steps}, but only {done} batches; give more, or fewer steps"
+        )
+    trained = SpikingNetwork(network.program, {**start, **optimizer.result()}, network.config)
+    trained.calibration = {**network.calibration, "finetuned": {"steps": steps, "rate": rate}}
+    return trained.eval()
+
+
+def refuse_exact(network: SpikingNetwork) -> None:
+    """InputError unless there is something that training under spikes could close."""
+    config = network.config
+    if config.firing != "immediate" or config.settle is None or config.simulate == "counts":
+        raise InputError(
+            "finetune: this network loses nothing (it fires deferred or until silence); convert "
+            "with firing='immediate' and settle=0 to run in exactly T steps, then fine-tune that"
+        )
+    if not config.held_as_counts or config.norm == "per_step":
+        raise InputError(
+            "finetune: neurons with a leak or hard reset and norm='per_step' are not trained here; "
+            "convert with neuron='if' and norm='accumulated'"
+        )
