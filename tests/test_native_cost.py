@@ -14,6 +14,7 @@ from snnconvert.report.native import (
     one_step,
     published_energy,
 )
+from tests.spiking_unets import tiny_spiking_unet
 
 CIFAR = (torch.zeros(1, 3, 32, 32, device="meta"), torch.zeros(1, device="meta"))
 FIRST = 3 * 128 * 9 * 32 * 32  # MACs of the stem's first convolution
@@ -61,6 +62,32 @@ def test_spikes_cost_accumulations_and_currents_multiplications():
         torch.conv2d(spikes * 0.5, weight, padding=1)
         torch.nn.functional.linear(torch.randn(3, 4), torch.randn(7, 4), torch.randn(7))
     assert (counter.found.macs, counter.found.acs) == (synapses + 3 * 4 * 7, 0)
+
+
+def test_products_with_spikes_on_either_side_cost_accumulations():
+    """Attention multiplies spikes by sums of spikes."""
+    spikes, sums = (torch.rand(2, 4, 6) < 0.3).float(), torch.randint(0, 9, (2, 6, 5)).float()
+    for a, b in ((spikes, sums), (sums.mT, spikes.mT)):
+        with OperationCounter() as counter:
+            a @ b
+        assert (counter.found.macs, counter.found.driven) == (0, 2 * 4 * 6 * 5)
+        assert counter.found.acs == pytest.approx(2 * 4 * 6 * 5 * float(spikes.mean()))
+
+
+def test_a_small_network_by_hand():
+    """One resolution, one block: currents in every step in which they are read."""
+    network = tiny_spiking_unet(channel_mult=(1,), timesteps=3, channels=8)
+    x, t = batch(2)
+    cost, rates = native_cost(network, [(x, t)]), firing_rates(network, [(x, t)])
+    pixels, time = 64, 8 * 32 + 32 * 32 + 32 * 8 * 5  # table, and one projection a block
+    shortcuts, tail = 2 * 16 * 8, (8 * 2 + 2 * 2) * 9
+    assert cost["macs"] == pixels * (2 * 8 * 9 + 3 * (shortcuts + tail)) + time
+    synapses = dict.fromkeys(rates, 3 * 8 * 8 * 9 * pixels)
+    for block in (0, 1):  # on the way up, blocks read a skip too
+        synapses[f"up.{block}.0.layer1.neuron"] *= 2
+    accumulations = sum(rates[name] * count for name, count in synapses.items())
+    assert cost["acs"] == pytest.approx(accumulations)
+    assert cost["firing_rate"] == pytest.approx(accumulations / sum(synapses.values()))
 
 
 def test_every_operation_is_either_driven_by_spikes_or_not(network):

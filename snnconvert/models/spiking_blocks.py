@@ -30,17 +30,16 @@ class StepConv2d(nn.Conv2d):
         if config.tsm:
             self.step_scale = nn.Parameter(torch.ones(config.timesteps))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[T * B, C, H, W] -> [T * B, C', H', W']."""
+    def forward(self, x: Tensor, constant: bool = False) -> Tensor:
+        """[T * B, C, H, W] -> [T * B, C', H', W'].
+
+        constant: x is [B, C, H, W], the same in all steps, and so is the result without TSM.
+        """
         y = super().forward(x)
         if self.step_scale is None:
             return y
-        return scaled(y.unflatten(0, (self.timesteps, -1)), self.step_scale)
-
-
-def scaled(y: Tensor, step_scale: Tensor) -> Tensor:
-    """[T or 1, B, C, H, W] times p [T] -> [T * B, C, H, W]."""
-    return (y * step_scale.view(-1, 1, 1, 1, 1).to(y.dtype)).flatten(0, 1)
+        train = y[None] if constant else y.unflatten(0, (self.timesteps, -1))
+        return (train * self.step_scale.view(-1, 1, 1, 1, 1).to(y.dtype)).flatten(0, 1)
 
 
 def conv(

@@ -25,7 +25,6 @@ from snnconvert.models.spiking_blocks import (
     SpikingLayer,
     SpikingResBlock,
     conv,
-    scaled,
 )
 from snnconvert.models.spiking_config import SpikingUNetConfig
 from snnconvert.models.unet import initialised, time_frequencies
@@ -76,9 +75,9 @@ class Stem(nn.Module):
         self.layer = SpikingLayer(config, outputs, outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        current = F.conv2d(x, self.conv.weight, self.conv.bias, padding=1)
+        current = self.conv(x, constant=True)
         if self.conv.step_scale is not None:
-            return self.layer(self.norm(scaled(current[None], self.conv.step_scale)))
+            return self.layer(self.norm(current))
         current = self.norm(current, self.timesteps)
         spikes = self.layer.neuron(current.expand(self.timesteps, *current.shape))
         return self.layer.current(spikes.flatten(0, 1))

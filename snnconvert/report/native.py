@@ -48,13 +48,20 @@ class OperationCounter(TorchDispatchMode):
         count = flop_registry.get(func._overloadpacket)
         if count is not None:
             synapses = count(*args, **(kwargs or {}), out_val=out) / 2  # a MAC is two operations
-            read = args[1] if func._overloadpacket is torch.ops.aten.addmm else args[0]
-            if is_spikes(read):
+            spikes = next(filter(is_spikes, operands(func._overloadpacket, args)), None)
+            if spikes is not None:
                 self.found.driven += synapses
-                self.found.acs += synapses * float(read.double().mean())
+                self.found.acs += synapses * float(spikes.double().mean())
             else:
                 self.found.macs += synapses
         return out
+
+
+def operands(operation: Any, args: tuple[Any, ...]) -> tuple[Tensor, ...]:
+    """What an operation reads beside its weights: one tensor, or two that are multiplied."""
+    if operation is torch.ops.aten.addmm:
+        return args[1:2]
+    return args[:2] if operation is torch.ops.aten.bmm else args[:1]
 
 
 def is_spikes(value: Tensor) -> bool:
