@@ -18,7 +18,7 @@ import snnconvert
 from snnconvert.checkpoint import read_checkpoint
 from snnconvert.probe import probe_batches
 from snnconvert.report.cost import count_cost
-from snnconvert.report.native import native_cost
+from snnconvert.report.native import native_report
 from snnconvert.report.timing import seconds_per_call
 
 FOLDER = Path(__file__).resolve().parent.parent / "checkpoints"
@@ -59,7 +59,7 @@ def main() -> None:
     row("converted, clock running", weights, run.steps, energy["energy_snn_mj"], timed["clocked"])
     row("converted, by counts", weights, run.steps, energy["energy_snn_mj"], timed["counted"])
     for name, network in native.items():
-        cost = native_cost(network, [(x, t)])
+        cost, _ = native_report(network, [(x, t)])
         row(name, weights_of(network), 4, cost["energy_snn_mj"], timed[name])
 
 

@@ -12,6 +12,7 @@ moments           optional: {stage: {"eps_second_moment": [diffusion_steps], and
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import tempfile
 import zipfile
@@ -40,6 +41,17 @@ def write_atomically(path: str | Path, write: Writer) -> None:
         InputError: the folder does not exist or cannot take the file (missing rights, disk full).
     """
     write_together({path: write})
+
+
+def json_writer(content: Mapping[str, Any]) -> Writer:
+    """What writes `content` as JSON into an open file. ValueError where it holds NaN."""
+    text = json.dumps(content, indent=1, allow_nan=False) + "\n"
+    return lambda file: file.write(text.encode())
+
+
+def save_json(content: Mapping[str, Any], path: str | Path) -> None:
+    """Write `content` as JSON to `path`, atomically."""
+    write_atomically(path, json_writer(content))
 
 
 def write_together(files: Mapping[str | Path, Writer]) -> None:

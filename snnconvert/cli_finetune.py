@@ -87,12 +87,10 @@ def error_of(network: SpikingNetwork, source: SpikingNetwork, probes: list[Any])
     """Relative error of what `network` returns against the quantised ANN of `source`."""
     import torch
 
-    from snnconvert.conversion.signature import leaves
+    from snnconvert.report.difference import Difference
 
-    wanted, error, size = source.quantized_ann(), 0.0, 0.0
+    wanted, gap = source.quantized_ann(), Difference()
     with torch.no_grad():
         for probe in probes:
-            for a, b in zip(leaves(network(*probe)), leaves(wanted(*probe)), strict=True):
-                error += float((a - b).square().sum())
-                size += float(b.square().sum())
-    return (error / size) ** 0.5
+            gap.add(network(*probe), wanted(*probe))
+    return gap.relative

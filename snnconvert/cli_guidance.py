@@ -47,14 +47,10 @@ def scales_of(text: str) -> list[float]:
 
 
 def run_guidance(args: argparse.Namespace) -> None:
-    from snnconvert.checkpoint import check_destination, read_checkpoint
+    from snnconvert.checkpoint import check_destination, read_checkpoint, save_json
     from snnconvert.cli_sampling import chosen_options
     from snnconvert.diffusion.sampling import plan
-    from snnconvert.evaluation.guidance import (
-        format_search,
-        save_search,
-        search_scale,
-    )
+    from snnconvert.evaluation.guidance import format_search, search_scale
     from snnconvert.evaluation.sampled import Drawing
     from snnconvert.evaluation.statistics import load_statistics
     from snnconvert.hardware import checked_device
@@ -76,7 +72,7 @@ def run_guidance(args: argparse.Namespace) -> None:
         content, args.file, drawing, against, args.scales, count=args.samples, stage=args.stage,
         device=args.device, command=args.command_line,
     )  # fmt: skip
-    save_search(found, out)
+    save_json(found, out)
     if plot is not None:
         plot_guidance(found, plot)
     print(format_search(found))

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from snnconvert.errors import CheckpointError
-
-if TYPE_CHECKING:
-    from snnconvert.models import SpikingUNet
 
 TIMED = 16  # images of the timed call
 
@@ -27,10 +23,10 @@ def add_report(commands: argparse._SubParsersAction) -> None:
 
 
 def run_report(args: argparse.Namespace) -> None:
-    from snnconvert.checkpoint import check_destination, read_checkpoint, write_atomically
+    from snnconvert.checkpoint import check_destination, read_checkpoint, save_json
     from snnconvert.loading import network_from
     from snnconvert.probe import probe_batches
-    from snnconvert.report.native import firing_rates, native_cost
+    from snnconvert.report.native import format_native, native_report
     from snnconvert.report.timing import seconds_per_call
 
     out = check_destination(args.out or f"{args.file.removesuffix('.pt')}.report.json")
@@ -45,37 +41,16 @@ def run_report(args: argparse.Namespace) -> None:
     batches: Any = probe_batches(content, args.file)
     x, t = (value[:TIMED] for value in batches[0])
     seconds = seconds_per_call({"spiking": network}, (x, t), {})["spiking"]
+    cost, rates = native_report(network, batches)
     found = {
         "file": args.file,
         "timesteps": network.config.timesteps,
         "tsm": network.config.tsm,
         "images": sum(len(batch[0]) for batch in batches),
-        "cost": native_cost(network, batches),
+        "cost": cost,
         "seconds_per_image": seconds / len(x),
-        "firing_rates": dict(firing_rates(network, batches)),
+        "firing_rates": rates,
     }
-    text = json.dumps(found, indent=1, allow_nan=False) + "\n"
-    write_atomically(out, lambda file: file.write(text.encode()))
+    save_json(found, out)
     print(format_native(found, network))
     print(f"\nwrote {out}")
-
-
-def format_native(found: dict[str, Any], network: SpikingUNet) -> str:
-    """The report as a person reads it in a terminal."""
-    cost, rates = found["cost"], found["firing_rates"]
-    weights = sum(value.numel() for value in network.parameters())
-    lines = [
-        f"T = {found['timesteps']}{', TSM' if found['tsm'] else ''}, {weights:,} weights, "
-        f"{found['images']} inputs: {cost['firing_rate']:.3f} of the neurons fire in a step",
-        "",
-        f"{'layer':<28}{'rate':>8}",
-        *(f"{name:<28}{rate:8.4f}" for name, rate in rates.items()),
-        "",
-        f"one image and call: {cost['macs'] / 1e6:.1f} M MACs, {cost['acs'] / 1e6:.1f} M ACs, "
-        f"{cost['spike_driven_fraction']:.0%} of the synapses driven by spikes",
-        f"energy {cost['energy_snn_mj']:.3g} mJ; one pass of this architecture as a float ANN "
-        f"{cost['energy_ann_mj']:.3g} mJ, with quantised activations {cost['energy_qann_mj']:.3g} "
-        "mJ",
-        f"time {1000 * found['seconds_per_image']:.1f} ms an image and call",
-    ]
-    return "\n".join(lines)

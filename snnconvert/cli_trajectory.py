@@ -32,12 +32,12 @@ def add_trajectory(commands: argparse._SubParsersAction) -> None:
 
 
 def run_trajectory(args: argparse.Namespace) -> None:
-    from snnconvert.checkpoint import check_destination, read_checkpoint
+    from snnconvert.checkpoint import check_destination, read_checkpoint, save_json
     from snnconvert.conversion.convert import convert
     from snnconvert.probe import denoiser_recipe_of, schedule_of
     from snnconvert.report.plots import plot_trajectory
     from snnconvert.report.table import format_trajectory
-    from snnconvert.report.trajectory import follow, save_trajectory
+    from snnconvert.report.trajectory import follow
     from snnconvert.sources import checkpoint_source
 
     content = read_checkpoint(args.file)
@@ -56,7 +56,7 @@ def run_trajectory(args: argparse.Namespace) -> None:
         qann, snn, shape, solver=args.solver, steps=args.steps, schedule=schedule_of(recipe),
         seed=args.seed, grid=args.grid, **options,
     )  # fmt: skip
-    save_trajectory(report, out)
+    save_json(report, out)
     if plot is not None:
         plot_trajectory(report, plot)
     print(format_trajectory(report))

@@ -18,7 +18,7 @@ from snnconvert.models.spiking_variants import scale_thresholds as scale_native
 
 
 def scale_thresholds(network: nn.Module, scale: float) -> nn.Module:
-    """`network` with every firing threshold times `scale`; weights are shared, not copied.
+    """`network` with every firing threshold times `scale`; the weights stay as they are.
 
     Args:
         network: a converted network or a `SpikingUNet`.

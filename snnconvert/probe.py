@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from snnconvert.errors import CheckpointError
 from snnconvert.recipe import Recipe, recipe_from_dict
 
 BATCH = 32
+linear_schedule = lru_cache(maxsize=4)(Schedule.linear)
 
 
 def recipe_of(content: dict[str, Any], source: str) -> Recipe:
@@ -37,8 +39,8 @@ def denoiser_recipe_of(content: dict[str, Any], source: str) -> Recipe:
 
 
 def schedule_of(recipe: Recipe) -> Schedule:
-    """The noise schedule that a recipe describes."""
-    return Schedule.linear(recipe.diffusion_steps, recipe.beta_first, recipe.beta_last)
+    """The noise schedule that a recipe describes; every training step asks for it."""
+    return linear_schedule(recipe.diffusion_steps, recipe.beta_first, recipe.beta_last)
 
 
 def probe_batches(

@@ -122,6 +122,7 @@ def train_stage(run: Run, stage: str, state: dict[str, Any], state_path: Path) -
     steps = recipe.quantized_steps if stage == "qann" else recipe.steps
     shared = shared_by(run.shard, network)
     bar = tqdm(range(first, steps), initial=first, total=steps, desc=stage, disable=not run.show)
+    pictured = recipe.sample_every if run.leads and recipe.family.task == "noise" else 0
     losses = state["losses"].setdefault(stage, [])
     smooth = None
     for step in bar:
@@ -143,7 +144,7 @@ def train_stage(run: Run, stage: str, state: dict[str, Any], state_path: Path) -
             }
             save_state(state_path, state)
             save_losses(run.out, state["losses"])
-        if run.leads and "sample_every" in recipe.keys and is_due(done, recipe.sample_every):
+        if pictured and done % pictured == 0:
             save_samples(run, average, f"{stage}-{done:07d}")
     settle_statistics(run, average)
     state["finished"][stage] = average.state_dict()
@@ -157,10 +158,6 @@ def shared_by(shard: Shard, network: nn.Module) -> nn.Module:
     if shard.size == 1:
         return network
     return DistributedDataParallel(network, broadcast_buffers=False)  # they are equal everywhere
-
-
-def is_due(done: int, every: int) -> bool:
-    return every > 0 and done % every == 0
 
 
 def build_network(

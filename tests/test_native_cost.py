@@ -8,9 +8,8 @@ from snnconvert.models.unet import AttentionBlock, UNet, UNetConfig
 from snnconvert.report.cost import MJ_PER_PJ, PJ_PER_AC, PJ_PER_MAC
 from snnconvert.report.native import (
     OperationCounter,
-    firing_rates,
     macs_of,
-    native_cost,
+    native_report,
     one_step,
     published_energy,
 )
@@ -78,7 +77,7 @@ def test_a_small_network_by_hand():
     """One resolution, one block: currents in every step in which they are read."""
     network = tiny_spiking_unet(channel_mult=(1,), timesteps=3, channels=8)
     x, t = batch(2)
-    cost, rates = native_cost(network, [(x, t)]), firing_rates(network, [(x, t)])
+    cost, rates = native_report(network, [(x, t)])
     pixels, time = 64, 8 * 32 + 32 * 32 + 32 * 8 * 5  # table, and one projection a block
     shortcuts, tail = 2 * 16 * 8, (8 * 2 + 2 * 2) * 9
     assert cost["macs"] == pixels * (2 * 8 * 9 + 3 * (shortcuts + tail)) + time
@@ -103,8 +102,8 @@ def test_every_operation_is_either_driven_by_spikes_or_not(network):
 
 def test_the_cost_of_an_image_does_not_depend_on_the_batch(network):
     x, t = batch()
-    whole = native_cost(network, [(x, t)])
-    parts = native_cost(network, [(x[:1], t[:1]), (x[1:], t[1:])])
+    whole, _ = native_report(network, [(x, t)])
+    parts, _ = native_report(network, [(x[:1], t[:1]), (x[1:], t[1:])])
     for key, value in whole.items():
         assert parts[key] == pytest.approx(value, rel=1e-6), key
     energy = (whole["macs"] * PJ_PER_MAC + whole["acs"] * PJ_PER_AC) * MJ_PER_PJ
@@ -114,7 +113,7 @@ def test_the_cost_of_an_image_does_not_depend_on_the_batch(network):
 
 def test_rates_are_those_of_the_neurons(network):
     x, t = batch()
-    rates = firing_rates(network, [(x, t)])
+    _, rates = native_report(network, [(x, t)])
     assert len(rates) == sum(name.endswith("neuron") for name, _ in network.named_modules())
     assert all(0 <= rate <= 1 for rate in rates.values())
     assert 0 < max(rates.values()) < 1

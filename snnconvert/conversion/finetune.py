@@ -136,7 +136,8 @@ def finetune(
 
     Args:
         network: converted, immediate firing, a fixed number of `settle` steps, plain neurons.
-        batches: arguments of one call each, as for calibration; one training step a batch.
+        batches: arguments of one call each, as for calibration; one training step a batch (large
+            ones are cut, as calibration cuts them, into several).
         steps: their number, over which the rate falls to zero.
         rate: relative change of a weight in one step of Adam, at the start.
 

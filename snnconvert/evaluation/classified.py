@@ -13,39 +13,34 @@ from tqdm import tqdm
 
 import snnconvert
 from snnconvert.conversion.network import SpikingNetwork
-from snnconvert.datasets import DATASETS, Images
-from snnconvert.datasets.folder import FolderImages, image_files, labels_of
+from snnconvert.datasets import Images
+from snnconvert.datasets.folder import FolderImages, labels_of
 from snnconvert.datasets.images import to_unit_range
 from snnconvert.errors import DataError, InputError
 from snnconvert.evaluation.accuracy import accuracy
+from snnconvert.evaluation.directory import DirectorySource
+from snnconvert.evaluation.sources import DatasetSource, open_source
 from snnconvert.hardware import checked_device
 from snnconvert.loading import network_from
 from snnconvert.probe import recipe_of
-from snnconvert.registry import nearest
 
 
 def labelled_images(data: str, data_root: Path, image_size: int) -> Images:
-    """Images with labels: a dataset, NAME (its test images) or NAME:train, or a folder of folders.
+    """Images with labels: what `open_source` finds, a dataset or a folder of a folder per class.
 
     Raises:
         DataError: nothing of the kind, or images without labels.
         InputError: an unknown part of a dataset.
     """
-    name, _, part = data.partition(":")
-    if name in DATASETS and name != "folder":
-        if part not in ("", "train", "test"):
-            raise InputError(f"{data}: found part {part!r}, allowed are train and test")
-        images = DATASETS[name](data_root, image_size, part == "train")
-    elif Path(data).is_dir():
-        files = image_files(Path(data))
-        inside = [file.relative_to(data) for file in files]
-        images = FolderImages(files, image_size, labels_of(inside) if files else None)
+    size = None if Path(data).suffix == ".npz" else image_size
+    source = open_source(data, data_root, size)
+    if isinstance(source, DatasetSource):
+        images: Images = source.images
+    elif isinstance(source, DirectorySource):
+        inside = [file.relative_to(source.folder) for file in source.files]
+        images = FolderImages(source.files, image_size, labels_of(inside))
     else:
-        names = sorted(set(DATASETS) - {"folder"})
-        raise DataError(
-            f"{data}: is no dataset ({nearest(data, names)}available: {', '.join(names)}) and no "
-            "folder of images"
-        )
+        raise DataError(f"{data}: has no labels; name a dataset, or a folder of folders")
     if images.labels is None:
         raise DataError(
             f"{data}: has no labels; a folder needs one sub-folder a class and nothing beside them"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -14,7 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 import snnconvert
-from snnconvert.checkpoint import write_atomically
+from snnconvert.checkpoint import save_json
 from snnconvert.errors import DataError, InputError
 from snnconvert.evaluation.cache import checked_count, fitted, statistics_of
 from snnconvert.evaluation.features import Inception
@@ -42,8 +41,7 @@ class Evaluation:
 
     def save(self, path: str | Path) -> None:
         """Write the result as JSON, atomically."""
-        text = json.dumps(self.content, indent=1, allow_nan=False) + "\n"
-        write_atomically(path, lambda file: file.write(text.encode()))
+        save_json(self.content, path)
 
 
 @dataclass(frozen=True)

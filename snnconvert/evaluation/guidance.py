@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from snnconvert.checkpoint import write_atomically
 from snnconvert.evaluation.cache import checked_count
 from snnconvert.evaluation.evaluate import check_comparable, evaluate
 from snnconvert.evaluation.features import Inception
@@ -55,12 +53,6 @@ def search_scale(
         "weights": last["weights"], "notes": last["notes"], "command": command,
         "versions": last["versions"],
     }  # fmt: skip
-
-
-def save_search(found: dict[str, Any], path: str | Path) -> None:
-    """Write the result as JSON, atomically."""
-    text = json.dumps(found, indent=1, allow_nan=False) + "\n"
-    write_atomically(path, lambda file: file.write(text.encode()))
 
 
 def format_search(found: dict[str, Any]) -> str:

@@ -18,6 +18,7 @@ from torch.utils.checkpoint import checkpoint
 
 from snnconvert.errors import InputError
 from snnconvert.models.family import MODELS, Family
+from snnconvert.models.paths import check_images, down_path, up_path
 from snnconvert.models.spiking_blocks import (
     Joined,
     RepeatedNorm,
@@ -128,12 +129,23 @@ class SpikingUNet(nn.Module):
         inputs = config.in_channels * config.patch**2
         self.time_table = TimeTable(config)
         self.stem = Stem(config, inputs, widths[0])
-        self.down, skips = self._down_path(widths)
+        self.down, skips = down_path(
+            widths,
+            config.blocks,
+            self._stage,
+            lambda width: SpikingLayer(config, width, width, stride=2),
+        )
         middle = [SpikingResBlock(config, widths[-1], widths[-1]) for _ in range(2)]
         self.middle = nn.ModuleList(middle)
         if config.attention:
             self.middle.insert(1, SpikingAttention(config, widths[-1]))
-        self.up = self._up_path(widths, skips)
+        self.up = up_path(
+            widths,
+            config.blocks,
+            skips,
+            self._stage,
+            lambda width: SpikingLayer(config, width, width),
+        )
         self.tail = Tail(config, widths[0], inputs)
         self.to(memory_format=torch.channels_last)  # norms and convolutions are faster so
 
@@ -147,31 +159,11 @@ class SpikingUNet(nn.Module):
             stage.append(SpikingAttention(self.config, outputs))
         return stage
 
-    def _down_path(self, widths: list[int]) -> tuple[nn.ModuleList, list[int]]:
-        path, skips, width = nn.ModuleList(), [widths[0]], widths[0]
-        for level, wide in enumerate(widths):
-            for _ in range(self.config.blocks):
-                path.append(self._stage(width, wide, level))
-                width = wide
-                skips.append(width)
-            if level + 1 < len(widths):
-                path.append(nn.ModuleList([SpikingLayer(self.config, width, width, stride=2)]))
-                skips.append(width)
-        return path, skips
-
-    def _up_path(self, widths: list[int], skips: list[int]) -> nn.ModuleList:
-        path, width = nn.ModuleList(), widths[-1]
-        for level, wide in reversed(list(enumerate(widths))):
-            for _ in range(self.config.blocks + 1):
-                path.append(self._stage(width + skips.pop(), wide, level))
-                width = wide
-            if level > 0:
-                path.append(nn.ModuleList([SpikingLayer(self.config, width, width)]))
-        return path
-
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
         patch = self.config.patch
-        self._check(x, t)
+        check_images(x, self.config.in_channels, patch)
+        if t.shape != x.shape[:1]:
+            raise InputError(f"t: found shape {tuple(t.shape)}, one time an image is [{len(x)}]")
         time = F.silu(self.time_table(t))  # every block takes it through this Swish
         x = F.pixel_unshuffle(x, patch) if patch > 1 else x
         h = self.stem(x.contiguous(memory_format=torch.channels_last))
@@ -188,18 +180,6 @@ class SpikingUNet(nn.Module):
                 h = self._apply_layer(layers[0], h, skips[-1].shape[-2:])
         h = self.tail(h)
         return F.pixel_shuffle(h, patch) if patch > 1 else h
-
-    def _check(self, x: Tensor, t: Tensor) -> None:
-        patch = self.config.patch
-        if x.ndim != 4 or x.shape[1] != self.config.in_channels:
-            raise InputError(
-                f"x: found shape {tuple(x.shape)}, the network takes "
-                f"[B, {self.config.in_channels}, H, W]"
-            )
-        if x.shape[2] % patch or x.shape[3] % patch:
-            raise InputError(f"x: {tuple(x.shape[2:])} must be a multiple of patch = {patch}")
-        if t.shape != x.shape[:1]:
-            raise InputError(f"t: found shape {tuple(t.shape)}, one time an image is [{len(x)}]")
 
     def _run(self, layers: Iterable[nn.Module], h: Tensor, time: Tensor) -> Tensor:
         """Layers in turn; residual blocks also get the time embedding."""

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from snnconvert.errors import InputError
 from snnconvert.models.family import MODELS, Family
+from snnconvert.models.paths import check_images, down_path, up_path
 from snnconvert.quantizer import QuantizedConv2d, QuantizedLinear
 from snnconvert.quantizer import activation as clip
 
@@ -183,53 +184,29 @@ class UNet(nn.Module):
         widths = [config.channels * mult for mult in config.channel_mult]
         self.time_embedding = TimeEmbedding(config)
         self.head = conv(config, config.in_channels * config.patch**2, widths[0])
-        self.down, skips = self._down_path(widths)
+        self.down, skips = down_path(
+            widths, config.blocks, self._stage, lambda width: conv(config, width, width, stride=2)
+        )
         middle = [ResBlock(config, widths[-1], widths[-1]) for _ in range(2)]
         self.middle = nn.ModuleList(middle)
         if config.attention:
             self.middle.insert(1, AttentionBlock(config, widths[-1]))
-        self.up = self._up_path(widths, skips)
+        self.up = up_path(
+            widths, config.blocks, skips, self._stage, lambda width: conv(config, width, width)
+        )
         self.tail_norm = normalization(config, widths[0])
         self.tail_act = activation(config, widths[0])
         self.tail = conv(config, widths[0], config.in_channels * config.patch**2, gain=1e-5)
 
-    def _down_path(self, widths: list[int]) -> tuple[nn.ModuleList, list[int]]:
-        path, skips, width = nn.ModuleList(), [widths[0]], widths[0]
-        for level, wide in enumerate(widths):
-            for _ in range(self.config.blocks):
-                stage: list[nn.Module] = [ResBlock(self.config, width, wide)]
-                if level in self.config.attention:
-                    stage.append(AttentionBlock(self.config, wide))
-                path.append(nn.ModuleList(stage))
-                width = wide
-                skips.append(width)
-            if level + 1 < len(widths):
-                path.append(nn.ModuleList([conv(self.config, width, width, stride=2)]))
-                skips.append(width)
-        return path, skips
-
-    def _up_path(self, widths: list[int], skips: list[int]) -> nn.ModuleList:
-        path, width = nn.ModuleList(), widths[-1]
-        for level, wide in reversed(list(enumerate(widths))):
-            for _ in range(self.config.blocks + 1):
-                stage: list[nn.Module] = [ResBlock(self.config, width + skips.pop(), wide)]
-                if level in self.config.attention:
-                    stage.append(AttentionBlock(self.config, wide))
-                path.append(nn.ModuleList(stage))
-                width = wide
-            if level > 0:
-                path.append(nn.ModuleList([conv(self.config, width, width)]))
-        return path
+    def _stage(self, inputs: int, outputs: int, level: int) -> nn.ModuleList:
+        stage = nn.ModuleList([ResBlock(self.config, inputs, outputs)])
+        if level in self.config.attention:
+            stage.append(AttentionBlock(self.config, outputs))
+        return stage
 
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
         patch = self.config.patch
-        if x.ndim != 4 or x.shape[1] != self.config.in_channels:
-            raise InputError(
-                f"x: found shape {tuple(x.shape)}, the network takes "
-                f"[B, {self.config.in_channels}, H, W]"
-            )
-        if x.shape[2] % patch or x.shape[3] % patch:
-            raise InputError(f"x: {tuple(x.shape[2:])} must be a multiple of patch = {patch}")
+        check_images(x, self.config.in_channels, patch)
         time = self.time_embedding(t)
         h = self.head(F.pixel_unshuffle(x, patch) if patch > 1 else x)
         skips = [h]

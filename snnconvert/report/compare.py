@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from snnconvert.checkpoint import write_atomically
+from snnconvert.checkpoint import json_writer, write_atomically
 from snnconvert.conversion.network import SpikingNetwork
 from snnconvert.conversion.signature import arguments_of
 from snnconvert.conversion.simulation import Run
@@ -47,7 +46,7 @@ class ConversionReport:
 
     def write(self, file: IO[bytes]) -> None:
         """Write the report as JSON into an open file."""
-        file.write((json.dumps(self.content, indent=1, allow_nan=False) + "\n").encode())
+        json_writer(self.content)(file)
 
 
 @torch.no_grad()

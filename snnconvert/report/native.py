@@ -9,7 +9,7 @@ synapse. Which is which is read off the values, so nothing is assumed of the net
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,8 +21,6 @@ from torch.utils.flop_counter import FlopCounterMode, flop_registry
 from snnconvert.models import SpikingUNet
 from snnconvert.neurons.resting import RestingNode
 from snnconvert.report.cost import MJ_PER_PJ, PJ_PER_AC, PJ_PER_MAC
-
-BIT_SERIAL = 3  # bits of the counts 0 ... 4 that a quantised ANN of T = 4 levels works with
 
 
 @dataclass
@@ -89,21 +87,45 @@ def published_energy(macs: float, first: float, rate: float, timesteps: int) -> 
 
 
 @torch.no_grad()
-def native_cost(network: SpikingUNet, batches: Iterable[tuple[Tensor, Tensor]]) -> dict[str, float]:
-    """Cost of one image and call, measured on real inputs; stable keys, energies in mJ.
+def native_report(
+    network: SpikingUNet, batches: Iterable[tuple[Tensor, Tensor]]
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Cost of one image and call, and the firing rate of each layer, on real inputs; one pass.
 
-    `energy_ann_mj` and `energy_qann_mj` are those of one pass through the same architecture with
-    float, and with quantised activations in the neurons' places (bit-serial additions).
+    The cost has stable keys, energies in mJ; `energy_ann_mj` and `energy_qann_mj` are those of one
+    pass through the same architecture with float, and with quantised activations in the neurons'
+    places (bit-serial additions). A rate is the mean share of a layer's neurons that fire in a
+    step, by module path.
     """
-    counter, images, single = OperationCounter(), 0, 0.0
-    for x, t in batches:
-        with counter:
-            network(x, t)
-        images += len(x)
-        single = macs_of(one_step(network), (x[:1], t[:1]))
-    found = counter.found
+    nodes = [(n, m) for n, m in network.named_modules() if isinstance(m, RestingNode)]
+    fired = dict.fromkeys((name for name, _ in nodes), 0.0)
+    counter, images = OperationCounter(), 0
+    shapes: tuple[Tensor, ...] = ()
+
+    def recorder(name: str) -> Any:
+        def record(_module: nn.Module, _inputs: Any, spikes: Tensor) -> None:
+            fired[name] += spikes.shape[1] * float(spikes.double().mean())
+
+        return record
+
+    handles = [module.register_forward_hook(recorder(name)) for name, module in nodes]
+    try:
+        for x, t in batches:
+            with counter:
+                network(x, t)
+            images, shapes = images + len(x), (x[:1], t[:1])
+    finally:
+        for handle in handles:
+            handle.remove()
+    single = macs_of(one_step(network), shapes)
+    cost = cost_of(counter.found, images, single, network.config.timesteps)
+    return cost, {name: total / images for name, total in fired.items()}
+
+
+def cost_of(found: Operations, images: int, single: float, timesteps: int) -> dict[str, float]:
+    """Per image, from the operations of `images`; `single`: MACs of one pass and image."""
     share = found.driven / (found.driven + found.macs)
-    quantised = min(PJ_PER_MAC, BIT_SERIAL * PJ_PER_AC)
+    quantised = min(PJ_PER_MAC, timesteps.bit_length() * PJ_PER_AC)
     return {
         "macs": found.macs / images,
         "acs": found.acs / images,
@@ -122,25 +144,23 @@ def one_step(network: SpikingUNet) -> SpikingUNet:
         return SpikingUNet.from_config(replace(network.config, timesteps=1))
 
 
-@torch.no_grad()
-def firing_rates(
-    network: SpikingUNet, batches: Iterable[tuple[Tensor, Tensor]]
-) -> Mapping[str, float]:
-    """Mean share of the neurons of each layer that fire in a step, by module path."""
-    fired: dict[str, list[float]] = {}
-
-    def recorder(name: str) -> Any:
-        def record(_module: nn.Module, _inputs: Any, spikes: Tensor) -> None:
-            fired.setdefault(name, []).append(float(spikes.double().mean()))
-
-        return record
-
-    nodes = [(n, m) for n, m in network.named_modules() if isinstance(m, RestingNode)]
-    handles = [module.register_forward_hook(recorder(name)) for name, module in nodes]
-    try:
-        for x, t in batches:
-            network(x, t)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return {name: sum(values) / len(values) for name, values in fired.items()}
+def format_native(found: dict[str, Any], network: SpikingUNet) -> str:
+    """The report as a person reads it in a terminal."""
+    cost, rates = found["cost"], found["firing_rates"]
+    weights = sum(value.numel() for value in network.parameters())
+    lines = [
+        f"T = {found['timesteps']}{', TSM' if found['tsm'] else ''}, {weights:,} weights, "
+        f"{found['images']} inputs: a synapse carries a spike in {cost['firing_rate']:.3f} of the "
+        "steps",
+        "",
+        f"{'layer':<28}{'rate':>8}",
+        *(f"{name:<28}{rate:8.4f}" for name, rate in rates.items()),
+        "",
+        f"one image and call: {cost['macs'] / 1e6:.1f} M MACs, {cost['acs'] / 1e6:.1f} M ACs, "
+        f"{cost['spike_driven_fraction']:.0%} of the synapses driven by spikes",
+        f"energy {cost['energy_snn_mj']:.3g} mJ; one pass of this architecture as a float ANN "
+        f"{cost['energy_ann_mj']:.3g} mJ, with quantised activations {cost['energy_qann_mj']:.3g} "
+        "mJ",
+        f"time {1000 * found['seconds_per_image']:.1f} ms an image and call",
+    ]
+    return "\n".join(lines)

@@ -8,15 +8,12 @@ counts that start at zero in every call, and counts that stay (one continuous sp
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from snnconvert.checkpoint import write_atomically
 from snnconvert.conversion.network import SpikingNetwork
 from snnconvert.conversion.simulation import Run
 from snnconvert.diffusion.sampling import plan, sample
@@ -147,9 +144,3 @@ def total(costs: Sequence[dict[str, float]]) -> dict[str, float]:
     """Sums over the calls of one image, and spikes per final count."""
     sums = {key: sum(cost[key] for cost in costs) for key in costs[0]}
     return {**sums, "spikes_per_count": sums["spikes"] / max(sums["counts"], 1.0)}
-
-
-def save_trajectory(content: dict[str, Any], path: str | Path) -> None:
-    """Write what `follow` returned as JSON, atomically."""
-    text = json.dumps(content, indent=1, allow_nan=False) + "\n"
-    write_atomically(path, lambda file: file.write(text.encode()))
