@@ -172,6 +172,8 @@ def torchvision_model(name: str) -> nn.Module:
     for module in model.modules():
         if isinstance(module, nn.Linear):  # the last layer of a ViT starts at zero
             nn.init.normal_(module.weight, std=module.in_features**-0.5)
+        if isinstance(getattr(module, "layer_scale", None), nn.Parameter):  # starts at 1e-6
+            nn.init.ones_(module.layer_scale)
     return model
 
 
