@@ -38,7 +38,7 @@ def add_finetune(commands: argparse._SubParsersAction) -> None:
 
 def run_finetune(args: argparse.Namespace) -> None:
     from snnconvert.checkpoint import check_destination, read_checkpoint, save_checkpoint
-    from snnconvert.conversion.finetune import finetune
+    from snnconvert.conversion.finetune import finetune, refuse_exact
     from snnconvert.conversion.network import SpikingNetwork
     from snnconvert.datasets import DATASETS
     from snnconvert.loading import content_of, network_from
@@ -51,6 +51,7 @@ def run_finetune(args: argparse.Namespace) -> None:
     network = network_from(content, None, args.file)
     if not isinstance(network, SpikingNetwork):
         raise CheckpointError(f"{args.file}: holds no converted network; convert it first")
+    refuse_exact(network)  # before images are fetched
     kept = recipe_of(content, args.file).to_dict()
     recipe = recipe_from_dict(
         {**kept, "batch_size": args.batch_size, "seed": args.seed,

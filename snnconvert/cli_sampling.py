@@ -179,7 +179,7 @@ def with_reset(network: nn.Module, reset: str, source: str) -> SpikingNetwork:
 
     if not isinstance(network, SpikingNetwork):
         raise InputError(
-            f"{source}: --reset is for spiking networks, this one is {type(network).__name__}; "
+            f"{source}: --reset is for converted networks, this one is {type(network).__name__}; "
             "convert it first, or choose it with --stage snn"
         )
     return network.with_config(reset=reset)

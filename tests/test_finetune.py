@@ -85,3 +85,10 @@ def test_the_command_refuses_what_is_not_converted(tmp_path, shipped):
     result = call_cli("finetune", SHIPPED, "-o", "x.pt", cwd=tmp_path)
     assert_refused(result, "fashion-unet.pt", "converted")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_refuses_an_exact_network_before_it_fetches_images(tmp_path, shipped):
+    exact = snnconvert.convert(tiny_unet(in_channels=1), 4, example_inputs=unet_inputs(channels=1))
+    snnconvert.save(exact, tmp_path / "a.snn.pt", like=shipped)
+    result = call_cli("finetune", "a.snn.pt", "--data-root", "nowhere", cwd=tmp_path)
+    assert_refused(result, "loses nothing")
