@@ -1,7 +1,7 @@
 """Accuracy of a public ResNet-20 on CIFAR-10 after conversion without retraining.
 
     python benchmarks/resnet20.py --data ../shared/data
-    python benchmarks/resnet20.py --data ../shared/data --weights distilled
+    python benchmarks/resnet20.py --data ../shared/data --weights distilled --calibration 1024
     python benchmarks/resnet20.py --data ../shared/data --timesteps 4 --simulate steps
     python benchmarks/resnet20.py --data ../shared/data --simulate steps --settle 0
 
@@ -67,7 +67,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--images", type=int, default=10_000, help="test images (default all)")
-    parser.add_argument("--calibration", type=int, default=1024, help="training images")
+    parser.add_argument("--calibration", type=int, default=2048, help="training images")
     parser.add_argument("--timesteps", type=int, nargs="+", default=[4, 8, 16, 32])
     parser.add_argument("--threshold", default="mse")
     parser.add_argument("--code", choices=("rate", "radix"), default="rate")

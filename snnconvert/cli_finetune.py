@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 from snnconvert.errors import CheckpointError, InputError
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
-    from snnconvert.conversion.network import SpikingNetwork
     from snnconvert.recipe import Recipe
 
 
@@ -21,10 +20,12 @@ def add_finetune(commands: argparse._SubParsersAction) -> None:
         "finetune",
         help="train a converted network under its own spikes",
         description="Take a converted network as initialisation and train it by surrogate "
-        "gradients, so that after exactly its T (+ settle) steps it comes closer to what it "
-        "would give at silence. For networks converted with --settle K; nothing is labelled.",
+        "gradients, so that after exactly its T (+ settle) steps it comes closer to the float "
+        "network. For networks converted with --settle K; nothing is labelled.",
     )
     command.add_argument("file", metavar="FILE", help="what `convert` wrote")
+    command.add_argument("--teacher", metavar="ANN", help="what FILE was converted from, for its "
+                         "float network (default: the quantised one in FILE)")  # fmt: skip
     command.add_argument("--steps", type=int, default=500, help="training steps (default 500)")
     command.add_argument("--batch-size", type=int, default=64, help="inputs a step (default 64)")
     command.add_argument("--rate", type=float, default=2e-4,
@@ -41,7 +42,7 @@ def run_finetune(args: argparse.Namespace) -> None:
     from snnconvert.conversion.finetune import finetune, refuse_exact
     from snnconvert.conversion.network import SpikingNetwork
     from snnconvert.datasets import DATASETS
-    from snnconvert.loading import content_of, network_from
+    from snnconvert.loading import content_of, load, network_from
     from snnconvert.probe import probe_batches, recipe_of
     from snnconvert.recipe import recipe_from_dict
 
@@ -52,6 +53,7 @@ def run_finetune(args: argparse.Namespace) -> None:
     if not isinstance(network, SpikingNetwork):
         raise CheckpointError(f"{args.file}: holds no converted network; convert it first")
     refuse_exact(network)  # before images are fetched
+    teacher = load(args.teacher, "ann") if args.teacher else network.quantized_ann()
     kept = recipe_of(content, args.file).to_dict()
     recipe = recipe_from_dict(
         {**kept, "batch_size": args.batch_size, "seed": args.seed,
@@ -60,9 +62,10 @@ def run_finetune(args: argparse.Namespace) -> None:
     probes = probe_batches(content, args.file)
     images = DATASETS[recipe.dataset](Path(recipe.data_root), recipe.image_size, True)
     tuned = finetune(
-        network, training_inputs(recipe, images, args.steps), steps=args.steps, rate=args.rate
-    )
-    before, after = (error_of(n, network, probes) for n in (network, tuned))
+        network, training_inputs(recipe, images, args.steps), steps=args.steps, rate=args.rate,
+        teacher=teacher,
+    )  # fmt: skip
+    before, after = (error_of(n, teacher, probes) for n in (network, tuned))
     if not after < before:
         raise InputError(
             f"finetune: did not help (error {before:.3g} before, {after:.3g} after); take a "
@@ -70,7 +73,8 @@ def run_finetune(args: argparse.Namespace) -> None:
         )
     save_checkpoint(out, content_of(tuned, like=content))
     shown = sum(len(batch[0]) for batch in probes)
-    print(f"relative error against the quantised ANN after {network.latency_steps} steps, {shown} "
+    kind = "float" if args.teacher else "quantised"
+    print(f"relative error against the {kind} ANN after {network.latency_steps} steps, {shown} "
           f"held-out inputs: {before:.4g} before, {after:.4g} after")  # fmt: skip
     print(f"wrote {out}")
 
@@ -84,14 +88,14 @@ def training_inputs(recipe: Recipe, images: Any, steps: int) -> Iterator[tuple[T
         yield batch_of(recipe, images, step, step_generator(recipe, "tuning", step)).inputs
 
 
-def error_of(network: SpikingNetwork, source: SpikingNetwork, probes: list[Any]) -> float:
-    """Relative error of what `network` returns against the quantised ANN of `source`."""
+def error_of(network: nn.Module, teacher: nn.Module, probes: list[Any]) -> float:
+    """Relative error of what `network` returns against what `teacher` does."""
     import torch
 
     from snnconvert.report.difference import Difference
 
-    wanted, gap = source.quantized_ann(), Difference()
+    gap = Difference()
     with torch.no_grad():
         for probe in probes:
-            gap.add(network(*probe), wanted(*probe))
+            gap.add(network(*probe), teacher(*probe))
     return gap.relative

@@ -22,7 +22,12 @@ LARGEST = {
     "classes": 1_000_000, "timesteps": 65_535, "crop": 4096, "batch_size": 65_536,
     "diffusion_steps": 100_000, "levels": 65_535,
 }  # fmt: skip
-QUANTIZED = {"levels", "quantized_steps", "quantized_learning_rate"}  # with a "qann" stage
+QUANTIZED = {
+    "levels",
+    "quantized_steps",
+    "quantized_learning_rate",
+    "quantized_target",
+}  # with a "qann" stage
 OF_TASK = {
     "noise": {"diffusion_steps", "beta_first", "beta_last", "sample_every"},
     "classes": {"crop"},
@@ -76,6 +81,7 @@ class Recipe:
     initial: str = ""  # checkpoint or state dict that the first stage starts from
     steps: int = 100_000  # of the first stage; 0 takes `initial` as it is
     quantized_steps: int = 100_000  # of the quantised stage
+    quantized_target: str = "data"  # what it learns: "data", or the outputs of the "ann" before it
     batch_size: int = 128
     optimizer: str = "adam"  # "adam" (decoupled weight decay), or "sgd" (momentum 0.9)
     weight_decay: float = 0.0
@@ -108,6 +114,8 @@ class Recipe:
             (self.precision not in ("auto", "float32", "bfloat16"),
              f"precision: found {self.precision!r}, allowed are auto, float32 and bfloat16"),
             (self.store not in ("float32", "float16"), "store: allowed are float32 and float16"),
+            (self.quantized_target not in ("data", "ann"),
+             f"quantized_target: found {self.quantized_target!r}, allowed are data and ann"),
             (self.optimizer not in ("adam", "sgd"), "optimizer: allowed are adam and sgd"),
             ("qann" in family.stages and self.timesteps != self.levels,
              f"timesteps: found {self.timesteps} with levels = {self.levels}; T spikes carry T "

@@ -80,6 +80,13 @@ def shifted(images: Tensor, most: int, rng: torch.Generator) -> Tensor:
     return framed[which, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2).contiguous()
 
 
+@torch.no_grad()
+def taught(recipe: Recipe, teacher: nn.Module, batch: Batch) -> Batch:
+    """`batch` with what `teacher` answers as its target: noise, or probabilities of classes."""
+    answer = teacher(*batch.inputs).float()
+    return Batch(batch.inputs, answer.softmax(1) if recipe.family.task == "classes" else answer)
+
+
 def loss_of(recipe: Recipe, network: nn.Module, batch: Batch) -> Tensor:
     """Mean loss over a batch: squared error of the noise, or cross entropy of the classes."""
     if recipe.family.task == "classes":

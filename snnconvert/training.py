@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
+from snnconvert.averaging import settle_statistics, update_average
 from snnconvert.checkpoint import check_destination, read_checkpoint
 from snnconvert.conversion.calibrate import relu_ceilings
 from snnconvert.datasets import DATASETS, Images
@@ -32,7 +34,7 @@ from snnconvert.randomness import stream_seed
 from snnconvert.recipe import Recipe
 from snnconvert.sharding import Shard, open_shard
 from snnconvert.synchronised import synchronised
-from snnconvert.tasks import batch_of, check_images, loss_of
+from snnconvert.tasks import batch_of, check_images, loss_of, taught
 from snnconvert.training_result import save_result
 from snnconvert.training_state import beside, check_same_recipe, load_state, save_losses, save_state
 
@@ -107,9 +109,12 @@ def train_stage(run: Run, stage: str, state: dict[str, Any], state_path: Path) -
     """Run `stage` from where `state` left it to its end; afterwards its average is finished."""
     recipe, resumed = run.recipe, state["stage"] == stage
     network = build_network(run, stage, state["finished"], resumed)
-    layout = best_memory_format(run.shard.device.type, run.precision, state["threads"])
+    layout = best_memory_format(run.shard.device.type, run.precision)
     network = network.to(run.shard.device).to(memory_format=layout)
     average = copy.deepcopy(network).requires_grad_(False)
+    teacher = None
+    if stage == "qann" and recipe.quantized_target == "ann":
+        teacher = finished_ann(run, state["finished"]).to(memory_format=layout)
     if run.shard.size > 1:
         network = synchronised(network)
     rate = recipe.quantized_learning_rate if stage == "qann" else recipe.learning_rate
@@ -128,7 +133,7 @@ def train_stage(run: Run, stage: str, state: dict[str, Any], state_path: Path) -
     for step in bar:
         for group in optimizer.param_groups:
             group["lr"] = rate * rate_factor(recipe, step, steps)
-        loss = train_step(run, stage, step, shared, optimizer)
+        loss = train_step(run, stage, step, shared, teacher, optimizer)
         update_average(average, network, min(recipe.ema, (1 + step) / (10 + step)))
         losses.append(loss)
         smooth = loss if smooth is None else 0.98 * smooth + 0.02 * loss
@@ -146,7 +151,7 @@ def train_stage(run: Run, stage: str, state: dict[str, Any], state_path: Path) -
             save_losses(run.out, state["losses"])
         if pictured and done % pictured == 0:
             save_samples(run, average, f"{stage}-{done:07d}")
-    settle_statistics(run, average)
+    settle_statistics(average, drawn(run, "statistics", STATISTICS_BATCHES))
     state["finished"][stage] = average.state_dict()
     if run.leads:
         save_state(state_path, state)
@@ -174,15 +179,26 @@ def build_network(
         return network
     if stage != "qann":
         return start_from(recipe.initial, network) if recipe.initial else network
-    ann = recipe.family.build(recipe.network(channels, "ann")).eval()
-    ann.load_state_dict(finished["ann"])
-    batches = (
-        batch_of(recipe, run.images, number, step_generator(recipe, "calibration", number)).inputs
-        for number in range(CALIBRATION_BATCHES)
-    )
+    ann = finished_ann(run, finished)
+    batches = drawn(run, "calibration", CALIBRATION_BATCHES)
     ceilings = relu_ceilings(ann, batches, recipe.levels, recipe.per_channel)
     network.load_state_dict({**finished["ann"], **{f"{k}.ceiling": v for k, v in ceilings.items()}})
     return network
+
+
+def finished_ann(run: Run, finished: dict[str, dict[str, Tensor]]) -> nn.Module:
+    """The float network that the stage before left."""
+    recipe = run.recipe
+    ann = recipe.family.build(recipe.network(run.images.channels, "ann")).eval()
+    ann.load_state_dict(finished["ann"])
+    return ann.requires_grad_(False).to(run.shard.device)
+
+
+def drawn(run: Run, stream: str, count: int) -> Iterator[tuple[Tensor, ...]]:
+    """Inputs of `count` batches from a stream of random numbers of their own."""
+    for number in range(count):
+        rng = step_generator(run.recipe, stream, number)
+        yield batch_of(run.recipe, run.images, number, rng).to(run.shard.device).inputs
 
 
 def optimizer_of(recipe: Recipe, network: nn.Module, rate: float) -> torch.optim.Optimizer:
@@ -198,16 +214,18 @@ def optimizer_of(recipe: Recipe, network: nn.Module, rate: float) -> torch.optim
 
 
 def train_step(
-    run: Run, stage: str, step: int, network: nn.Module, optimizer: torch.optim.Optimizer
-) -> float:
-    """One optimiser step; returns the loss over the whole batch."""
+    run: Run, stage: str, step: int, network: nn.Module, teacher: nn.Module | None,
+    optimizer: torch.optim.Optimizer,
+) -> float:  # fmt: skip
+    """One optimiser step towards the data or the `teacher`; returns the loss of the whole batch."""
     rng, shard = step_generator(run.recipe, stage, step), run.shard
     whole = batch_of(run.recipe, run.images, step, rng)
     batch = whole.part(shard.rank, shard.size).to(shard.device)
     torch.manual_seed(int(torch.randint(2**62, (), generator=rng)) + shard.rank)  # for dropout
     network.train()
     with torch.autocast(shard.device.type, torch.bfloat16, enabled=run.precision == "bfloat16"):
-        loss = loss_of(run.recipe, network, batch)
+        aim = batch if teacher is None else taught(run.recipe, teacher, batch)
+        loss = loss_of(run.recipe, network, aim)
     optimizer.zero_grad()
     loss.backward()
     nn.utils.clip_grad_norm_(network.parameters(), run.recipe.grad_clip)
@@ -233,36 +251,6 @@ def rate_factor(recipe: Recipe, step: int, steps: int) -> float:
     if recipe.decay == "constant":
         return warm
     return warm * 0.5 * (1 + math.cos(math.pi * step / steps))
-
-
-def update_average(average: nn.Module, network: nn.Module, decay: float) -> None:
-    """Exponential moving average of weights and of the statistics of batch norms."""
-    with torch.no_grad():
-        torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), 1 - decay)
-        for mean, latest in zip(average.buffers(), network.buffers(), strict=True):
-            if mean.is_floating_point():
-                mean.lerp_(latest, 1 - decay)
-            else:
-                mean.copy_(latest)
-
-
-@torch.no_grad()
-def settle_statistics(run: Run, average: nn.Module) -> None:
-    """Batch-norm statistics of the averaged weights themselves, from fresh training batches."""
-    norms = [module for module in average.modules() if isinstance(module, nn.BatchNorm2d)]
-    if not norms:
-        return
-    momenta = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # plain mean over the batches
-    average.train()
-    for number in range(STATISTICS_BATCHES):
-        rng = step_generator(run.recipe, "statistics", number)
-        average(*batch_of(run.recipe, run.images, number, rng).to(run.shard.device).inputs)
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
-    average.eval()
 
 
 def save_samples(run: Run, network: nn.Module, name: str) -> None:

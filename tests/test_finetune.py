@@ -64,6 +64,39 @@ def test_training_under_spikes_closes_the_gap(network):
     assert tuned.calibration["finetuned"]["steps"] == 60
 
 
+def test_a_float_teacher_brings_it_closer_to_the_float_network(network):
+    teacher = tiny_unet(channel_mult=(1,), levels=0)
+    teacher.load_state_dict(
+        {k: v for k, v in network.state_dict().items() if not k.endswith("ceiling")}
+    )
+    spiking, inputs = converted(network, settle=0), unet_inputs(8, seed=7)
+    tuned = finetune(spiking, [inputs] * 60, steps=60, rate=1e-2, teacher=teacher, progress=False)
+    wanted = teacher(*inputs)
+    errors = [float((n(*inputs) - wanted).norm() / wanted.norm()) for n in (spiking, tuned)]
+    assert errors[1] < 0.8 * errors[0]
+
+
+def test_a_teacher_of_another_shape_is_refused(network):
+    with pytest.raises(InputError, match="teacher: answers in the shapes"):
+        finetune(
+            converted(network, settle=0), [unet_inputs()], steps=1, progress=False,
+            teacher=lambda x, t: x[:, :1],
+        )  # fmt: skip
+
+
+def test_arguments_come_back_from_a_programs_inputs():
+    from tests.networks import KeywordOnly
+
+    given = {"sample": torch.randn(2, 3, 8, 8), "scale": torch.rand(2),
+             "extras": [torch.randn(2, 8, 6, 6)]}  # fmt: skip
+    program = snnconvert.convert(
+        KeywordOnly(), 4, example_inputs=given, calibration=[given]
+    ).program
+    args, kwargs = program.unbind(program.bind((), given))
+    assert len(args) + len(kwargs) == 3
+    assert all(map(torch.equal, program.bind(args, kwargs), program.bind((), given)))
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [({}, "loses nothing"), ({"firing": "deferred"}, "loses nothing"),

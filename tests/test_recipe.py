@@ -64,6 +64,7 @@ def test_changes_apply_and_are_checked(tmp_path):
         ("model = 'spiking-unet'\ntimesteps = 4\nbackend = 'cupy'", ["backend", "torch"]),
         ("model = 'resnet'\nbeta_first = 0.001", ["beta_first", "resnet"]),
         ("optimizer = 'lion'", ["optimizer", "adam"]),
+        ("quantized_target = 'teacher'", ["quantized_target", "ann"]),
     ],
 )
 def test_mistakes_are_refused_on_the_command_line(text, words, tmp_path):

@@ -15,7 +15,7 @@ LAYERS = [  # a file may import from its own row and the rows above
     {"loading"},
     {"guidance"},
     {"sources"},
-    {"sharding", "outputs", "initial", "tasks"},
+    {"averaging", "sharding", "outputs", "initial", "tasks"},
     {"generation", "synchronised"},
     {"training_state", "training_result"},
     {"training", "report", "describe", "evaluation"},

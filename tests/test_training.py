@@ -15,6 +15,8 @@ from snnconvert.checkpoint import read_checkpoint, read_file
 from snnconvert.datasets.order import step_indices
 from snnconvert.pictures import save_png
 from snnconvert.quantizer import QuantizedClip
+from snnconvert.recipe import load_recipe
+from snnconvert.tasks import Batch, loss_of, taught
 from tests.conftest import ROOT, assert_refused, call_cli, run_cli, two_processes
 
 SMALL = """
@@ -52,6 +54,8 @@ warmup = 4
 save_every = 4
 sample_every = 0
 """
+TAUGHT = SMALL + 'quantized_target = "ann"\n'
+LEAN = SPIKING + "checkpointing = true\n"
 CLASSES = """
 model = "resnet"
 dataset = "folder"
@@ -88,7 +92,8 @@ def folder(tmp_path, shipped):
         save_png(tmp_path / "images" / f"{index:03d}.png", image)
         kind = "bright" if image.mean() > middle else "dark"
         save_png(tmp_path / "classes" / kind / f"{index:03d}.png", image)
-    for name, text in (("small", SMALL), ("spiking", SPIKING), ("classes", CLASSES)):
+    recipes = {"small": SMALL, "taught": TAUGHT, "spiking": SPIKING, "lean": LEAN}
+    for name, text in {**recipes, "classes": CLASSES}.items():
         (tmp_path / f"{name}.toml").write_text(text)
     return tmp_path
 
@@ -111,7 +116,7 @@ def start_and_kill(folder, recipe: str, stage: str) -> None:
         process.wait()
 
 
-@pytest.mark.parametrize("recipe", ["small.toml", "spiking.toml", "classes.toml"])
+@pytest.mark.parametrize("recipe", ["small.toml", "taught.toml", "spiking.toml", "classes.toml"])
 def test_a_killed_training_resumes_to_the_last_bit(folder, recipe):
     whole = run_cli("train", recipe, "-o", "whole.pt", cwd=folder)
     assert whole.returncode == 0, whole.stderr
@@ -134,7 +139,7 @@ def losses_of(path) -> list[float]:
     return [float(line.split(",")[2]) for line in path.read_text().splitlines()[1:]]
 
 
-@pytest.mark.parametrize("recipe", ["small.toml", "spiking.toml", "classes.toml"])
+@pytest.mark.parametrize("recipe", ["small.toml", "taught.toml", "lean.toml", "classes.toml"])
 def test_two_processes_train_as_one(folder, recipe):
     changes = ["--set", "precision=float32"]  # bfloat16 rounds a share otherwise
     if recipe != "classes.toml":  # each process drops other values than one alone
@@ -148,6 +153,30 @@ def test_two_processes_train_as_one(folder, recipe):
     assert len(ones) >= 20
     assert max(abs(a - b) for a, b in zip(ones, twos, strict=True)) < 1e-5
     assert read_checkpoint(folder / "two.pt")["provenance"]["processes"] == 2
+
+
+def test_a_quantised_network_learns_from_the_float_one(folder):
+    """At 200 levels the two hardly differ: little is left to learn, whatever the data's noise."""
+    changes = ["levels=200", "quantized_steps=4", "dropout=0.0", "sample_every=0"]
+    changes = [word for change in changes for word in ("--set", change)]
+    found = {}
+    for target in ("data", "ann"):
+        arguments = ["--set", f"quantized_target={target}", "-o", f"{target}.pt", *changes]
+        assert call_cli("train", "small.toml", *arguments, cwd=folder).returncode == 0
+        found[target] = losses_of(folder / f"{target}.losses.csv")[-4:]
+    assert max(found["ann"]) < 0.01 * min(found["data"])
+
+
+def test_a_taught_network_that_equals_its_teacher_has_nothing_to_learn(folder):
+    recipe = load_recipe(folder / "classes.toml")
+    network = recipe.family.build(recipe.network(3, "ann")).eval()
+    batch = Batch((torch.randn(8, 3, 8, 8),), torch.zeros(8, dtype=torch.long))
+    loss = loss_of(recipe, network, taught(recipe, network, batch))
+    loss.backward()
+    gradients = [value.grad.abs().max() for value in network.parameters()]
+    assert float(loss.detach()) > 0 and max(gradients) < 1e-6
+    loss_of(recipe, network, batch).backward()
+    assert max(value.grad.abs().max() for value in network.parameters()) > 1e-3
 
 
 def test_processes_must_divide_the_batch(folder):

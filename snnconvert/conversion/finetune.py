@@ -128,11 +128,13 @@ def finetune(
     *,
     steps: int,
     rate: float = 0.001,
+    teacher: Callable[..., Any] | None = None,
     progress: bool = True,
 ) -> SpikingNetwork:
-    """A network that gives after its T (+ settle) steps what `network` would give at silence.
+    """A network that comes closer after its T (+ settle) steps to what its `teacher` gives.
 
-    Nothing is labelled: the target is the quantised ANN that `network` was converted to.
+    Nothing is labelled. Take the float network as the teacher where there is one: the rounding of
+    the quantised one is a pattern of its own, in which there is nothing to learn.
 
     Args:
         network: converted, immediate firing, a fixed number of `settle` steps, plain neurons.
@@ -140,15 +142,18 @@ def finetune(
             ones are cut, as calibration cuts them, into several).
         steps: their number, over which the rate falls to zero.
         rate: relative change of a weight in one step of Adam, at the start.
+        teacher: a network with the signature of this one, in evaluation mode; None: the quantised
+            ANN that `network` gives at silence.
 
     Raises:
-        InputError: a network that has nothing to gain, no batches, fewer batches than steps.
+        InputError: a network that has nothing to gain, no batches, fewer batches than steps, a
+            teacher that answers in another shape.
     """
     refuse_exact(network)
     if type(steps) is not int or steps < 1:
         raise InputError(f"steps: found {steps!r}, allowed are integers from 1 up")
     start, (names, thresholds) = network.constants, trained_names(network)
-    teacher = Interpreter(place_clips(network.program, network.config))
+    answer = teacher or network.quantized_ann()
     optimizer = RelativeAdam({n: start[n] for n in names}, thresholds, rate, steps)
     done = 0
     calls = calls_of(network.program, batches)
@@ -156,9 +161,11 @@ def finetune(
         if done == steps:
             break
         with torch.no_grad():
-            wanted = leaves(teacher.run(start, call))
-        found = surrogate_output(network, {**start, **optimizer.values()}, call)
-        optimizer.step(relative_error(leaves(found), wanted))
+            args, kwargs = network.program.unbind(call)
+            wanted = leaves(answer(*args, **kwargs))
+        found = leaves(surrogate_output(network, {**start, **optimizer.values()}, call))
+        refuse_other_answer(found, wanted)
+        optimizer.step(relative_error(found, wanted))
         done += 1
     if done < steps:
         raise InputError(
@@ -167,6 +174,16 @@ def finetune(
     trained = SpikingNetwork(network.program, {**start, **optimizer.result()}, network.config)
     trained.calibration = {**network.calibration, "finetuned": {"steps": steps, "rate": rate}}
     return trained.eval()
+
+
+def refuse_other_answer(found: Sequence[Tensor], wanted: Sequence[Tensor]) -> None:
+    """InputError unless the teacher answers in the network's own shapes."""
+    shapes = [[tuple(value.shape) for value in values] for values in (found, wanted)]
+    if shapes[0] != shapes[1]:
+        raise InputError(
+            f"teacher: answers in the shapes {shapes[1]}, the network in {shapes[0]}; give the "
+            "network that it was converted from"
+        )
 
 
 def refuse_exact(network: SpikingNetwork) -> None:

@@ -68,6 +68,19 @@ class Program:
             )
         return list(args)
 
+    def unbind(self, inputs: Sequence[Tensor]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments of a call with these inputs: `bind` turned round."""
+        if self.signature is None:
+            return tuple(inputs), {}
+        found = dict(zip(self.inputs, inputs, strict=True))
+        given = substitute(self.signature.values, lambda ref: found[ref.name])
+        args = []
+        for name in self.signature.parameters:
+            if name not in given:
+                break
+            args.append(given.pop(name))
+        return tuple(args), given
+
     @property
     def batch_inputs(self) -> list[int]:
         """Which inputs have the batch as axis 0; none where the batch is fixed or unknown."""
