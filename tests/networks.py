@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from snnconvert.averaging import settle_statistics
 from snnconvert.models.unet import UNet, UNetConfig
 
 
@@ -165,11 +164,8 @@ def diffusers_unet() -> nn.Module:
     )  # fmt: skip
 
 
-def torchvision_model(name: str, size: int = 32) -> nn.Module:
-    """One of torchvision's with random weights, and batch norms that have seen random images.
-
-    With fresh ones the signal fades on the way through the many small branches of some networks.
-    """
+def torchvision_model(name: str) -> nn.Module:
+    """One of torchvision's with random weights under which its signal reaches the output."""
     import torchvision
 
     options = {"image_size": 32} if name.startswith("vit") else {}
@@ -179,16 +175,15 @@ def torchvision_model(name: str, size: int = 32) -> nn.Module:
             nn.init.normal_(module.weight, std=module.in_features**-0.5)
         if isinstance(getattr(module, "layer_scale", None), nn.Parameter):  # starts at 1e-6
             nn.init.ones_(module.layer_scale)
-    settle_statistics(model, [(images(16, size=size),) for _ in range(4)])
-    return model.train()
+        if isinstance(module, nn.Conv2d) and name.startswith("shufflenet"):  # fades otherwise
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+    return model
 
 
 # name: (network, example inputs)
 FAST = {
     "resnet18": lambda: (torchvision_model("resnet18"), images()),
-    "shufflenet_v2_x0_5": lambda: (
-        torchvision_model("shufflenet_v2_x0_5", 64), images(size=64),
-    ),
+    "shufflenet_v2_x0_5": lambda: (torchvision_model("shufflenet_v2_x0_5"), images(size=64)),
     "transformer encoder": lambda: (
         nn.TransformerEncoder(nn.TransformerEncoderLayer(16, 2, 32, batch_first=True), 2),
         torch.randn(8, 5, 16),
