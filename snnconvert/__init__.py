@@ -10,10 +10,12 @@ The names below are imported on first use, so that `import snnconvert` stays ins
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from snnconvert.conversion.convert import check, convert
+    from snnconvert.conversion.finetune import finetune
     from snnconvert.conversion.quantized import quantize
     from snnconvert.diffusion.sampling import invert, sample
     from snnconvert.diffusion.schedule import ContinuousSchedule, Schedule
@@ -30,6 +32,7 @@ __all__ = [
     "compare",
     "convert",
     "evaluate",
+    "finetune",
     "invert",
     "load",
     "quantize",
@@ -45,6 +48,7 @@ _HOMES = {
     "compare": "report.compare",
     "convert": "conversion.convert",
     "evaluate": "evaluation.evaluate",
+    "finetune": "conversion.finetune",
     "invert": "diffusion.sampling",
     "load": "loading",
     "quantize": "conversion.quantized",
@@ -55,11 +59,13 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name in _HOMES:
+        value = getattr(importlib.import_module(f"snnconvert.{_HOMES[name]}"), name)
+        globals()[name] = value
+        return value
+    if importlib.util.find_spec(f"snnconvert.{name}") is None:
         raise AttributeError(f"module 'snnconvert' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"snnconvert.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
+    return importlib.import_module(f"snnconvert.{name}")  # snnconvert.models.UNet, ...
 
 
 def __dir__() -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,6 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     parsed = build_parser().parse_args(arguments)
     parsed.command_line = shlex.join(["snnconvert", *arguments])
+    warnings.showwarning = show_warning  # type: ignore[assignment]
     try:
         code = parsed.run(parsed)
     except SnnconvertError as error:
@@ -39,6 +41,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("snnconvert: interrupted", file=sys.stderr)
         return 130
     return code or 0
+
+
+def show_warning(message: Warning | str, *_where: object) -> None:
+    """A warning as a line like the errors: its place in the code helps nobody here."""
+    print(f"snnconvert: warning: {message}", file=sys.stderr)
 
 
 def build_parser() -> argparse.ArgumentParser:

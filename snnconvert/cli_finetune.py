@@ -28,8 +28,8 @@ def add_finetune(commands: argparse._SubParsersAction) -> None:
                          "float network (default: the quantised one in FILE)")  # fmt: skip
     command.add_argument("--steps", type=int, default=500, help="training steps (default 500)")
     command.add_argument("--batch-size", type=int, default=64, help="inputs a step (default 64)")
-    command.add_argument("--rate", type=float, default=2e-4,
-                         help="relative change of a weight a step (default 2e-4)")  # fmt: skip
+    command.add_argument("--rate", type=float, default=1e-3,
+                         help="relative change of a weight a step (default 1e-3)")  # fmt: skip
     command.add_argument("--seed", type=int, default=0, help="of images and noise (default 0)")
     command.add_argument("--data-root", help="the recipe's data set in this folder (default: as "
                          "the recipe says)")  # fmt: skip

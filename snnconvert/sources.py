@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,7 +79,16 @@ def source_of(args: argparse.Namespace) -> Source:
 
 
 def _from_factory(args: argparse.Namespace) -> Source:
-    model = factory(args.model)()
+    try:
+        model = factory(args.model)()
+    except InputError:
+        raise
+    except Exception as error:  # whatever user code raises
+        reason = str(error).strip().splitlines() or [""]
+        raise InputError(
+            f"--model {args.model}: failed when called without arguments "
+            f"({type(error).__name__}: {reason[0]})"
+        ) from error
     if not isinstance(model, nn.Module):
         raise InputError(f"--model {args.model}: returned {type(model).__name__}, no nn.Module")
     if args.file:
@@ -93,6 +103,8 @@ def factory(name: str) -> Any:
     module, _, function = name.partition(":")
     if not module or not function:
         raise InputError(f"--model: found {name!r}, write MODULE:FACTORY")
+    if str(Path.cwd()) not in sys.path:  # an installed command does not look there
+        sys.path.insert(0, str(Path.cwd()))
     try:
         found = importlib.import_module(module)
     except ImportError as error:
@@ -181,7 +193,24 @@ def calibration_batches(args: argparse.Namespace, source: Source) -> Iterator[An
         values = [images_of(args, path, image_size(source), count)]
     if source.content is not None and len(values) == 1:
         values = list(noised(values[0], recipe_of(source.content, source.name)))
-    yield from zip(*(value.split(BATCH) for value in values), strict=True)
+    size = fixed_batch(source.model) or BATCH
+    usable = len(values[0]) // size * size if size != BATCH else len(values[0])
+    if not usable:
+        raise InputError(
+            f"--calibrate: found {len(values[0])} inputs, the network was exported for batches of "
+            f"exactly {size}; give as many or more, or export it with a dynamic batch "
+            "(torch.export.export(..., dynamic_shapes=...))"
+        )
+    yield from zip(*(value[:usable].split(size) for value in values), strict=True)
+
+
+def fixed_batch(model: nn.Module) -> int | None:
+    """The only batch size that a captured network takes; None where it takes others too."""
+    program = getattr(model, "program", None)
+    if program is None or program.signature is None or program.batch_inputs:
+        return None
+    shapes = list(program.signature.shapes.values())
+    return shapes[0][0] if shapes and shapes[0] else None
 
 
 def tensors_of(path: Path) -> list[Tensor]:
@@ -204,6 +233,12 @@ def images_of(args: argparse.Namespace, path: Path, size: int, count: int) -> Te
     else:
         images = DATASETS[args.calibrate](Path(args.data_root), size, True)
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))[:count]
+    for option, values in (("--mean", args.mean), ("--std", args.std)):
+        if len(values) not in (1, images.channels):
+            raise InputError(
+                f"{option}: found {len(values)} values, the images have {images.channels} channels;"
+                " give one value, or one for each channel"
+            )
     mean, std = torch.tensor(args.mean).view(-1, 1, 1), torch.tensor(args.std).view(-1, 1, 1)
     return (images.take(order.tolist()).float() / 255 - mean) / std
 

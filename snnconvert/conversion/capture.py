@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, replace
+from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,6 +17,7 @@ from torch import Tensor, nn
 from torch.export.graph_signature import ConstantArgument, InputKind, OutputKind
 from torch.utils import _pytree as pytree
 
+from snnconvert.conversion.agreement import agreeing
 from snnconvert.conversion.examples import Examples, examples_of
 from snnconvert.conversion.exported_graph import ExportedGraph, own_path
 from snnconvert.conversion.fake_quantize import frozen_fake_quantizers
@@ -20,6 +26,7 @@ from snnconvert.conversion.program import Node, Program, Ref
 from snnconvert.conversion.signature import BATCH, Signature, plain_outputs
 from snnconvert.errors import UnsupportedOpError
 
+EXPORTED_FROM = 2  # torch.export takes sizes of 0 and 1 for special
 CONSTANT_INPUTS = {InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR}
 
 
@@ -64,18 +71,21 @@ def capture(model: nn.Module, example_inputs: Any) -> Captured:
 
     Raises:
         InputError: the example inputs are no tensors with a batch axis.
-        UnsupportedOpError: `torch.export` cannot capture the module.
+        UnsupportedOpError: `torch.export` cannot capture the module, or not rightly.
     """
     examples = examples_of(model, example_inputs)
     training = {module: module.training for module in model.modules()}
     model.eval()
     try:
         with frozen_fake_quantizers(model):
-            exported = _exported(model, examples)
+            captured = read_exported(_exported(model, examples), examples)
+            call = Adapter(model, examples.variadic).eval()
+            name = type(model).__name__
+            program = agreeing(name, call, captured.program, captured.constants, examples)
     finally:
         for module, was_training in training.items():
             module.training = was_training
-    return read_exported(exported, examples)
+    return replace(captured, program=program)
 
 
 def _exported(model: nn.Module, examples: Examples) -> torch.export.ExportedProgram:
@@ -85,14 +95,15 @@ def _exported(model: nn.Module, examples: Examples) -> torch.export.ExportedProg
     """
     adapter = Adapter(model, examples.variadic).eval()
     try:
-        with torch.no_grad():
+        with torch.no_grad(), quiet_tracer():
             return torch.export.export(
                 adapter, (examples.widened,), dynamic_shapes=(examples.dynamic,)
             )
     except Exception as error:  # whatever user code and the tracer raise
         first_error = error
+    refuse_half(model)
     try:
-        with torch.no_grad():
+        with torch.no_grad(), quiet_tracer():
             exported = torch.export.export(adapter, (examples.values,))
     except Exception as error:
         reason = explanation(error)
@@ -107,6 +118,26 @@ def _exported(model: nn.Module, examples: Examples) -> torch.export.ExportedProg
     return exported
 
 
+@contextmanager
+def quiet_tracer() -> Iterator[None]:
+    """Without what the tracer prints and logs about an error that is explained afterwards."""
+    before = logging.root.manager.disable
+    logging.disable(logging.ERROR)
+    try:
+        with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+            yield
+    finally:
+        logging.disable(before)
+
+
+def refuse_half(model: nn.Module) -> None:
+    """UnsupportedOpError for weights in half precision."""
+    for name, value in model.named_parameters():
+        if value.dtype in (torch.float16, torch.bfloat16):
+            found = str(value.dtype).removeprefix("torch.")
+            raise UnsupportedOpError(f"{name}: is {found}; convert in float32: model.float()")
+
+
 def explanation(error: Exception) -> str:
     """One line about why an export failed, with a remedy where the cause is a common one."""
     text = str(error).strip()
@@ -114,7 +145,7 @@ def explanation(error: Exception) -> str:
     branching = ("data-dependent", "DataDependent", "Boolean value of Tensor", "aten._local_scalar",
                  "aten.is_nonzero", "UserError: Dynamic control flow")  # fmt: skip
     if any(word in text or word in type(error).__name__ for word in branching):
-        where = next((line.strip() for line in text.splitlines() if ".py:" in line), "")
+        where = user_line(text)
         return (
             f"its Python code branches on the values of tensors ({where or first}); use "
             "torch.where, or move the branch out of forward"
@@ -123,6 +154,13 @@ def explanation(error: Exception) -> str:
         lines = [line.strip(" -") for line in text.splitlines()[1:] if line.strip()]
         return f"it fixes the batch size ({lines[0] if lines else first})"
     return first
+
+
+def user_line(text: str) -> str:
+    """The last line of a printed stack that is not PyTorch's, as "model.py:37 in forward"."""
+    pattern = r'File "([^"]+)", line (\d+), in (\w+)'
+    frames = [f for f in re.findall(pattern, text) if "/torch/" not in f[0].replace("\\", "/")]
+    return "{}:{} in {}".format(Path(frames[-1][0]).name, *frames[-1][1:]) if frames else ""
 
 
 def read_exported(exported: torch.export.ExportedProgram, examples: Examples) -> Captured:
@@ -151,13 +189,20 @@ def read_exported(exported: torch.export.ExportedProgram, examples: Examples) ->
         if node.op == "placeholder" and node.name in inputs
     }
     nodes = [_on_the_input(node, symbols, axes) for node in nodes]
-    limits = [limits.upper for limits in exported.range_constraints.values()]
+    ranges = exported.range_constraints.values()
+    limits = [limits.upper for limits in ranges]
     finite = [int(limit) for limit in limits if limit.is_finite and limit.is_Integer]
     signature = Signature(
-        examples.parameters, values, shapes, min(finite) if finite and axes else None, dtypes
-    )
-    program = functionalized(Program(inputs, tuple(nodes), output, signature))
+        examples.parameters, values, shapes, min(finite) if finite and axes else None, dtypes,
+        smallest_batch([limits.lower for limits in ranges]) if axes else 0,
+    )  # fmt: skip
+    program = functionalized(Program(inputs, tuple(nodes), output, signature), paths)
     return Captured(program, constants, paths, trainable)
+
+
+def smallest_batch(lowest: Sequence[Any]) -> int:
+    """From the lower limits of all sizes; 2 says nothing, every export has it."""
+    return max([int(limit) for limit in lowest if limit > EXPORTED_FROM], default=0)
 
 
 def _read_inputs(exported: torch.export.ExportedProgram) -> tuple[Any, ...]:

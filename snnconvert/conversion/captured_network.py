@@ -42,9 +42,7 @@ class CapturedNetwork(nn.Module):
                 owner.register_parameter(last, nn.Parameter(value.clone()))
             else:
                 owner.register_buffer(last, value)
-        self._interpreters = {
-            mode: Interpreter(_in_mode(self.program, mode)) for mode in (False, True)
-        }
+        self._interpreters: dict[bool, Interpreter] = {}  # by mode, made when it first runs
 
     @property
     def constants(self) -> dict[str, Tensor]:
@@ -63,6 +61,9 @@ class CapturedNetwork(nn.Module):
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         inputs = self.program.bind(args, kwargs)
+        if self.training not in self._interpreters:
+            program = _in_mode(self.program, self.training)
+            self._interpreters[self.training] = Interpreter(program)
         return self._interpreters[self.training].run(self.constants, inputs)
 
     def extra_repr(self) -> str:

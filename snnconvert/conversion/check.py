@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from snnconvert.conversion.capture import Captured, capture
 from snnconvert.conversion.captured_network import CapturedNetwork
+from snnconvert.conversion.functionalize import DROPOUTS
+from snnconvert.conversion.network import SpikingNetwork
 from snnconvert.conversion.program import Node, Program
 from snnconvert.conversion.rules import RULES
 from snnconvert.conversion.simplify import absorb_relu, fold_constants, recognise_swish
@@ -51,6 +53,11 @@ def captured_of(model: nn.Module, example_inputs: Any) -> Captured:
     """
     if isinstance(model, CapturedNetwork):
         return model.captured()
+    if isinstance(model, SpikingNetwork):
+        raise InputError(
+            "model: is a converted network already; with_config(...) changes how it spikes, and "
+            "quantized_ann() gives the network that it equals"
+        )
     if not isinstance(model, nn.Module):
         raise InputError(
             f"model: found {type(model).__name__}, needed is an nn.Module (a file is read by "
@@ -82,7 +89,7 @@ def check(model: nn.Module, example_inputs: Any = None) -> list[Problem]:
 
 def captured_problems(captured: Captured) -> list[Problem]:
     """As `check`, of a network that is already captured."""
-    return find_problems(*prepared(captured), captured.trainable)
+    return find_problems(*prepared(captured), captured.trainable, captured.paths)
 
 
 def prepared(captured: Captured, fold: bool = True) -> tuple[Program, dict[str, Tensor]]:
@@ -103,10 +110,10 @@ def _not_captured(name: str, error: UnsupportedOpError) -> Problem:
 
 
 def refuse_problems(
-    name: str, program: Program, constants: Mapping[str, Tensor], trainable: Collection[str] = ()
+    name: str, program: Program, constants: Mapping[str, Tensor], captured: Captured
 ) -> None:
     """UnsupportedOpError that lists every problem, where there are any."""
-    problems = find_problems(program, constants, trainable)
+    problems = find_problems(program, constants, captured.trainable, captured.paths)
     if len(problems) == 1:
         raise UnsupportedOpError(f"{name} cannot be converted: {problems[0]}")
     if problems:
@@ -116,10 +123,16 @@ def refuse_problems(
 
 
 def find_problems(
-    program: Program, constants: Mapping[str, Tensor], trainable: Collection[str] = ()
-) -> list[Problem]:
-    """Problems of `program` in execution order; empty when it can be converted."""
-    problems = _value_problems(program, constants, trainable)
+    program: Program, constants: Mapping[str, Tensor], trainable: Collection[str],
+    paths: Mapping[str, str],
+) -> list[Problem]:  # fmt: skip
+    """Problems of `program` in execution order; empty when it can be converted.
+
+    Args:
+        trainable: names of the constants that are parameters.
+        paths: the user's names of constants.
+    """
+    problems = _value_problems(program, constants, trainable, paths)
     sites = find_sites(program, constants)
     dynamic = program.downstream_of({site.node.name for site in sites})
     for node in program.nodes:
@@ -153,6 +166,8 @@ def _problem(node: Node, dynamic: bool) -> Problem | None:
 
 def _no_rule(op: str) -> tuple[str, str]:
     short = op.split(".")[1] if op.count(".") == 2 else op
+    if short.rstrip("_") in DROPOUTS:
+        return "is on in evaluation mode too", "use nn.Dropout, or pass training=self.training"
     if short.rstrip("_") in RANDOM:
         return "draws random numbers in every call", "draw them outside and pass them as an input"
     if "higher_order" in op or op in ("cond", "while_loop", "map_impl", "scan"):
@@ -164,8 +179,9 @@ def _no_rule(op: str) -> tuple[str, str]:
 
 
 def _value_problems(
-    program: Program, constants: Mapping[str, Tensor], trainable: Collection[str]
-) -> list[Problem]:
+    program: Program, constants: Mapping[str, Tensor], trainable: Collection[str],
+    paths: Mapping[str, str],
+) -> list[Problem]:  # fmt: skip
     """Weights that no conversion can be right with, one problem for all of a kind."""
     wrong: dict[tuple[str, str], list[str]] = {}
     for name, value in constants.items():
@@ -175,7 +191,8 @@ def _value_problems(
     problems = []
     for fault, names in wrong.items():
         more = f" and {len(names) - 1} more tensors" if len(names) > 1 else ""
-        problems.append(Problem(_reader(program, names[0]), f"{names[0]}{more}", *fault))
+        named = paths.get(names[0], names[0])
+        problems.append(Problem(_reader(program, names[0]), f"{named}{more}", *fault))
     return problems
 
 

@@ -34,6 +34,10 @@ class Examples:
     batch: int
     variadic: bool
 
+    def row(self, leaf: Any) -> Any:
+        """The first row of a tensor of the batch; anything else as it is."""
+        return leaf[:1] if _in_batch(leaf, self.batch) else leaf
+
 
 def examples_of(model: nn.Module, example_inputs: Any) -> Examples:
     """The example inputs of `model`, checked.

@@ -7,9 +7,11 @@ tensor are taken again from the new one.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from snnconvert.conversion.core_aten import usual
 from snnconvert.conversion.program import Node, Program, Ref, references, substitute
 from snnconvert.errors import UnsupportedOpError
 
@@ -19,23 +21,31 @@ VIEWS = {
     "unbind", "getitem", "contiguous", "t", "numpy_T", "mT", "movedim", "narrow", "view_as",
     "reshape_as", "expand_as", "swapaxes", "diagonal", "lift_fresh_copy", "to",
 }  # fmt: skip
+COPIES = {"lift_fresh_copy"}  # of those
+DROPOUTS = {"dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout"}
 SAME_ORDER = {"view", "unsqueeze", "squeeze", "unflatten", "alias", "detach"}  # never copies
 SCATTERS = {"aten.slice.Tensor": "aten.slice_scatter.default",
             "aten.select.int": "aten.select_scatter.default"}  # fmt: skip
 
 
-def functionalized(program: Program) -> Program:
-    """`program` without in-place operations and without dropout.
+def functionalized(program: Program, paths: Mapping[str, str]) -> Program:
+    """`program` without in-place operations and without dropout that is switched off.
+
+    Args:
+        paths: the user's names of constants.
 
     Raises:
-        UnsupportedOpError: a tensor is written through a view that is no slice of it.
+        UnsupportedOpError: a constant is written, or a tensor through a view that is no slice of
+            it.
     """
-    return _Pass(program).run()
+    return _Pass(program, paths).run()
 
 
 class _Pass:
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, paths: Mapping[str, str]) -> None:
         self.program = program
+        self.paths = paths
+        self.computed = {*program.inputs, *(node.name for node in program.nodes)}
         self.latest: dict[str, Any] = {}  # name -> what holds its value now
         self.views: dict[str, Node] = {}  # view -> the node that made it
         self.nodes: list[Node] = []
@@ -55,7 +65,7 @@ class _Pass:
     def run(self) -> Program:
         for position, node in enumerate(self.program.nodes):
             self.position = position
-            self._add(node)
+            self._add(usual(node))
         output = substitute(self.program.output, self._now)
         return replace(self.program, nodes=tuple(self.nodes), output=output)
 
@@ -70,7 +80,7 @@ class _Pass:
             kwargs={key: substitute(value, self._now) for key, value in original.kwargs.items()},
         )
         short = short_name(node.op)
-        if short in ("dropout", "dropout_", "feature_dropout", "alpha_dropout"):
+        if short.rstrip("_") in DROPOUTS and not (node.args[1] and node.args[2]):
             self.latest[node.name] = node.args[0]  # the identity in evaluation mode
         elif writes(node):
             self._write(original, node, short)
@@ -83,6 +93,7 @@ class _Pass:
 
     def _write(self, original: Node, node: Node, short: str) -> None:
         target = self.same[original.name]
+        self._refuse_state(target, node)
         if short == "copy_":
             like = node.args[0]
             op, args = "aten.expand_as.default", (node.args[1], like)
@@ -107,6 +118,17 @@ class _Pass:
             made = self.views.get(source)
         for name in others:
             self._retake(name, self.views[name], by)
+
+    def _refuse_state(self, target: str, by: Node) -> None:
+        """UnsupportedOpError if what is written is a constant, and no copy of one."""
+        made = [self.views[name] for name in self._chain(target) if name in self.views]
+        base = self._base(target)
+        if base not in self.computed and not any(short_name(n.op) in COPIES for n in made):
+            raise UnsupportedOpError(
+                f"{self.paths.get(base, base)}: the network changes it in every call ({by.op}); a "
+                "converted network holds no state but its neurons (switch observers and running "
+                "statistics off)"
+            )
 
     def _read_later(self, name: str) -> bool:
         return self.last_read.get(name, -1) > self.position
@@ -148,7 +170,7 @@ def writes(node: Node) -> bool:
     """Whether `node` is an in-place operation."""
     short = short_name(node.op)
     in_place = short.endswith("_") and not short.endswith("__") and node.op.startswith("aten.")
-    return in_place and short != "dropout_"
+    return in_place and short.rstrip("_") not in DROPOUTS
 
 
 def short_name(op: str) -> str:

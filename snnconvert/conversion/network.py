@@ -159,7 +159,10 @@ class SpikingNetwork(nn.Module):
         if record == "spikes" and self.config.simulate == "counts":
             raise InputError("record='spikes' needs simulate='steps'")
         recorder = Recorder(self.executor, record, tally=self.history is not None)
-        values = self.executor.start(self.constants, inputs)
+        try:
+            values = self.executor.start(self.constants, inputs)
+        except RuntimeError as error:
+            raise self.program.explained(error, inputs) from error
         cells = self.cells(values)
         call = Call(self.executor, values, cells, self.config.timesteps, recorder)
         kept = [(value.shape, value.dtype, value.device) for value in inputs]

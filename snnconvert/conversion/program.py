@@ -68,6 +68,25 @@ class Program:
             )
         return list(args)
 
+    def explained(self, error: RuntimeError, inputs: Sequence[Tensor]) -> Exception:
+        """What to raise for an error of the first operations: ours where an input's type is new."""
+        captured = self.signature.dtypes if self.signature else {}
+        for name, value in zip(self.inputs, inputs, strict=True):
+            if captured.get(name, value.dtype) != value.dtype:
+                found, wanted = (
+                    str(d).removeprefix("torch.") for d in (value.dtype, captured[name])
+                )
+                return InputError(
+                    f"input {self.label(name)!r}: found {found}, it was captured as {wanted} "
+                    f"({error})"
+                )
+        return error
+
+    def label(self, name: str) -> str:
+        """What the user calls the input `name`: its parameter, where it is one by itself."""
+        given = self.signature.values if self.signature else {}
+        return next((key for key, value in given.items() if value == Ref(name)), name)
+
     def unbind(self, inputs: Sequence[Tensor]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The arguments of a call with these inputs: `bind` turned round."""
         if self.signature is None:

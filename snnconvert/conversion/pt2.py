@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from snnconvert.conversion.capture import Captured
+from snnconvert.conversion.capture import Captured, smallest_batch
 from snnconvert.conversion.exported_graph import CHECKS
 from snnconvert.conversion.functionalize import functionalized
 from snnconvert.conversion.program import Program, Ref
@@ -91,7 +91,7 @@ class _Archive:
         inputs = tuple(u.name for u in user_inputs if isinstance(u, Ref))
         signature = self._signature(call["signature"], user_inputs, shapes)
         nodes = [node for node in nodes if node.op not in CHECKS]
-        program = functionalized(Program(inputs, tuple(nodes), output, signature))
+        program = functionalized(Program(inputs, tuple(nodes), output, signature), paths)
         _check_references(program, constants)
         return Captured(program, constants, paths, trainable)
 
@@ -153,12 +153,15 @@ class _Archive:
         args, kwargs = _unflatten(tree, iter(user_inputs))
         names = call.get("forward_arg_names") or [f"input_{i}" for i in range(len(args))]
         values = {**dict(zip(names, args, strict=False)), **kwargs}
-        limits = [c.get("max_val") for c in self.content["range_constraints"].values()]
+        ranges = self.content["range_constraints"].values()
+        limits = [c.get("max_val") for c in ranges]
         finite = [int(limit) for limit in limits if isinstance(limit, int) and limit < 1 << 40]
+        lowest = [c.get("min_val") for c in ranges]
+        smallest = smallest_batch([limit for limit in lowest if isinstance(limit, int)])
         largest = min(finite) if finite else None
         tensors = self.content["graph_module"]["graph"]["tensor_values"]
         dtypes = {name: DTYPES[tensors[name]["dtype"]] for name in shapes}
-        return Signature(tuple(map(str, names)), values, shapes, largest, dtypes)
+        return Signature(tuple(map(str, names)), values, shapes, largest, dtypes, smallest)
 
 
 def raw_tensor(data: bytes, meta: dict[str, Any], name: str) -> Tensor:

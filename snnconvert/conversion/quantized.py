@@ -156,6 +156,6 @@ def needs_calibration(name: str, sites: list[Site]) -> str:
     more = f" and {len(sites) - 3} more" if len(sites) > 3 else ""
     return (
         f"{name}: {len(sites)} activations have no threshold ({layers}{more}); pass "
-        "calibration=batches, an iterable of a few batches of real inputs, or train it with "
-        "quantised activations (snnconvert.quantize)"
+        "calibration=batches, an iterable of a few batches of real inputs (--calibrate on the "
+        "command line), or train it with quantised activations (snnconvert.quantize)"
     )

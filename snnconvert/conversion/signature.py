@@ -103,6 +103,7 @@ class Signature:
             values that were fixed by the capture.
         shapes: per input, its shape with `BATCH` where the batch is.
         largest_batch: what the module's own code allows; None for any.
+        smallest_batch: below it, the module's own code does something else.
         dtypes: per input.
     """
 
@@ -111,6 +112,7 @@ class Signature:
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
     largest_batch: int | None = None
     dtypes: dict[str, torch.dtype] = field(default_factory=dict)
+    smallest_batch: int = 0
 
     def bind(
         self, args: Sequence[Any], kwargs: Mapping[str, Any], inputs: Sequence[str]
@@ -138,6 +140,11 @@ class Signature:
             raise InputError(
                 f"inputs: found a batch of {max(sizes)}; the network's own code distinguishes "
                 f"batches above {self.largest_batch}: split the batch"
+            )
+        if min(sizes, default=self.smallest_batch) < self.smallest_batch:
+            raise InputError(
+                f"inputs: found a batch of {min(sizes)}; the network's own code does something "
+                f"else with batches below {self.smallest_batch}, which was not captured"
             )
         return [found[name] for name in inputs]
 
@@ -176,6 +183,7 @@ class Signature:
         return {
             "parameters": self.parameters, "values": self.values, "shapes": self.shapes,
             "largest_batch": self.largest_batch, "dtypes": self.dtypes,
+            "smallest_batch": self.smallest_batch,
         }  # fmt: skip
 
     @classmethod

@@ -33,8 +33,13 @@ def calls_of(program: Program, batches: Iterable[Any]) -> Iterator[list[Tensor]]
     empty = True
     for number, batch in enumerate(batches):
         args, kwargs = arguments_of(batch)
-        inputs = program.bind(args, kwargs)
+        try:
+            inputs = program.bind(args, kwargs)
+        except InputError as error:
+            hint = " (labels? pass (x for x, _ in batches))" if len(args) == 2 else ""
+            raise InputError(f"calibration batch {number}: {error}{hint}") from error
         for name, value in zip(program.inputs, inputs, strict=True):
+            name = program.label(name)
             check_precision(value, f"calibration batch {number}, input {name}")
             if value.is_floating_point() and not bool(value.isfinite().all()):
                 raise InputError(

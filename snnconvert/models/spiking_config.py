@@ -34,6 +34,10 @@ class SpikingUNetConfig:
     def __post_init__(self) -> None:
         for key in ("channel_mult", "attention"):
             object.__setattr__(self, key, tuple(getattr(self, key)))
+        for key in ("timesteps", "in_channels", "channels", "blocks", "patch", "diffusion_steps"):
+            if type(getattr(self, key)) is not int:
+                found = getattr(self, key)
+                raise InputError(f"Spiking U-Net {key}: found {found!r}, allowed are integers")
         widths = [self.channels * mult for mult in self.channel_mult]
         counts = [self.timesteps, self.in_channels, self.channels, self.blocks, self.patch]
         problems = [

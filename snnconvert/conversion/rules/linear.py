@@ -68,6 +68,5 @@ add(Rule("linear", moves=True), """
     _upsample_nearest_exact1d.vec _upsample_nearest_exact2d.vec _upsample_nearest_exact3d.vec
     roll.default flip.default repeat.default repeat_interleave.self_int tile.default
     slice_scatter.default select_scatter.default diagonal.default
-    to.dtype to.dtype_layout to.other to.device _to_copy.default type_as.default
-    dropout.default feature_dropout.default alpha_dropout.default""")  # fmt: skip
+    to.dtype to.dtype_layout to.other to.device _to_copy.default type_as.default""")  # fmt: skip
 register("aten.getitem", Rule("linear", moves=True, function=operator.getitem))
