@@ -147,6 +147,15 @@ def test_half_weights_and_converted_networks_are_refused_as_what_they_are():
         converted(converted(layers(), 4), 4)
 
 
+@pytest.mark.parametrize("norm", [nn.utils.weight_norm, nn.utils.parametrizations.weight_norm])
+def test_normed_weights_and_slopes_fixed_in_evaluation_convert(norm):
+    torch.manual_seed(0)
+    model = nn.Sequential(norm(nn.Linear(4, 8)), nn.RReLU(), norm(nn.Linear(8, 3)))
+    x = torch.randn(64, 4)
+    snn = snnconvert.convert(model, 64, example_inputs=x, calibration=[x], simulate="counts")
+    torch.testing.assert_close(snn(x), model.eval()(x), atol=0.1, rtol=0)
+
+
 def test_labels_among_the_calibration_data_are_explained():
     pairs = [(torch.randn(8, 4), torch.zeros(8))]
     with pytest.raises(InputError, match="labels"):

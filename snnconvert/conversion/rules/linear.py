@@ -45,7 +45,8 @@ add(Rule("linear"), """
     batch_norm.default _native_batch_norm_legit_no_training.default
     avg_pool1d.default avg_pool2d.default avg_pool3d.default adaptive_avg_pool1d.default
     adaptive_avg_pool2d.default adaptive_avg_pool3d.default
-    mean.dim mean.default sum.dim_IntList sum.default im2col.default unfold.default
+    mean.dim mean.default sum.dim_IntList sum.default im2col.default col2im.default
+    unfold.default cumsum.default
     upsample_linear1d.vec upsample_bilinear2d.vec upsample_bicubic2d.vec upsample_trilinear3d.vec
     upsample_linear1d.default upsample_bilinear2d.default upsample_bicubic2d.default
     upsample_trilinear3d.default _upsample_bilinear2d_aa.vec _upsample_bicubic2d_aa.vec

@@ -6,6 +6,7 @@ from snnconvert.conversion.rules.table import SYMBOLIC, Rule, add, register
 
 add(Rule("static"), """
     snnconvert.quantized_weight.default snnconvert.threshold_at.default
+    _weight_norm.default _weight_norm_interface.default
     embedding.default arange.default arange.start
     arange.start_step linspace.default zeros.default ones.default full.default empty.memory_format
     eye.default eye.m scalar_tensor.default one_hot.default tril.default triu.default
