@@ -22,8 +22,8 @@ def recipe_of(content: dict[str, Any], source: str) -> Recipe:
     """The recipe in a checkpoint's content; CheckpointError where it holds none."""
     if not content["recipe"]:
         raise CheckpointError(
-            f"{source}: holds no recipe, so its schedule and image size are unknown; "
-            "use the Python functions, which take them as arguments"
+            f"{source}: holds no recipe, so its schedule and image size are unknown; in Python, "
+            "snnconvert.sample(snnconvert.load(FILE), shape=(B, C, H, W), schedule=...) takes them"
         )
     return recipe_from_dict(content["recipe"], source)
 
