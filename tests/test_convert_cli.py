@@ -36,7 +36,7 @@ class Bad(nn.Module):
         super().__init__()
         self.deep = good()
     def forward(self, x, t):
-        return self.deep(x).cumsum(1) + torch.rand_like(x)[:, 0, 0, :4]
+        return self.deep(x).cumprod(1) + torch.rand_like(x)[:, 0, 0, :4]
 
 def bad():
     return Bad()
@@ -66,7 +66,7 @@ def test_check_lists_every_problem_with_exit_code_2(folder):
     shapes = ["--example-shape", "2,3,8,8", "--example-shape", "2:int"]
     result = run("check", "--model", "mynets:bad", *shapes, cwd=folder)
     assert result.returncode == 2, result.stderr
-    assert "cumsum" in result.stdout and "random numbers" in result.stdout
+    assert "cumprod" in result.stdout and "random numbers" in result.stdout
     assert "2 problems" in result.stdout and "Traceback" not in result.stderr
 
 
