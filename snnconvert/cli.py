@@ -25,9 +25,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     parsed = build_parser().parse_args(arguments)
     parsed.command_line = shlex.join(["snnconvert", *arguments])
-    warnings.showwarning = show_warning  # type: ignore[assignment]
     try:
-        code = parsed.run(parsed)
+        with warnings.catch_warnings():
+            warnings.showwarning = show_warning  # type: ignore[assignment]
+            code = parsed.run(parsed)
     except SnnconvertError as error:
         print(f"snnconvert: error: {error}", file=sys.stderr)
         return 2

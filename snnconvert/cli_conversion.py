@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from torch import nn
 
     from snnconvert.conversion.network import SpikingNetwork
-    from snnconvert.sources import Source
 
 
 def settle_steps(text: str) -> int | str:
@@ -183,17 +182,10 @@ def is_classifier(content: dict[str, Any], source: str) -> bool:
     return bool(content["recipe"]) and recipe_of(content, source).family.task == "classes"
 
 
-def recipe_levels(source: Source) -> int | None:
-    """Levels at which the quantised network of a checkpoint was trained; None for others."""
-    if source.stage != "qann" or source.content is None or not source.content["recipe"]:
-        return None
-    return int(source.content["recipe"].get("levels", 0)) or None
-
-
 def run_convert(args: argparse.Namespace) -> None:
     from snnconvert.checkpoint import check_destination, write_together, writer_of
     from snnconvert.conversion.convert import convert
-    from snnconvert.loading import content_of
+    from snnconvert.loading import config_of, content_of
     from snnconvert.report.compare import compare
     from snnconvert.report.table import format_report
     from snnconvert.sources import source_of
@@ -220,8 +212,8 @@ def run_convert(args: argparse.Namespace) -> None:
     content = content_of(snn, like=source.content)
     write_together({out: writer_of(content), report_path: report.write})
     print(format_report(report.to_dict()))
-    trained = recipe_levels(source)
-    if trained not in (None, snn.config.levels):
+    trained = config_of(source.model).levels if source.stage == "qann" else snn.config.levels
+    if trained != snn.config.levels:
         print(f"note: trained at {trained} levels, converted at {snn.config.levels}: the quantised "
               "ANN above rounds otherwise than the one that was trained")  # fmt: skip
     print(f"\nwrote {out} and {report_path}")

@@ -22,12 +22,8 @@ LARGEST = {
     "classes": 1_000_000, "timesteps": 65_535, "crop": 4096, "batch_size": 65_536,
     "diffusion_steps": 100_000, "levels": 65_535,
 }  # fmt: skip
-QUANTIZED = {
-    "levels",
-    "quantized_steps",
-    "quantized_learning_rate",
-    "quantized_target",
-}  # with a "qann" stage
+# with a "qann" stage
+QUANTIZED = {"levels", "quantized_steps", "quantized_learning_rate", "quantized_target"}
 OF_TASK = {
     "noise": {"diffusion_steps", "beta_first", "beta_last", "sample_every"},
     "classes": {"crop"},

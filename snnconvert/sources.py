@@ -79,15 +79,12 @@ def source_of(args: argparse.Namespace) -> Source:
 
 
 def _from_factory(args: argparse.Namespace) -> Source:
+    make = factory(args.model)
     try:
-        model = factory(args.model)()
-    except InputError:
-        raise
+        model = make()
     except Exception as error:  # whatever user code raises
-        reason = str(error).strip().splitlines() or [""]
         raise InputError(
-            f"--model {args.model}: failed when called without arguments "
-            f"({type(error).__name__}: {reason[0]})"
+            f"--model {args.model}: failed when called without arguments ({first_line(error)})"
         ) from error
     if not isinstance(model, nn.Module):
         raise InputError(f"--model {args.model}: returned {type(model).__name__}, no nn.Module")
@@ -107,11 +104,17 @@ def factory(name: str) -> Any:
         sys.path.insert(0, str(Path.cwd()))
     try:
         found = importlib.import_module(module)
-    except ImportError as error:
-        raise InputError(f"--model {name}: cannot import {module} ({error})") from error
+    except Exception as error:  # whatever user code raises
+        raise InputError(f"--model {name}: cannot import {module} ({first_line(error)})") from error
     if not callable(getattr(found, function, None)):
         raise InputError(f"--model {name}: {module} has no function {function!r}")
     return getattr(found, function)
+
+
+def first_line(error: Exception) -> str:
+    """Kind and first line of what user code raised."""
+    text = str(error).strip()
+    return f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__
 
 
 def weights_of(path: str, model: nn.Module) -> dict[str, Tensor]:
@@ -193,15 +196,16 @@ def calibration_batches(args: argparse.Namespace, source: Source) -> Iterator[An
         values = [images_of(args, path, image_size(source), count)]
     if source.content is not None and len(values) == 1:
         values = list(noised(values[0], recipe_of(source.content, source.name)))
-    size = fixed_batch(source.model) or BATCH
-    usable = len(values[0]) // size * size if size != BATCH else len(values[0])
-    if not usable:
-        raise InputError(
-            f"--calibrate: found {len(values[0])} inputs, the network was exported for batches of "
-            f"exactly {size}; give as many or more, or export it with a dynamic batch "
-            "(torch.export.export(..., dynamic_shapes=...))"
-        )
-    yield from zip(*(value[:usable].split(size) for value in values), strict=True)
+    fixed = fixed_batch(source.model)
+    if fixed is not None:  # whole batches only
+        if len(values[0]) < fixed:
+            raise InputError(
+                f"--calibrate: found {len(values[0])} inputs, the network was exported for batches "
+                f"of exactly {fixed}; give as many or more, or export it with a dynamic batch "
+                "(torch.export.export(..., dynamic_shapes=...))"
+            )
+        values = [value[: len(value) // fixed * fixed] for value in values]
+    yield from zip(*(value.split(fixed or BATCH) for value in values), strict=True)
 
 
 def fixed_batch(model: nn.Module) -> int | None:

@@ -10,7 +10,7 @@ from torch import nn
 
 import snnconvert
 from snnconvert.errors import InputError, UnsupportedOpError
-from tests.conftest import assert_refused, call_cli
+from tests.conftest import assert_refused, call_cli, run_cli
 
 
 def layers() -> nn.Module:
@@ -111,25 +111,26 @@ def test_an_export_lists_every_operation_without_a_rule(tmp_path):
     assert "aten.sort.default" in result.stdout and "aten.rand_like.default" in result.stdout
 
 
-def test_an_export_of_core_operations_converts(tmp_path):
+@pytest.mark.parametrize(("rows", "given", "used"), [(4, 11, 8), (64, 70, 64)])
+def test_an_export_of_core_operations_converts(rows, given, used, tmp_path):
     model = nn.Sequential(
         nn.Conv2d(3, 4, 3, 2, 1, groups=1), nn.BatchNorm2d(4), nn.ReLU(), nn.GroupNorm(2, 4),
         nn.MaxPool2d(2), nn.ConvTranspose2d(4, 2, 3, 2, 1, 1, dilation=2), nn.ReLU(),
         nn.Conv2d(2, 2, 1),
     ).eval()  # fmt: skip
-    x = torch.randn(4, 3, 16, 16)
+    x = torch.randn(rows, 3, 16, 16)
     exported = torch.export.export(model, (x,)).run_decompositions()
     assert "aten.convolution.default" in exported.graph_module.code
     torch.export.save(exported, tmp_path / "net.pt2")
     network = snnconvert.load(tmp_path / "net.pt2")
     torch.testing.assert_close(network(x), model(x))
-    torch.save(torch.randn(11, 3, 16, 16), tmp_path / "inputs.pt")
+    torch.save(torch.randn(given, 3, 16, 16), tmp_path / "inputs.pt")
     command = ["convert", "net.pt2", "--timesteps", "4", "--calibrate"]
-    result = call_cli(*command, "inputs.pt", cwd=tmp_path)  # 2 batches of 4
+    result = call_cli(*command, "inputs.pt", cwd=tmp_path)  # whole batches of them
     assert result.returncode == 0, result.stderr
-    assert "8 inputs" in result.stdout
+    assert f"{used} inputs" in result.stdout
     torch.save(torch.randn(3, 3, 16, 16), tmp_path / "few.pt")
-    assert_refused(call_cli(*command, "few.pt", cwd=tmp_path), "exactly 4", "dynamic_shapes")
+    assert_refused(call_cli(*command, "few.pt", cwd=tmp_path), f"exactly {rows}", "dynamic_shapes")
 
 
 @pytest.mark.parametrize("kind", ["half", "long", "bool"])
@@ -138,6 +139,17 @@ def test_inputs_of_another_type_are_named(kind):
     with pytest.raises(InputError, match="'input': found"):
         snn(getattr(torch.randn(4, 4), kind)())
     assert snn.double()(torch.randn(4, 4).double()).dtype == torch.float64
+
+
+def test_warnings_are_lines_like_errors(tmp_path):
+    torch.export.save(torch.export.export(layers(), (torch.randn(2, 4),)), tmp_path / "net.pt2")
+    torch.save(torch.randn(2, 4), tmp_path / "two.pt")  # too few to settle on thresholds
+    arguments = ["convert", "net.pt2", "--timesteps", "4", "--calibrate", "two.pt"]
+    result = run_cli(*arguments, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    lines = result.stderr.splitlines()
+    assert any(line.startswith("snnconvert: warning: calibration has not") for line in lines)
+    assert "UserWarning" not in result.stderr and ".py" not in result.stderr
 
 
 def test_half_weights_and_converted_networks_are_refused_as_what_they_are():
@@ -178,8 +190,10 @@ def test_factories_are_found_beside_the_user_and_may_fail(tmp_path):
         "def good(): return nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))\n"
         "def bad(): raise KeyError('x')\n"
     )
-    script = str(tmp_path / "run.py")  # like an installed command: its folder is not the user's
-    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "broken.py").write_text("undefined\n")
+    broken = call_cli("check", "--model", "broken:net", "--example-shape", "2,4", cwd=tmp_path)
+    assert_refused(broken, "broken", "NameError")
+    (tmp_path / "elsewhere").mkdir()  # like an installed command: its folder is not the user's
     script = tmp_path / "elsewhere" / "run.py"
     script.write_text("import sys; from snnconvert.cli import main; sys.exit(main())")
     for name, code in (("good", 0), ("bad", 2)):

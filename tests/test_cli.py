@@ -45,7 +45,7 @@ def test_convert_writes_network_and_report(small, tmp_path):
     assert result.returncode == 0, result.stderr
     report = json.loads((tmp_path / "out.report.json").read_text())
     assert report["output"]["bit_equal"] and report["timesteps"] == 4
-    assert "nothing was lost" in result.stdout
+    assert "nothing was lost" in result.stdout and "note:" not in result.stdout
     snn = snnconvert.load(tmp_path / "out.pt")
     qann = snnconvert.load(small)
     x, t = torch.randn(2, 1, 32, 32), torch.tensor([3.0, 700.0])
@@ -58,7 +58,9 @@ def test_convert_writes_network_and_report(small, tmp_path):
 def test_default_output_lies_beside_the_input(small, tmp_path):
     source = tmp_path / "net.pt"
     source.write_bytes(small.read_bytes())
-    assert call_cli("convert", source, "--timesteps", "2", cwd=tmp_path).returncode == 0
+    result = call_cli("convert", source, "--timesteps", "2", cwd=tmp_path)
+    assert result.returncode == 0
+    assert "note: trained at 4 levels, converted at 2" in result.stdout
     names = sorted(p.name for p in tmp_path.iterdir())
     assert names == ["net.pt", "net.snn.pt", "net.snn.report.json"]
 

@@ -92,9 +92,11 @@ def test_arguments_come_back_from_a_programs_inputs():
     program = snnconvert.convert(
         KeywordOnly(), 4, example_inputs=given, calibration=[given]
     ).program
-    args, kwargs = program.unbind(program.bind((), given))
-    assert len(args) + len(kwargs) == 3
-    assert all(map(torch.equal, program.bind(args, kwargs), program.bind((), given)))
+    for positional in (0, 1):
+        args, kwargs = program.unbind(program.bind((), given), positional)
+        assert len(args) == positional and len(kwargs) == 3 - positional
+        assert all(map(torch.equal, program.bind(args, kwargs), program.bind((), given)))
+        assert KeywordOnly()(*args, **kwargs).sample.shape == (2, 3, 4, 4)
 
 
 @pytest.mark.parametrize(

@@ -21,12 +21,13 @@ from snnconvert.conversion.agreement import agreeing
 from snnconvert.conversion.examples import Examples, examples_of
 from snnconvert.conversion.exported_graph import ExportedGraph, own_path
 from snnconvert.conversion.fake_quantize import frozen_fake_quantizers
-from snnconvert.conversion.functionalize import functionalized
+from snnconvert.conversion.functionalize import functionalized, holds_state
 from snnconvert.conversion.program import Node, Program, Ref
 from snnconvert.conversion.signature import BATCH, Signature, plain_outputs
 from snnconvert.errors import UnsupportedOpError
 
 EXPORTED_FROM = 2  # torch.export takes sizes of 0 and 1 for special
+TORCH = str(Path(torch.__file__).parent)
 CONSTANT_INPUTS = {InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR}
 
 
@@ -159,7 +160,7 @@ def explanation(error: Exception) -> str:
 def user_line(text: str) -> str:
     """The last line of a printed stack that is not PyTorch's, as "model.py:37 in forward"."""
     pattern = r'File "([^"]+)", line (\d+), in (\w+)'
-    frames = [f for f in re.findall(pattern, text) if "/torch/" not in f[0].replace("\\", "/")]
+    frames = [frame for frame in re.findall(pattern, text) if not frame[0].startswith(TORCH)]
     return "{}:{} in {}".format(Path(frames[-1][0]).name, *frames[-1][1:]) if frames else ""
 
 
@@ -168,11 +169,8 @@ def read_exported(exported: torch.export.ExportedProgram, examples: Examples) ->
     constants, paths, trainable, user_inputs = _read_inputs(exported)
     for output_spec in exported.graph_signature.output_specs:
         if output_spec.kind != OutputKind.USER_OUTPUT:
-            raise UnsupportedOpError(
-                f"{own_path(str(output_spec.target))}: the network changes it in every call "
-                f"({output_spec.kind.name.lower()}); a converted network holds no state but its "
-                "neurons (switch observers and running statistics off)"
-            )
+            target = own_path(str(output_spec.target))
+            raise holds_state(target, output_spec.kind.name.lower())
     reader = ExportedGraph(exported.graph_module)
     nodes, symbols = reader.nodes, reader.symbols
     output = pytree.tree_unflatten(reader.results, exported.call_spec.out_spec)

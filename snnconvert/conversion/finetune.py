@@ -133,8 +133,8 @@ def finetune(
 ) -> SpikingNetwork:
     """A network that comes closer after its T (+ settle) steps to what its `teacher` gives.
 
-    Nothing is labelled. Take the float network as the teacher where there is one: the rounding of
-    the quantised one is a pattern of its own, in which there is nothing to learn.
+    Nothing is labelled. Take the float network as the teacher where there is one: any change of a
+    weight shifts roundings, so the quantised one is hard to come closer to.
 
     Args:
         network: converted, immediate firing, a fixed number of `settle` steps, plain neurons.
@@ -153,7 +153,7 @@ def finetune(
     if type(steps) is not int or steps < 1:
         raise InputError(f"steps: found {steps!r}, allowed are integers from 1 up")
     start, (names, thresholds) = network.constants, trained_names(network)
-    answer = teacher or network.quantized_ann()
+    answer = network.quantized_ann() if teacher is None else teacher
     optimizer = RelativeAdam({n: start[n] for n in names}, thresholds, rate, steps)
     done = 0
     calls = calls_of(network.program, batches)

@@ -124,11 +124,7 @@ class _Pass:
         made = [self.views[name] for name in self._chain(target) if name in self.views]
         base = self._base(target)
         if base not in self.computed and not any(short_name(n.op) in COPIES for n in made):
-            raise UnsupportedOpError(
-                f"{self.paths.get(base, base)}: the network changes it in every call ({by.op}); a "
-                "converted network holds no state but its neurons (switch observers and running "
-                "statistics off)"
-            )
+            raise holds_state(self.paths.get(base, base), by.op)
 
     def _read_later(self, name: str) -> bool:
         return self.last_read.get(name, -1) > self.position
@@ -164,6 +160,14 @@ class _Pass:
         args = tuple(substitute(arg, self._now) for arg in made.args)
         self.nodes.append(Node(again, made.op, args, made.kwargs, made.layer))
         self.latest[name] = Ref(again)
+
+
+def holds_state(name: str, how: str) -> UnsupportedOpError:
+    """The error for a tensor `name` that a network changes by `how` in every call."""
+    return UnsupportedOpError(
+        f"{name}: the network changes it in every call ({how}); a converted network holds no state "
+        "but its neurons (switch observers and running statistics off)"
+    )
 
 
 def writes(node: Node) -> bool:

@@ -31,10 +31,12 @@ class Histogram:
         self.values = torch.zeros(2)
 
     def add(self, values: Tensor, half: int) -> None:
-        """Count |values| ([rows, n]) in one half."""
+        """Count |values| ([rows, n]) in one half; what is not finite shows in `largest` alone."""
         values = values.abs().float()
         top = values.amax(1)
         self.largest[half] = self.largest[half].maximum(top)
+        if not bool(top.isfinite().all()):
+            return
         self._widen(top)
         values = drawn(values, max(1, VALUES_PER_BATCH // len(values)))
         self.values[half] += values.shape[1]

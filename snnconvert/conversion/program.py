@@ -87,18 +87,19 @@ class Program:
         given = self.signature.values if self.signature else {}
         return next((key for key, value in given.items() if value == Ref(name)), name)
 
-    def unbind(self, inputs: Sequence[Tensor]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """The arguments of a call with these inputs: `bind` turned round."""
+    def unbind(
+        self, inputs: Sequence[Tensor], positional: int = 0
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments of a call with these inputs: `bind` turned round.
+
+        positional: how many of them, the first ones, go by position; the others by name.
+        """
         if self.signature is None:
             return tuple(inputs), {}
         found = dict(zip(self.inputs, inputs, strict=True))
         given = substitute(self.signature.values, lambda ref: found[ref.name])
-        args = []
-        for name in self.signature.parameters:
-            if name not in given:
-                break
-            args.append(given.pop(name))
-        return tuple(args), given
+        first = self.signature.parameters[:positional]
+        return tuple(given.pop(name) for name in first), given
 
     @property
     def batch_inputs(self) -> list[int]:

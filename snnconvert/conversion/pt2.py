@@ -22,7 +22,7 @@ from torch import Tensor
 
 from snnconvert.conversion.capture import Captured, smallest_batch
 from snnconvert.conversion.exported_graph import CHECKS
-from snnconvert.conversion.functionalize import functionalized
+from snnconvert.conversion.functionalize import functionalized, holds_state
 from snnconvert.conversion.program import Program, Ref
 from snnconvert.conversion.pt2_graph import GraphReader
 from snnconvert.conversion.signature import BATCH, Outputs, Signature
@@ -141,10 +141,7 @@ class _Archive:
         for spec in specs:
             ((kind, content),) = spec.items()
             if kind != "user_output":
-                raise UnsupportedOpError(
-                    f"{content}: the network changes it in every call ({kind}); a converted "
-                    "network holds no state but its neurons"
-                )
+                raise holds_state(str(content), kind)
 
     def _signature(
         self, call: dict[str, Any], user_inputs: list[Any], shapes: dict[str, Any]

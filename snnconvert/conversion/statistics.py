@@ -56,16 +56,16 @@ class Statistics:
         else:
             halves, self.half = [(value, self.half)], 1 - self.half
         histogram = self.parts[part]
-        if not bool(value.isfinite().all()):
-            raise InputError(
-                f"{self.layer}: its activation is NaN or infinite on the calibration data; check "
-                "weights and data"
-            )
         for values, half in halves:
             channels = rows_of(values, self.axis)
             if histogram is None:
                 histogram = self.parts[part] = Histogram(len(channels))
             histogram.add(channels, half)
+        if histogram is not None and not bool(histogram.largest.isfinite().all()):
+            raise InputError(
+                f"{self.layer}: its activation is NaN or infinite on the calibration data; check "
+                "weights and data"
+            )
 
     def ceilings(self, threshold: str, levels: int, half: int | None = None) -> Tensor:
         """As `thresholds.ceilings`, [parts, channels]."""

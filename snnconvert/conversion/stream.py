@@ -36,7 +36,8 @@ def calls_of(program: Program, batches: Iterable[Any]) -> Iterator[list[Tensor]]
         try:
             inputs = program.bind(args, kwargs)
         except InputError as error:
-            hint = " (labels? pass (x for x, _ in batches))" if len(args) == 2 else ""
+            more = len(args) + len(kwargs) > len(program.inputs)
+            hint = " (labels? pass (x for x, _ in batches))" if more else ""
             raise InputError(f"calibration batch {number}: {error}{hint}") from error
         for name, value in zip(program.inputs, inputs, strict=True):
             name = program.label(name)

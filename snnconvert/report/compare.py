@@ -9,10 +9,10 @@ from typing import IO, Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils import _pytree as pytree
 
 from snnconvert.checkpoint import json_writer, write_atomically
 from snnconvert.conversion.network import SpikingNetwork
+from snnconvert.conversion.program import Program
 from snnconvert.conversion.signature import arguments_of
 from snnconvert.conversion.simulation import Run
 from snnconvert.errors import InputError
@@ -99,9 +99,13 @@ def _is_quantised(ann: nn.Module, snn: SpikingNetwork, call: Call) -> bool:
     return not snn.calibration and not probe.foreign
 
 
-def _first(value: Any) -> Any:
-    """The images that are timed."""
-    return value[:TIMED_IMAGES] if isinstance(value, Tensor) and value.ndim else value
+def timed(program: Program, call: Call) -> Call:
+    """The images of a call that are timed: its first ones, where the network takes so few."""
+    if program.signature is not None and program.signature.smallest_batch > TIMED_IMAGES:
+        return call
+    inputs, along = program.bind(*call), program.batch_inputs
+    few = [value[:TIMED_IMAGES] if i in along else value for i, value in enumerate(inputs)]
+    return program.unbind(few, positional=len(call[0]))
 
 
 class _Comparison:
@@ -155,7 +159,7 @@ class _Comparison:
             "layers": [layer.to_dict() for layer in self.layers],
             "layers_add_up": all(layer.adds_up for layer in self.layers),
             "cost": self.cost.to_dict(config.levels),
-            "timing": self._timing(pytree.tree_map(_first, calls[0])),
+            "timing": self._timing(timed(self.snn.program, calls[0])),
             "immediate": self._immediate(),
             "by_step": self._by_step(),
         })  # fmt: skip
