@@ -47,8 +47,9 @@ def checked_device(name: str, local: int = 0) -> torch.device:
 def best_precision(device: str) -> str:
     """bfloat16 on a GPU that multiplies it, else float32.
 
-    On a processor with AVX-512-BF16, bfloat16 trains at 0.65 to 0.87 times the speed of float32
-    (`benchmarks/training_speed.py`; U-Net, spiking U-Net and ResNet-20, one and two threads).
+    Of two processors with AVX-512-BF16, one trains in bfloat16 at 0.65 to 0.87 times the speed of
+    float32, the other at 1.4 to 1.7 times (`benchmarks/training_speed.py`). A choice by stopwatch
+    would make weights depend on what else the machine does, so the recipe says it: `precision`.
     """
     return "bfloat16" if device == "cuda" and torch.cuda.is_bf16_supported() else "float32"
 
@@ -56,8 +57,8 @@ def best_precision(device: str) -> str:
 def best_memory_format(device: str, precision: str) -> torch.memory_format:
     """channels_last in bfloat16 on a GPU, and in float32 on a CPU.
 
-    On the same processor, over the contiguous format: U-Net 1.06 to 1.14 times as fast, spiking
-    U-Net 1.02 to 1.11 times, ResNet-20 0.85 to 0.87 times.
+    On those processors, over the contiguous format: U-Net 1.06 to 1.14 times as fast, spiking
+    U-Net 1.02 to 1.11 times, ResNet-20 0.85 to 0.87 times; in bfloat16 0.9 to 1.0 times.
     """
     faster = (precision == "bfloat16") == (device == "cuda")
     return torch.channels_last if faster else torch.contiguous_format

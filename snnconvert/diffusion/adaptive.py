@@ -34,7 +34,7 @@ def adaptive(
     if ends[0] != ends[1]:
         x = approach(denoiser, x, schedule, start, stop, order, data, taylor, atol, rtol)
     if times[-1] == CLEAN:
-        x, _ = denoiser(x, schedule.points([0])[0])
+        x = denoiser.clean(x, schedule.points([0])[0])
     return x
 
 

@@ -1,4 +1,4 @@
-"""A network as a solver sees it: the clean image and the noise in x, at a counted call each."""
+"""A network as a solver sees it: the clean image or the noise in x, at a counted call each."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from snnconvert.diffusion.linear import plus
 from snnconvert.diffusion.schedule import CLEAN, NoiseLevels, Point
 from snnconvert.errors import InputError
 from snnconvert.registry import nearest
@@ -16,7 +17,7 @@ DYNAMIC_RATIO = 0.995  # quantile of dynamic thresholding where `True` is given
 
 
 class Denoiser:
-    """Calls `network(x [B, ...], t [B]) -> prediction` without gradients and counts the calls.
+    """Calls `network(x [B, ...], t [B]) -> prediction` and counts the calls.
 
     Args:
         network: predicts one value per element of x; t is float, in x's precision if that is
@@ -60,13 +61,25 @@ class Denoiser:
         self.nfe = 0
         self.on_call: Callable[[Tensor, float | Tensor, Tensor], object] | None = None
 
-    @torch.no_grad()
-    def __call__(self, x: Tensor, point: Point) -> tuple[Tensor, Tensor]:
-        """One evaluation: (x0, eps), which always satisfy x = alpha * x0 + sigma * eps.
+    def clean(self, x: Tensor, point: Point) -> Tensor:
+        """One evaluation: x0, corrected as asked.
 
-        A corrected x0 (clip, thresholding) changes eps with it; solvers that leave eps as it was
-        drift (the usual mistake).
+        The noise that belongs to it is (x - alpha * x0) / sigma; solvers that go on with the
+        network's own after a correction drift (the usual mistake).
         """
+        return self._seen(x, point, self._clean_in(x, self._evaluated(x, point), point))
+
+    def noise(self, x: Tensor, point: Point) -> Tensor:
+        """One evaluation: eps, such that x = alpha * x0 + sigma * eps with x0 as in `clean`."""
+        output = self._evaluated(x, point)
+        own = self.prediction == "eps" and not (self.clip or self.ratio)
+        if own and self.on_call is None:
+            return output
+        x0 = self._seen(x, point, self._clean_in(x, output, point))
+        return output if own else plus(x, -point.alpha, x0).div_(point.sigma)
+
+    def _evaluated(self, x: Tensor, point: Point) -> Tensor:
+        """What the network answers, counted and checked."""
         self.nfe += 1
         precision = x.dtype if x.dtype == torch.float64 else torch.float32
         if isinstance(point.t, Tensor):
@@ -80,23 +93,30 @@ class Denoiser:
                 f"denoiser: returned {found} for x of {tuple(x.shape)}; one prediction of x's "
                 "shape is needed (wrap a network that also predicts a variance, or returns a tuple)"
             )
-        x0, eps = self._clean_and_noise(x, output, point)
-        if self.clip or self.ratio:
-            x0 = self._corrected(x0)
-            eps = (x - point.alpha * x0) / point.sigma
+        return output
+
+    def _clean_in(self, x: Tensor, output: Tensor, point: Point) -> Tensor:
+        """x0 as the network predicts it."""
+        if self.prediction == "eps":
+            return plus(x, -point.sigma, output).div_(point.alpha)
+        if self.prediction == "v":
+            return plus(point.alpha * x, -point.sigma, output)
+        if self.prediction == "x_prev":
+            return self._clean_from_previous(x, output, point)
+        return output
+
+    def _seen(self, x: Tensor, point: Point, x0: Tensor) -> Tensor:
+        """`x0` corrected, and shown to `on_call`."""
+        if self.ratio:
+            flat = x0.flatten(1).abs()
+            limit = torch.quantile(flat, self.ratio, dim=1).clamp_min(1)
+            limit = limit.view(-1, *(1,) * (x0.ndim - 1))
+            x0 = x0.clamp(-limit, limit) / limit
+        elif self.clip:
+            x0 = x0.clamp(-1, 1)
         if self.on_call is not None:
             self.on_call(x, point.t, x0)
-        return x0, eps
-
-    def _clean_and_noise(self, x: Tensor, output: Tensor, point: Point) -> tuple[Tensor, Tensor]:
-        alpha, sigma = point.alpha, point.sigma
-        if self.prediction == "v":
-            return alpha * x - sigma * output, sigma * x + alpha * output
-        if self.prediction == "eps":
-            return (x - sigma * output) / alpha, output
-        if self.prediction == "x_prev":
-            output = self._clean_from_previous(x, output, point)
-        return output, (x - alpha * output) / sigma
+        return x0
 
     def _clean_from_previous(self, x: Tensor, mean: Tensor, point: Point) -> Tensor:
         """x0 from the mean of q(x_{t-1} | x_t, x_0), Ho et al. 2020, equation 7, solved for x_0.
@@ -110,11 +130,3 @@ class Denoiser:
         ratio = point.alpha / earlier.alpha
         leftover = ratio * earlier.sigma**2 * x
         return (mean * point.sigma**2 - leftover) / (earlier.alpha * (1 - ratio**2))
-
-    def _corrected(self, x0: Tensor) -> Tensor:
-        if self.ratio:
-            flat = x0.flatten(1).abs()
-            limit = torch.quantile(flat, self.ratio, dim=1).clamp_min(1)
-            limit = limit.view(-1, *(1,) * (x0.ndim - 1))
-            return x0.clamp(-limit, limit) / limit
-        return x0.clamp(-1, 1)

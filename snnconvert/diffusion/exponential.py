@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from snnconvert.diffusion.linear import plus
 from snnconvert.diffusion.schedule import Point
 
 
@@ -54,7 +55,7 @@ def taylor_step(x: Tensor, derivatives: Sequence[Tensor], t: Point, s: Point, da
     step = step_between(t, s, data)
     x = step.carry * x
     for phi, derivative in zip(step.phi(len(derivatives)), derivatives, strict=True):
-        x = x - (step.scale * phi) * derivative
+        x = plus(x, -step.scale * phi, derivative)
     return x
 
 
@@ -66,4 +67,4 @@ def second_order_step(
         return taylor_step(x, [m, slope], t, s, data)
     step = step_between(t, s, data)
     (phi1,) = step.phi(1)
-    return step.carry * x - (step.scale * phi1) * (m + 0.5 * slope)
+    return plus(step.carry * x, -step.scale * phi1, plus(m, 0.5, slope))

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from snnconvert.diffusion.denoiser import Denoiser
+from snnconvert.diffusion.linear import plus
 from snnconvert.diffusion.noise import SampleNoise
 from snnconvert.diffusion.schedule import NoiseLevels
 from snnconvert.errors import InputError
@@ -28,6 +29,7 @@ def moment_times(schedule: NoiseLevels, count: int) -> list[float]:
     return times
 
 
+@torch.no_grad()
 def eps_second_moment(
     denoiser: Denoiser,
     batches: Iterable[Tensor],
@@ -57,7 +59,8 @@ def eps_second_moment(
         noise = SampleNoise([stream_seed(seed, number, "moments") for number in numbers])
         values, images = values + clean.numel(), images + len(clean)
         for i, point in enumerate(points):
-            _, eps = denoiser(point.alpha * clean + point.sigma * noise.normal_like(clean), point)
+            x = plus(point.alpha * clean, point.sigma, noise.normal_like(clean))
+            eps = denoiser.noise(x, point)
             sums[i] += float(eps.double().square().sum())
             if on_call is not None:
                 on_call()

@@ -22,7 +22,8 @@ def multistep(
     history: list[tuple[Point, Tensor]] = []  # latest first
     for i in range(intervals):
         t, s = points[i], points[i + 1]
-        history.insert(0, (t, denoiser(x, t)[0 if data or s.t == CLEAN else 1]))
+        evaluate = denoiser.clean if data or s.t == CLEAN else denoiser.noise
+        history.insert(0, (t, evaluate(x, t)))
         del history[order:]
         if s.t == CLEAN:
             return taylor_step(x, [history[0][1]], t, s, data=True)
@@ -55,7 +56,7 @@ def backward_derivatives(
         return [m]
     t1, m1 = history[1]
     r0 = (t.half_log_snr - t1.half_log_snr) / h
-    first = (m - m1) / r0
+    first = (m - m1).div_(r0)
     if len(history) == 2:
         return [m, first]
     t2, m2 = history[2]

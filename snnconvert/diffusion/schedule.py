@@ -65,11 +65,12 @@ class NoiseLevels(ABC):
 
     def sigma(self, t: Tensor | float) -> Tensor:
         """Standard deviation of the noise at time t: sqrt(1 - alpha(t)^2)."""
-        return (-torch.expm1(2 * self.log_alpha(t))).sqrt()
+        return sigma_at(self.log_alpha(t))
 
     def half_log_snr(self, t: Tensor | float) -> Tensor:
         """lambda(t) = log(alpha(t) / sigma(t)), strictly decreasing in t."""
-        return self.log_alpha(t) - self.sigma(t).log()
+        log_alpha = self.log_alpha(t)
+        return log_alpha - sigma_at(log_alpha).log()
 
     def time_at(self, half_log_snr: Tensor | float) -> Tensor:
         """The time with this lambda, float64; the inverse of `half_log_snr`."""
@@ -80,20 +81,30 @@ class NoiseLevels(ABC):
     def points(self, times: Sequence[float]) -> list[Point]:
         """The noise at every time of a grid, as Python numbers, computed at once in float64."""
         t = torch.tensor([float(time) for time in times], dtype=torch.float64)
-        columns = (t, self.alpha(t), self.sigma(t), self.half_log_snr(t))
+        columns = self._columns(t)
         return [Point(*row) for row in zip(*(c.tolist() for c in columns), strict=True)]
 
     def per_sample(self, t: Tensor, x: Tensor) -> Point:
         """The noise at times `t` [B] as factors for `x` [B, ...], in x's precision."""
-        columns = (t, self.alpha(t), self.sigma(t), self.half_log_snr(t))
         shape = (-1, *(1,) * (x.ndim - 1))
-        return Point(*(column.view(shape).to(x) for column in columns))
+        return Point(*(column.view(shape).to(x) for column in self._columns(t)))
+
+    def _columns(self, t: Tensor) -> Point:
+        """The fields of `Point` for times of any shape."""
+        log_alpha = self.log_alpha(t)
+        sigma = sigma_at(log_alpha)
+        return Point(t, log_alpha.exp(), sigma, log_alpha - sigma.log())
 
     def add_noise(self, x0: Tensor, eps: Tensor, t: Tensor) -> Tensor:
         """x_t of images `x0` and noise `eps`, both [B, ...], at times `t` [B]."""
         shape = (-1, *(1,) * (x0.ndim - 1))
         alpha, sigma = self.alpha(t).view(shape), self.sigma(t).view(shape)
         return alpha.to(x0) * x0 + sigma.to(x0) * eps
+
+
+def sigma_at(log_alpha: Tensor) -> Tensor:
+    """Standard deviation of the noise where log alpha is given: sqrt(1 - alpha^2)."""
+    return (-torch.expm1(2 * log_alpha)).sqrt()
 
 
 @dataclass(frozen=True)

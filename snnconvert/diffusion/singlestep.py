@@ -23,7 +23,7 @@ def singlestep(
         if group[-1].t == CLEAN:  # no polynomial reaches an infinite lambda: step there alone
             if size > 1:
                 x, _ = group_step(denoiser, x, group[:-1], data, taylor)
-            x0, _ = denoiser(x, group[-2])
+            x0 = denoiser.clean(x, group[-2])
             return taylor_step(x, [x0], group[-2], group[-1], data=True)
         x, _ = group_step(denoiser, x, group, data, taylor)
     return x
@@ -51,17 +51,17 @@ def group_step(
     """
     t, s = group[0], group[-1]
     h = s.half_log_snr - t.half_log_snr
-    pick = 0 if data else 1
-    m = denoiser(x, t)[pick]
+    evaluate = denoiser.clean if data else denoiser.noise
+    m = evaluate(x, t)
     if len(group) == 2:
         return taylor_step(x, [m], t, s, data), [m]
-    m1 = denoiser(taylor_step(x, [m], t, group[1], data), group[1])[pick]
+    m1 = evaluate(taylor_step(x, [m], t, group[1], data), group[1])
     r1 = (group[1].half_log_snr - t.half_log_snr) / h
     slope = (m1 - m) / r1
     if len(group) == 3:
         return second_order_step(x, m, slope, t, s, data, taylor), [m, m1]
     r2 = (group[2].half_log_snr - t.half_log_snr) / h
-    m2 = denoiser(taylor_step(x, [m, r2 * slope], t, group[2], data), group[2])[pick]
+    m2 = evaluate(taylor_step(x, [m, r2 * slope], t, group[2], data), group[2])
     later = (m2 - m) / r2
     derivatives = [m, later]  # with r2 = 2/3 this alone has the third order
     if taylor:

@@ -6,6 +6,7 @@ import math
 
 from torch import Tensor
 
+from snnconvert.diffusion.linear import plus
 from snnconvert.diffusion.schedule import Point
 from snnconvert.errors import InputError
 
@@ -24,7 +25,13 @@ def posterior_mean(x: Tensor, x0: Tensor, t: Point, s: Point) -> Tensor:
     """Mean of x_s given x_t = `x` and `x0` (Ho et al. 2020, equation 7)."""
     of_x0 = s.alpha * transition_variance(t, s) / t.sigma**2
     of_x = t.alpha / s.alpha * s.sigma**2 / t.sigma**2
-    return of_x0 * x0 + of_x * x
+    return plus(of_x * x, of_x0, x0)
+
+
+def ddim_mean(x: Tensor, x0: Tensor, t: Point, s: Point, scatter: float) -> Tensor:
+    """Mean of x_s given x_t = `x` and `x0` with `scatter` around it (Song et al. 2021, eq. 12)."""
+    of_x = max(s.sigma**2 - scatter**2, 0.0) ** 0.5 / t.sigma
+    return plus(of_x * x, s.alpha - of_x * t.alpha, x0)
 
 
 def check_eta(eta: object) -> None:

@@ -14,10 +14,11 @@ from snnconvert.diffusion.analytic import (
     pixel_variance,
 )
 from snnconvert.diffusion.denoiser import Denoiser
+from snnconvert.diffusion.linear import plus
 from snnconvert.diffusion.noise import SampleNoise
 from snnconvert.diffusion.schedule import CLEAN, NoiseLevels
 from snnconvert.diffusion.solvers import solver
-from snnconvert.diffusion.transition import check_eta, posterior_variance
+from snnconvert.diffusion.transition import check_eta, ddim_mean, posterior_variance
 from snnconvert.errors import InputError
 
 
@@ -58,13 +59,12 @@ def analytic_ddim(
         )
     last_noisy = [time for time in times if time != CLEAN][-1]
     for t, s in pairwise(schedule.points(times)):
-        x0, eps = denoiser(x, t)
         scatter = eta * posterior_variance(t, s) ** 0.5
-        x = s.alpha * x0 + max(s.sigma**2 - scatter**2, 0.0) ** 0.5 * eps
+        x = ddim_mean(x, denoiser.clean(x, t), t, s, scatter)
         if s.t == CLEAN:
             continue
         variance = analytic_variance(t, s, at_time(curve, t.t), scatter, largest_variance)
         if clip_pixel and s.t == last_noisy:
             variance = min(variance, pixel_variance(clip_pixel))
-        x = x + variance**0.5 * noise.normal_like(x)
+        x = plus(x, variance**0.5, noise.normal_like(x))
     return x

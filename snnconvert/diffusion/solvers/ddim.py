@@ -8,10 +8,11 @@ from itertools import pairwise
 from torch import Tensor
 
 from snnconvert.diffusion.denoiser import Denoiser
+from snnconvert.diffusion.linear import plus
 from snnconvert.diffusion.noise import SampleNoise
 from snnconvert.diffusion.schedule import NoiseLevels
 from snnconvert.diffusion.solvers import solver
-from snnconvert.diffusion.transition import check_eta, posterior_variance
+from snnconvert.diffusion.transition import check_eta, ddim_mean, posterior_variance
 
 
 @solver("ddim", reversible=True, clips=True)
@@ -31,9 +32,8 @@ def ddim(
     """
     check_eta(eta)
     for t, s in pairwise(schedule.points(times)):
-        x0, eps = denoiser(x, t)
         scatter = eta * posterior_variance(t, s) ** 0.5 if eta else 0.0
-        x = s.alpha * x0 + max(s.sigma**2 - scatter**2, 0.0) ** 0.5 * eps
+        x = ddim_mean(x, denoiser.clean(x, t), t, s, scatter)
         if scatter > 0:
-            x = x + scatter * noise.normal_like(x)
+            x = plus(x, scatter, noise.normal_like(x))
     return x

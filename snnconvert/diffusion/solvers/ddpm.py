@@ -8,6 +8,7 @@ from itertools import pairwise
 from torch import Tensor
 
 from snnconvert.diffusion.denoiser import Denoiser
+from snnconvert.diffusion.linear import plus
 from snnconvert.diffusion.noise import SampleNoise
 from snnconvert.diffusion.schedule import CLEAN, NoiseLevels
 from snnconvert.diffusion.solvers import solver
@@ -42,8 +43,7 @@ def ddpm(
     if variance not in VARIANCES:
         raise InputError(f"variance: found {variance!r}, allowed: {', '.join(VARIANCES)}")
     for t, s in pairwise(schedule.points(times)):
-        x0, _ = denoiser(x, t)
-        x = posterior_mean(x, x0, t, s)
+        x = posterior_mean(x, denoiser.clean(x, t), t, s)
         if s.t != CLEAN:
-            x = x + VARIANCES[variance](t, s) ** 0.5 * noise.normal_like(x)
+            x = plus(x, VARIANCES[variance](t, s) ** 0.5, noise.normal_like(x))
     return x

@@ -9,6 +9,7 @@ from itertools import pairwise
 from torch import Tensor
 
 from snnconvert.diffusion.denoiser import Denoiser
+from snnconvert.diffusion.linear import plus
 from snnconvert.diffusion.multistep import step_order
 from snnconvert.diffusion.noise import SampleNoise
 from snnconvert.diffusion.schedule import NoiseLevels, Point
@@ -32,16 +33,16 @@ def sde_dpm_solver_pp(
     intervals = len(times) - 1
     earlier: tuple[Point, Tensor] | None = None
     for i, (t, s) in enumerate(pairwise(schedule.points(times))):
-        x0, _ = denoiser(x, t)
+        x0 = denoiser.clean(x, t)
         h = s.half_log_snr - t.half_log_snr
         decay, fresh = math.exp(-h), -math.expm1(-2 * h)
         target = x0
         if earlier and step_order(order, i, intervals, lower_order_final) == 2 and s.sigma > 0:
             before, x0_before = earlier
             share = (t.half_log_snr - before.half_log_snr) / h
-            target = x0 + (0.5 / share) * (x0 - x0_before)
+            target = plus(x0, 0.5 / share, x0 - x0_before)
         earlier = t, x0
-        x = (s.sigma / t.sigma * decay) * x + (s.alpha * fresh) * target
+        x = plus((s.sigma / t.sigma * decay) * x, s.alpha * fresh, target)
         if s.sigma > 0:
-            x = x + s.sigma * fresh**0.5 * noise.normal_like(x)
+            x = plus(x, s.sigma * fresh**0.5, noise.normal_like(x))
     return x

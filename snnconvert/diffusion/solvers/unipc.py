@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from itertools import pairwise
 
-import numpy as np
 from torch import Tensor
 
 from snnconvert.diffusion.denoiser import Denoiser
@@ -41,7 +40,7 @@ def unipc(
     history: History = []  # latest first
     start, used = x, 0  # where the latest step began, and with how many evaluations
     for i, (t, s) in enumerate(pairwise(schedule.points(times))):
-        x0, _ = denoiser(x, t)
+        x0 = denoiser.clean(x, t)
         if history:
             x = uni_step(start, history[:used], t, variant, corrector=x0)
         history.insert(0, (t, x0))
@@ -83,13 +82,23 @@ def uni_step(
 
 
 def weights(ratios: Sequence[float], k: float, b: float) -> list[float]:
-    """a_1, a_2, ...; a single one is 1/2, as in the paper."""
+    """a_1, a_2, ...; a single one is 1/2, as in the paper.
+
+    The system is a Vandermonde one, solved by Bjoerck and Pereyra's divided differences.
+    """
     if len(ratios) == 1:
         return [0.5]
     count = len(ratios)
-    phi, sides = math.expm1(k), []
+    phi, found = math.expm1(k), []
     for n in range(1, count + 1):
         phi = phi / k - 1 / math.factorial(n)
-        sides.append(math.factorial(n) * phi / b)
-    powers = [[r**n for r in ratios] for n in range(count)]
-    return np.linalg.solve(powers, sides).tolist()  # for numbers this few, faster than torch's
+        found.append(math.factorial(n) * phi / b)
+    for first in range(count - 1):
+        for i in range(count - 1, first, -1):
+            found[i] -= ratios[first] * found[i - 1]
+    for first in range(count - 2, -1, -1):
+        for i in range(first + 1, count):
+            found[i] /= ratios[i] - ratios[i - first - 1]
+        for i in range(first, count - 1):
+            found[i] -= found[i + 1]
+    return found
