@@ -141,6 +141,25 @@ def visual_transformer() -> nn.Module:
     return model
 
 
+class GatedTransformer(nn.Module):
+    """Pre-norm attention and SwiGLU feed-forwards: every activation is a gate."""
+
+    def __init__(self, width: int = 16, blocks: int = 2) -> None:
+        super().__init__()
+        self.norms = nn.ModuleList(nn.RMSNorm(width) for _ in range(2 * blocks))
+        self.qkv = nn.ModuleList(nn.Linear(width, 3 * width) for _ in range(blocks))
+        self.up = nn.ModuleList(nn.Linear(width, 4 * width) for _ in range(blocks))
+        self.down = nn.ModuleList(nn.Linear(2 * width, width) for _ in range(blocks))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for i, (qkv, up, down) in enumerate(zip(self.qkv, self.up, self.down, strict=True)):
+            queries, keys, values = qkv(self.norms[2 * i](x)).chunk(3, dim=-1)
+            x = x + F.scaled_dot_product_attention(queries, keys, values)
+            gate, value = up(self.norms[2 * i + 1](x)).chunk(2, dim=-1)
+            x = x + down(F.silu(gate) * value)
+        return x
+
+
 def attention_unet(act: type[nn.Module] = nn.ReLU) -> nn.Module:
     """The U-Net of pytorch-ddpm with attention; its activations as given."""
     config = UNetConfig(3, 16, (1, 2), 1, (1,), groups=4, dropout=0.1)
@@ -195,6 +214,7 @@ FAST = {
         ),
         torch.randn(8, 5, 16),
     ),
+    "transformer, SwiGLU": lambda: (GatedTransformer(), torch.randn(8, 5, 16)),
     "vision transformer": lambda: (visual_transformer(), images()),
     "U-Net with concat, interpolate, transposed conv": lambda: (ConcatUNet(), images()),
     "DDPM U-Net, attention, ReLU": lambda: (attention_unet(), (images(size=16), times() * 999)),

@@ -54,6 +54,49 @@ def converts(name: str, networks: dict, few: int, many: int, clocked: bool) -> N
     assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
 
 
+class Gated(nn.Module):
+    """A value times a gate between two layers."""
+
+    def __init__(self, gate) -> None:
+        super().__init__()
+        self.up, self.down, self.gate = nn.Linear(4, 16), nn.Linear(8, 2), gate
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        value, gate = self.up(x).chunk(2, dim=-1)
+        return self.down(self.gate(value, gate))
+
+
+@pytest.mark.parametrize(
+    ("gate", "function"),
+    [
+        (lambda v, g: v * nn.functional.silu(g), "mul"),
+        (lambda v, g: nn.functional.gelu(g) * v, "mul"),
+        (lambda v, g: torch.tanh(v) * torch.sigmoid(g), "mul"),
+        (lambda v, g: nn.functional.glu(torch.cat([v, g], -1)), "glu"),
+        (lambda v, g: v * (g * torch.sigmoid(g)), "mul"),
+        (lambda v, g: v * torch.sigmoid(g), "mul"),
+    ],
+    ids=["swiglu", "geglu", "wavenet", "glu", "swiglu by hand", "glu by hand"],
+)
+def test_neurons_follow_the_product_of_a_gate(gate, function):
+    torch.manual_seed(0)
+    model, x = Gated(gate).eval(), torch.randn(64, 4)
+    snn = snnconvert.convert(model, 64, example_inputs=x, calibration=[x])
+    assert list(snn.functions.values()) == [function]
+    assert torch.equal(snn(x), snn.quantized_ann()(x))
+    assert relative_error([snn(x)], [model(x)]) < 0.1
+
+
+def test_a_gate_that_is_never_negative_scales_where_there_are_other_neurons():
+    """As in squeeze and excitation: the neurons are the ReLU's alone."""
+    model, x = (
+        Gated(lambda v, g: nn.functional.relu(v) * torch.sigmoid(g)).eval(),
+        torch.randn(8, 4),
+    )
+    snn = snnconvert.convert(model, 16, example_inputs=x, calibration=[x])
+    assert list(snn.functions.values()) == [None]
+
+
 @pytest.mark.parametrize("name", FAST)
 def test_network_converts(name):
     converts(name, FAST, 4, 64, clocked=True)

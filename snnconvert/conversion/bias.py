@@ -17,7 +17,7 @@ from torch import Tensor
 
 from snnconvert.conversion.interpret import Interpreter
 from snnconvert.conversion.program import Node, Program, Ref, substitute
-from snnconvert.conversion.sites import Site, channel_axis, source_of
+from snnconvert.conversion.sites import Site, channel_axis
 from snnconvert.conversion.start import StartFit, with_starts
 
 BIAS_ARGUMENT = {
@@ -95,10 +95,10 @@ def correction_points(program: Program, sites: Sequence[Site]) -> dict[str, int]
     by_name = {node.name: node for node in program.nodes}
     points = {}
     for site in sites:
-        if site.needs_ceiling and source_of(site.node) in by_name:
-            axis = channel_axis(by_name[source_of(site.node)], by_name)
+        if site.needs_ceiling and site.source in by_name:
+            axis = channel_axis(by_name[site.source], by_name)
             if axis is not None:
-                points[source_of(site.node)] = axis
+                points[site.source] = axis
     for name in program.output_names & set(by_name):
         axis = channel_axis(by_name[name], by_name)
         if axis is not None:

@@ -3,8 +3,8 @@
 A quantised clip is a neuron wherever it stands. Another activation becomes one where weights lie
 before it (else it is arithmetic on the input, computed once) and weights read its result (else it
 is read-out, applied to the accumulated potential). A function such as SiLU is followed by neurons
-only where its result reaches weights through operations that pass spikes on; as a gate it stays a
-function.
+only where its result reaches weights through operations that pass spikes on. As a gate (SwiGLU,
+GEGLU, tanh times sigmoid) it stays a function, and the neurons follow the product.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from snnconvert.conversion.rules import QUANTIZED_CLIP, RULES, Activation, is_co
 
 PASSES = ("aten.max_pool1d.default", "aten.max_pool2d.default", "aten.max_pool3d.default")
 LAST_AXIS = ("aten.linear.default", "aten.layer_norm.default", "aten.matmul.default")
+PRODUCT = "aten.mul.Tensor"
+GATED = Activation(replaces=False, signed=True)
 FIRST_AXIS = ("conv", "batch_norm", "group_norm", "instance_norm")
 
 
@@ -27,7 +29,7 @@ class Site:
     """One activation that becomes a layer of neurons.
 
     Attributes:
-        node: the activation.
+        node: the activation, or the product of a value and its gate.
         activation: what its rule says; None for a quantised clip, which has all it needs.
         axis: the axis of its channels, counted from the front; None where unknown.
     """
@@ -44,6 +46,12 @@ class Site:
         return self.node.op.split(".")[1]
 
     @property
+    def source(self) -> str | None:
+        """Name of what the activation reads; None for a product, which reads two."""
+        first = self.node.args[0]
+        return first.name if isinstance(first, Ref) and self.node.op != PRODUCT else None
+
+    @property
     def signed(self) -> bool:
         """Whether spikes of both signs are needed."""
         if self.activation is None:
@@ -56,10 +64,20 @@ class Site:
 
 
 def find_sites(program: Program, constants: Mapping[str, Tensor]) -> list[Site]:
-    """The sites of `program` in execution order. Operations without a rule are passed over."""
+    """The sites of `program` in execution order. Operations without a rule are passed over.
+
+    A gate that is never negative (sigmoid) scales, as in squeeze and excitation, and brings no
+    neurons, except where there would be none at all.
+    """
     search = _Search(program)
-    found = []
-    for node in program.nodes:
+    return _sites(search, constants, (True,)) or _sites(search, constants, (True, False))
+
+
+def _sites(
+    search: _Search, constants: Mapping[str, Tensor], gate_signs: tuple[bool, ...]
+) -> list[Site]:
+    found: list[Site] = []
+    for node in search.program.nodes:
         rule = rule_of(node.op)
         if node.op == QUANTIZED_CLIP:
             found.append(Site(node, None))
@@ -67,6 +85,8 @@ def find_sites(program: Program, constants: Mapping[str, Tensor]) -> list[Site]:
             activation = rule.activation(node, constants)
             if activation is not None and search.wanted(node, activation):
                 found.append(Site(node, activation, channel_axis(node, search.by_name)))
+        elif search.gated(node, constants, gate_signs):
+            found.append(Site(node, GATED, channel_axis(node, search.by_name)))
     return found
 
 
@@ -91,6 +111,32 @@ class _Search:
         if activation.replaces:
             return node.name in self.before_weights
         return self._reaches_weights(node.name, set())
+
+    def gated(self, node: Node, constants: Mapping[str, Tensor], signs: tuple[bool, ...]) -> bool:
+        """Whether `node` is a product of a value and a function of one of `signs` (signed or not).
+
+        Both depend on weights, so the product does not just pass the function's spikes on.
+        """
+        if (
+            node.op != PRODUCT
+            or len(node.refs) != 2
+            or not self.after_weights.issuperset(node.refs)
+        ):
+            return False
+        gates = [function_at(self._origin(name), constants) for name in node.refs]
+        return any(gate is not None and gate.signed in signs for gate in gates) and (
+            self._reaches_weights(node.name, set())
+        )
+
+    def _origin(self, name: str) -> Node | None:
+        """The operation that made a value, before others only moved it."""
+        node = self.by_name.get(name)
+        while node is not None and node.refs:
+            rule = rule_of(node.op)
+            if rule is None or not rule.moves:
+                return node
+            node = self.by_name.get(node.refs[0])
+        return node
 
     def _reaches_weights(self, name: str, seen: set[str]) -> bool:
         for reader in self.readers.get(name, ()):
@@ -133,8 +179,8 @@ def has_weights(node: Node) -> bool:
     return node.op in RULES and RULES[node.op].macs is not None
 
 
-def source_of(node: Node) -> str:
-    """Name of what an activation reads."""
-    first = node.args[0]
-    assert isinstance(first, Ref)  # every activation's first argument is a tensor
-    return first.name
+def function_at(node: Node | None, constants: Mapping[str, Tensor]) -> Activation | None:
+    """What the rule of `node` says if it is a function such as SiLU, None otherwise."""
+    rule = rule_of(node.op) if node else None
+    made = rule.activation(node, constants) if node and rule and rule.activation else None
+    return None if made is None or made.replaces else made
