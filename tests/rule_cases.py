@@ -87,6 +87,7 @@ LINEAR = {
     "aten.mv.default": ("v", "b6"),
     "aten.outer.default": ("one", "b4"),
     "aten.dot.default": ("one", "b6"),
+    "aten.vdot.default": ("one", "b6"),
     **unary("neg zero zeros_like ones_like"),
 }
 

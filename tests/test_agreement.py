@@ -159,7 +159,15 @@ def test_half_weights_and_converted_networks_are_refused_as_what_they_are():
         converted(converted(layers(), 4), 4)
 
 
-@pytest.mark.parametrize("norm", [nn.utils.weight_norm, nn.utils.parametrizations.weight_norm])
+@pytest.mark.parametrize(
+    "norm",
+    [
+        nn.utils.weight_norm,
+        nn.utils.parametrizations.weight_norm,
+        nn.utils.spectral_norm,
+        nn.utils.parametrizations.spectral_norm,
+    ],
+)
 def test_normed_weights_and_slopes_fixed_in_evaluation_convert(norm):
     torch.manual_seed(0)
     model = nn.Sequential(norm(nn.Linear(4, 8)), nn.RReLU(), norm(nn.Linear(8, 3)))

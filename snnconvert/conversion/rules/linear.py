@@ -36,7 +36,7 @@ add(Rule("bilinear", macs_of_transposed), """
     conv_transpose1d.default conv_transpose2d.input conv_transpose3d.input""")  # fmt: skip
 add(Rule("bilinear", macs_of_matmul), "matmul.default bmm.default mm.default mv.default")
 add(Rule("bilinear", macs_of_addmm), "addmm.default baddbmm.default")
-add(Rule("bilinear"), "mul.Tensor mul.Scalar einsum.default outer.default dot.default")
+add(Rule("bilinear"), "mul.Tensor mul.Scalar einsum.default outer.default dot.default vdot.default")
 add(Rule("divided"), """
     div.Tensor div.Scalar masked_fill.Scalar index.Tensor index_select.default gather.default
 """)  # fmt: skip
