@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from snnconvert.evaluation.statistics import Statistics
 
 IMAGES = "dataset (NAME or NAME:test), folder of images, or .npz of uint8 images"
-DRAWING = ("stage", "solver", "grid", "steps", "seed", "simulate")
+DRAWING = ("stage", "solver", "grid", "steps", "seed", "simulate", "schedule")
 
 
 def add_stats(commands: argparse._SubParsersAction) -> None:
@@ -196,7 +196,7 @@ def run_accuracy(args: argparse.Namespace, content: dict[str, Any], out: Path | 
     from snnconvert.evaluation.evaluate import Evaluation
     from snnconvert.probe import recipe_of
 
-    unused = ("solver", "grid", "steps", "seed", "dims", *SOLVER_OPTIONS)
+    unused = ("solver", "grid", "steps", "seed", "dims", "schedule", *SOLVER_OPTIONS)
     given = [f"--{n.replace('_', '-')}" for n in unused if getattr(args, n) is not None]
     if given or args.precision_recall:
         given = given or ["--precision-recall"]
@@ -235,11 +235,11 @@ def open_evaluated(args: argparse.Namespace, content: dict[str, Any] | None) -> 
         return open_source(args.file, root, None if is_archive else args.image_size), root
     from snnconvert.diffusion.sampling import plan
     from snnconvert.evaluation.sampled import Drawing, SampledSource
-    from snnconvert.probe import denoiser_recipe_of, schedule_of
+    from snnconvert.probe import schedule_for
 
     args.solver = args.solver or DEFAULT_SOLVER
     options = chosen_options(args, content, args.stage or content["stage"])
-    schedule = schedule_of(denoiser_recipe_of(content, args.file))
+    schedule = schedule_for(content, args.file, args.schedule)
     steps = 20 if args.steps is None else args.steps
     chosen = plan(args.solver, steps, schedule, args.grid, **options)
     count = 10_000 if args.samples is None else args.samples
@@ -247,7 +247,7 @@ def open_evaluated(args: argparse.Namespace, content: dict[str, Any] | None) -> 
     drawn = SampledSource(
         content, args.file, drawing, count, args.stage, args.simulate, args.device
     )
-    return drawn, Path(args.data_root or drawn.recipe.data_root)
+    return drawn, Path(args.data_root or content["recipe"].get("data_root", "data"))
 
 
 def open_reference(

@@ -54,7 +54,7 @@ def run_guidance(args: argparse.Namespace) -> None:
     from snnconvert.evaluation.sampled import Drawing
     from snnconvert.evaluation.statistics import load_statistics
     from snnconvert.hardware import checked_device
-    from snnconvert.probe import denoiser_recipe_of, schedule_of
+    from snnconvert.probe import schedule_for
     from snnconvert.report.plots import plot_guidance
 
     out = check_destination(args.out)
@@ -65,7 +65,7 @@ def run_guidance(args: argparse.Namespace) -> None:
         raise InputError(f"--scales: found {args.scales}, at least two different ones are needed")
     content, against = read_checkpoint(args.file), load_statistics(args.against)
     options = chosen_options(args, content, args.stage or content["stage"])
-    schedule = schedule_of(denoiser_recipe_of(content, args.file))
+    schedule = schedule_for(content, args.file, args.schedule)
     drawing = Drawing(plan(args.solver, args.steps, schedule, args.grid, **options), args.seed,
                       args.batch_size)  # fmt: skip
     found = search_scale(

@@ -87,6 +87,9 @@ def add_solver_options(command: argparse.ArgumentParser) -> None:
         f"step (default {CLIP_PIXEL:g}; 0: no bound)")  # fmt: skip
     add("--atol", type=float, help="absolute tolerance of adaptive steps")
     add("--rtol", type=float, help="relative tolerance of adaptive steps")
+    add("--schedule", metavar="NAME|FIRST,LAST,STEPS",
+        help="noise that the network was trained with, where the file does not say: linear, "
+        "cosine, or betas and their number")  # fmt: skip
     add("--prediction", help="what the network predicts: eps, x0, v or x_prev")
 
 
@@ -130,15 +133,18 @@ def run_sample(args: argparse.Namespace) -> None:
     from snnconvert.conversion.network import SpikingNetwork
     from snnconvert.describe import describe_history
     from snnconvert.diffusion.sampling import plan
-    from snnconvert.generation import Job, generate, open_output, trajectory
+    from snnconvert.generation import Job, generate, image_shape_of, open_output, trajectory
     from snnconvert.guidance import scale_thresholds
     from snnconvert.loading import network_from
     from snnconvert.pictures import save_png
-    from snnconvert.probe import denoiser_recipe_of, schedule_of
+    from snnconvert.probe import schedule_for
     from snnconvert.sharding import open_shard
 
     content = read_checkpoint(args.file)
-    recipe, stage = denoiser_recipe_of(content, args.file), args.stage or content["stage"]
+    schedule, stage = (
+        schedule_for(content, args.file, args.schedule),
+        args.stage or content["stage"],
+    )
     network = network_from(content, stage, args.file)
     if args.threshold_scale != 1:
         network = scale_thresholds(network, args.threshold_scale)
@@ -146,15 +152,15 @@ def run_sample(args: argparse.Namespace) -> None:
         network = with_reset(network, args.reset, args.file)
     if isinstance(network, SpikingNetwork):
         network.keep_history()
-    chosen = plan(args.solver, args.steps, schedule_of(recipe), args.grid,
+    chosen = plan(args.solver, args.steps, schedule, args.grid,
                   **chosen_options(args, content, stage))  # fmt: skip
     picture = check_destination(args.trajectory) if args.trajectory else None
-    shape = (channels_of(content, args.file), recipe.image_size, recipe.image_size)
+    shape = image_shape_of(content, network, args.file)
     settings = {
         "solver": args.solver, "times": chosen.times, "stage": stage, "seed": args.seed,
         "threshold_scale": args.threshold_scale,
         "network": fingerprint(content["networks"][stage]),
-        "schedule": fingerprint(schedule_of(recipe).alphas_cumprod),
+        "schedule": fingerprint(schedule.alphas_cumprod),
         **{name: value if isinstance(value, bool | int | float | str) else fingerprint(value)
            for name, value in chosen.all_options.items()},
     }  # fmt: skip
@@ -183,13 +189,6 @@ def with_reset(network: nn.Module, reset: str, source: str) -> SpikingNetwork:
             "convert it first, or choose it with --stage snn"
         )
     return network.with_config(reset=reset)
-
-
-def channels_of(content: dict[str, Any], source: str) -> int:
-    """Channels of the images a checkpoint's networks draw."""
-    if content["probe"] is None:
-        raise CheckpointError(f"{source}: holds no probe images, so the image size is unknown")
-    return content["probe"].shape[1]
 
 
 def add_moments(commands: argparse._SubParsersAction) -> None:
@@ -263,5 +262,6 @@ def moment_images(args: argparse.Namespace, content: dict[str, Any]) -> tuple[An
         source = DATASETS[recipe.dataset]
         images = source(Path(args.data_root), recipe.image_size, True)
         return images, f"training images of {recipe.dataset}"
-    channels_of(content, args.file)
+    if content["probe"] is None:
+        raise CheckpointError(f"{args.file}: holds no images to measure on; give --data-root")
     return TensorImages(content["probe"]), "held-out images of the checkpoint"

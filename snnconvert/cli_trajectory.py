@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from snnconvert.cli_conversion import add_conversion_options, conversion_options
-from snnconvert.cli_sampling import add_solver_options, channels_of, chosen_options
+from snnconvert.cli_sampling import add_solver_options, chosen_options
 from snnconvert.source_arguments import add_stage_argument
 
 
@@ -34,7 +34,8 @@ def add_trajectory(commands: argparse._SubParsersAction) -> None:
 def run_trajectory(args: argparse.Namespace) -> None:
     from snnconvert.checkpoint import check_destination, read_checkpoint, save_json
     from snnconvert.conversion.convert import convert
-    from snnconvert.probe import denoiser_recipe_of, schedule_of
+    from snnconvert.generation import image_shape_of
+    from snnconvert.probe import schedule_for
     from snnconvert.report.plots import plot_trajectory
     from snnconvert.report.table import format_trajectory
     from snnconvert.report.trajectory import follow
@@ -42,7 +43,7 @@ def run_trajectory(args: argparse.Namespace) -> None:
 
     content = read_checkpoint(args.file)
     source = checkpoint_source(content, args.file, args.stage)
-    recipe = denoiser_recipe_of(content, args.file)
+    schedule = schedule_for(content, args.file, args.schedule)
     out = check_destination(args.out)
     plot = check_destination(args.plot) if args.plot else None
     options = chosen_options(args, content, source.stage)
@@ -51,9 +52,9 @@ def run_trajectory(args: argparse.Namespace) -> None:
         **conversion_options(args),
     )  # fmt: skip
     qann = snn.quantized_ann() if snn.calibration else source.model
-    shape = (args.count, channels_of(content, args.file), recipe.image_size, recipe.image_size)
+    shape = (args.count, *image_shape_of(content, source.model, args.file))
     report = follow(
-        qann, snn, shape, solver=args.solver, steps=args.steps, schedule=schedule_of(recipe),
+        qann, snn, shape, solver=args.solver, steps=args.steps, schedule=schedule,
         seed=args.seed, grid=args.grid, **options,
     )  # fmt: skip
     save_json(report, out)

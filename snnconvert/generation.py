@@ -9,18 +9,21 @@ import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from snnconvert.checkpoint import check_destination
+from snnconvert.conversion.network import SpikingNetwork
 from snnconvert.datasets.images import to_pixels
 from snnconvert.diffusion.noise import SampleNoise, image_seeds
 from snnconvert.diffusion.sampling import Plan, run
-from snnconvert.errors import InputError
+from snnconvert.errors import CheckpointError, InputError
 from snnconvert.outputs import FolderOutput, GridOutput, NpzOutput, Output
 from snnconvert.pictures import tile
+from snnconvert.probe import denoiser_recipe_of
 from snnconvert.sharding import WHOLE, Shard
 
 SUFFIXES: dict[str, type[GridOutput] | type[NpzOutput]] = {".png": GridOutput, ".npz": NpzOutput}
@@ -49,6 +52,33 @@ class Job:
         """Image numbers, `batch_size` at a time."""
         size = self.batch_size
         return [range(i, min(i + size, self.count)) for i in range(0, self.count, size)]
+
+
+def image_shape_of(
+    content: dict[str, Any], network: nn.Module, source: str
+) -> tuple[int, int, int]:
+    """[C, H, W] of the images that `network` of a checkpoint draws: as trained, or as captured.
+
+    Raises:
+        CheckpointError: the file does not say, or it is no network of images.
+    """
+    if content["recipe"]:
+        size, probe = denoiser_recipe_of(content, source).image_size, content["probe"]
+        if not isinstance(probe, Tensor) or probe.ndim != 4:
+            raise CheckpointError(f"{source}: holds no probe images, so the image size is unknown")
+        return probe.shape[1], size, size
+    if not isinstance(network, SpikingNetwork):
+        raise CheckpointError(f"{source}: holds no recipe, so the image size is unknown")
+    signature = network.program.signature
+    shapes = [signature.shapes[name] for name in network.program.inputs] if signature else []
+    first = list(shapes[0]) if shapes else []
+    if len(first) != 4 or len(shapes) != 2:
+        raise CheckpointError(
+            f"{source}: takes {len(shapes)} inputs, the first of {max(len(first), 1)} dimensions; "
+            "images are drawn from (x [B, C, H, W], t [B]). In Python, "
+            "snnconvert.sample(lambda x, t: ..., shape=...) takes any network"
+        )
+    return first[1], first[2], first[3]
 
 
 def open_output(path: str | Path, job: Job, settings: dict[str, object]) -> Output:

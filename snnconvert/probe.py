@@ -10,7 +10,7 @@ from torch import Tensor
 
 from snnconvert.datasets.images import to_unit_range
 from snnconvert.diffusion.objectives import noised_batch
-from snnconvert.diffusion.schedule import Schedule
+from snnconvert.diffusion.schedule import Schedule, named_schedule
 from snnconvert.errors import CheckpointError
 from snnconvert.recipe import Recipe, recipe_from_dict
 
@@ -22,8 +22,8 @@ def recipe_of(content: dict[str, Any], source: str) -> Recipe:
     """The recipe in a checkpoint's content; CheckpointError where it holds none."""
     if not content["recipe"]:
         raise CheckpointError(
-            f"{source}: holds no recipe, so its schedule and image size are unknown; in Python, "
-            "snnconvert.sample(snnconvert.load(FILE), shape=(B, C, H, W), schedule=...) takes them"
+            f"{source}: holds no recipe, so what it was trained on is unknown; sample, evaluate "
+            "and guidance need --schedule (linear, cosine or FIRST,LAST,STEPS) for such a file"
         )
     return recipe_from_dict(content["recipe"], source)
 
@@ -36,6 +36,17 @@ def denoiser_recipe_of(content: dict[str, Any], source: str) -> Recipe:
             f"{source}: holds a classifier ({recipe.model}); this needs a denoiser (x, t) -> noise"
         )
     return recipe
+
+
+def schedule_for(content: dict[str, Any], source: str, named: str | None = None) -> Schedule:
+    """The schedule called `named`, else the one that the network of a checkpoint was trained with.
+
+    Raises:
+        InputError: no such schedule. CheckpointError: none is given, and the file does not say.
+    """
+    if named is not None:
+        return named_schedule(named)
+    return schedule_of(denoiser_recipe_of(content, source))
 
 
 def schedule_of(recipe: Recipe) -> Schedule:

@@ -23,6 +23,7 @@ from snnconvert.probe import probe_batches, recipe_of, schedule_of
 from snnconvert.recipe import Recipe
 
 BATCH = 64
+EXAMPLES = 2  # inputs of a file that serve to capture a network
 REPORTED_BATCHES = 4  # of the calibration data, in the report of a conversion
 KINDS = {"float": torch.float32, "int": torch.int64, "bool": torch.bool}
 
@@ -90,9 +91,19 @@ def _from_factory(args: argparse.Namespace) -> Source:
         raise InputError(f"--model {args.model}: returned {type(model).__name__}, no nn.Module")
     if args.file:
         model.load_state_dict(weights_of(args.file, model))
-    if not args.example_shape:
-        raise InputError("--example-shape: needed with --model, e.g. --example-shape 2,3,32,32")
-    return Source(args.model, model.eval(), tuple(map(example, args.example_shape)))
+    return Source(args.model, model.eval(), examples_of(args))
+
+
+def examples_of(args: argparse.Namespace) -> tuple[Tensor, ...]:
+    """Example inputs of the shapes that the arguments give, or else the first to calibrate on."""
+    if args.example_shape:
+        return tuple(map(example, args.example_shape))
+    if args.calibrate and Path(args.calibrate).is_file():
+        return tuple(value[:EXAMPLES] for value in tensors_of(Path(args.calibrate)))
+    raise InputError(
+        "--example-shape: needed with --model (unless --calibrate is a .pt file of inputs), e.g. "
+        "--example-shape 2,3,32,32"
+    )
 
 
 def factory(name: str) -> Any:

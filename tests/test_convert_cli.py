@@ -78,7 +78,7 @@ def test_check_accepts_files_and_factories(folder):
 
 def test_convert_from_file_and_from_factory_agree(folder):
     common = ["--timesteps", "8", "--calibrate", "inputs.pt"]
-    model = ["--model", "mynets:good", "weights.pt", "--example-shape", "2,3,8,8"]
+    model = ["--model", "mynets:good", "weights.pt"]  # shapes from the inputs
     first = run("convert", "net.pt2", *common, "-o", "a.snn.pt", cwd=folder)
     second = run("convert", *model, *common, "-o", "b.snn.pt", cwd=folder)
     assert first.returncode == 0, first.stderr

@@ -78,7 +78,7 @@ class Program:
                 )
                 return InputError(
                     f"input {self.label(name)!r}: found {found}, it was captured as {wanted} "
-                    f"({error})"
+                    f"(whole numbers would be converted): {error}"
                 )
         return error
 

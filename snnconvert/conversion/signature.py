@@ -146,7 +146,15 @@ class Signature:
                 f"inputs: found a batch of {min(sizes)}; the network's own code does something "
                 f"else with batches below {self.smallest_batch}, which was not captured"
             )
-        return [found[name] for name in inputs]
+        return [self._typed(name, found[name]) for name in inputs]
+
+    def _typed(self, name: str, value: Tensor) -> Tensor:
+        """Whole numbers as the integers that the input was captured as: t of a solver."""
+        wanted = self.dtypes.get(name, value.dtype)
+        integer = not (wanted.is_floating_point or wanted.is_complex or wanted == torch.bool)
+        if integer and value.is_floating_point() and bool((value == value.round()).all()):
+            return value.to(wanted)
+        return value
 
     def by_name(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """Arguments by parameter name. InputError for too many, unknown or doubled ones."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -86,12 +87,12 @@ class Denoiser:
             t = point.t.reshape(-1).to(precision)
         else:
             t = torch.full((len(x),), point.t, dtype=precision, device=x.device)
-        output = self.network(x, t)
+        output = unwrapped(self.network(x, t))
         if not isinstance(output, Tensor) or output.shape != x.shape:
             found = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
             raise InputError(
                 f"denoiser: returned {found} for x of {tuple(x.shape)}; one prediction of x's "
-                "shape is needed (wrap a network that also predicts a variance, or returns a tuple)"
+                "shape is needed (wrap a network that also predicts a variance)"
             )
         return output
 
@@ -130,3 +131,9 @@ class Denoiser:
         ratio = point.alpha / earlier.alpha
         leftover = ratio * earlier.sigma**2 * x
         return (mean * point.sigma**2 - leftover) / (earlier.alpha * (1 - ratio**2))
+
+
+def unwrapped(output: Any) -> Any:
+    """The one item of a dict, dataclass-like output (diffusers) or tuple; else `output` itself."""
+    items = list(output.values()) if isinstance(output, Mapping) else output
+    return items[0] if isinstance(items, list | tuple) and len(items) == 1 else output

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from snnconvert.errors import InputError
+from snnconvert.registry import nearest
 
 CLEAN = -1  # the time that stands for clean data in a grid
 
@@ -207,6 +208,29 @@ class ContinuousSchedule(NoiseLevels):
         root = (self.beta_first**2 - 4 * rise * log_alpha).sqrt()
         u = -4 * log_alpha / (root + self.beta_first)  # the root without cancellation
         return u * self.diffusion_steps + CLEAN
+
+
+def named_schedule(text: str) -> Schedule:
+    """DDPM's "linear" or "cosine" schedule, or a linear one from "FIRST,LAST,STEPS".
+
+    Raises:
+        InputError: another word, or numbers that make no schedule.
+    """
+    if text == "linear":
+        return Schedule.linear()
+    if text == "cosine":
+        return Schedule.cosine()
+    try:
+        first, last, steps = text.split(",")
+        return Schedule.linear(int(steps), float(first), float(last))
+    except InputError as error:
+        raise InputError(f"schedule: found {text!r}: {error}") from error
+    except ValueError:
+        near = nearest(text, ("linear", "cosine"))
+        raise InputError(
+            f"schedule: found {text!r}, {near}allowed are linear, cosine, and FIRST,LAST,STEPS "
+            "(betas and their number, such as 1e-4,0.02,1000)"
+        ) from None
 
 
 def check_length(diffusion_steps: int) -> None:

@@ -15,12 +15,11 @@ from snnconvert.conversion.network import SpikingNetwork
 from snnconvert.datasets.images import to_pixels
 from snnconvert.diffusion.sampling import Plan
 from snnconvert.errors import CheckpointError, InputError
-from snnconvert.generation import Job, draw
+from snnconvert.generation import Job, draw, image_shape_of
 from snnconvert.guidance import scale_thresholds
 from snnconvert.hardware import checked_device
 from snnconvert.loading import network_from
 from snnconvert.models import SpikingUNet
-from snnconvert.probe import denoiser_recipe_of
 
 PLAIN = (bool, int, float, str, list)
 
@@ -73,7 +72,6 @@ class SampledSource:
     ) -> None:
         self.path, self.drawing, self.count = Path(path), drawing, count
         self.stage = stage or content["stage"]
-        self.recipe = denoiser_recipe_of(content, str(path))
         self.network = network_from(content, self.stage, str(path))
         if simulate is not None:
             if not isinstance(self.network, SpikingNetwork):
@@ -83,10 +81,10 @@ class SampledSource:
             self.network = scale_thresholds(self.network, drawing.threshold_scale)
         self.device = checked_device(device)
         self.network.to(self.device)
-        self.channels = channels_of(content, str(path))
-        self.image_size = (self.recipe.image_size, self.recipe.image_size)
-        self.job = Job(self.network, drawing.plan, (self.channels, *self.image_size), count,
-                       drawing.seed, drawing.batch_size)  # fmt: skip
+        shape = image_shape_of(content, self.network, str(path))
+        self.channels, self.image_size = shape[0], shape[1:]
+        check_channels(self.channels, str(path))
+        self.job = Job(self.network, drawing.plan, shape, count, drawing.seed, drawing.batch_size)
         self.evaluations = self.drawn = 0
         self.on_call: Callable[[int], object] | None = None
         with self.path.open("rb") as file:
@@ -130,13 +128,10 @@ class SampledSource:
         }  # fmt: skip
 
 
-def channels_of(content: dict[str, Any], source: str) -> int:
-    """Channels of the images in a checkpoint; CheckpointError unless Inception can see them."""
-    probe = content["probe"]
-    channels = probe.shape[1] if isinstance(probe, Tensor) and probe.ndim == 4 else None
+def check_channels(channels: int, source: str) -> None:
+    """CheckpointError unless Inception can see images of so many channels."""
     if channels not in (1, 3):
         raise CheckpointError(
-            f"{source}: its images have {channels or 'an unknown number of'} channels; only grey "
-            "and RGB images can be evaluated"
+            f"{source}: its images have {channels} channels; only grey and RGB images can be "
+            "evaluated"
         )
-    return channels

@@ -1,0 +1,111 @@
+"""A user's own denoiser, converted: its file holds no recipe, and every command samples from it."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import snnconvert
+from snnconvert.cli import main
+from snnconvert.diffusion.schedule import Schedule, named_schedule
+from snnconvert.errors import InputError
+
+SIZE = 8
+
+
+class TableOfTimes(nn.Module):
+    """(x, t) -> {"sample": eps}; t is a whole number that picks a row, as many networks have it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows = nn.Embedding(1000, 8)
+        self.first, self.last = nn.Conv2d(1, 8, 3, padding=1), nn.Conv2d(8, 1, 3, padding=1)
+
+    def forward(self, x: torch.Tensor, t: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"sample": self.last(torch.relu(self.first(x) + self.rows(t)[:, :, None, None]))}
+
+
+@pytest.fixture(scope="module")
+def network():
+    torch.manual_seed(0)
+    inputs = (torch.randn(16, 1, SIZE, SIZE), torch.randint(1000, (16,)))
+    return snnconvert.convert(TableOfTimes().eval(), 4, example_inputs=inputs, calibration=[inputs])
+
+
+@pytest.fixture(scope="module")
+def file(network, tmp_path_factory):
+    path = tmp_path_factory.mktemp("foreign") / "net.snn.pt"
+    snnconvert.save(network, path)
+    return path
+
+
+def drawn(file, tmp_path, *arguments):
+    out = tmp_path / "images.npz"
+    assert main(["sample", str(file), "-o", str(out), "-n", "3", "--no-progress", "--solver",
+                 "ddim", "--steps", "4", *arguments]) == 0  # fmt: skip
+    with np.load(out) as content:
+        return content["samples"]
+
+
+@pytest.mark.parametrize(
+    ("name", "schedule"),
+    [
+        ("linear", Schedule.linear()),
+        ("cosine", Schedule.cosine()),
+        ("1e-3,0.1,100", Schedule.linear(100, 1e-3, 0.1)),
+    ],
+)
+def test_command_draws_what_python_does(file, network, tmp_path, name, schedule):
+    torch.testing.assert_close(named_schedule(name).alphas_cumprod, schedule.alphas_cumprod)
+    found = drawn(file, tmp_path, "--schedule", name)
+    wanted = snnconvert.sample(
+        network, shape=(3, 1, SIZE, SIZE), solver="ddim", steps=4, schedule=schedule, clip=True
+    )
+    pixels = ((wanted + 1) * 127.5).round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
+    np.testing.assert_array_equal(found, pixels)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], ["--schedule", "linear"]),
+        (["--schedule", "lineal"], ["did you mean 'linear'", "FIRST,LAST,STEPS"]),
+        (["--schedule", "0.1,0.2"], ["FIRST,LAST,STEPS"]),
+        (["--schedule", "0.1,2,50"], ["0.1,2,50", "(0, 1)"]),
+        (["--schedule", "linear", "--grid", "900,10.5,-1"], ["'t'", "int64", "whole"]),
+    ],
+)
+def test_what_is_missing_or_wrong_is_said(file, tmp_path, capsys, arguments, words):
+    out = tmp_path / "images.png"
+    assert main(["sample", str(file), "-o", str(out), "--no-progress", "--solver", "ddim",
+                 *arguments]) == 2  # fmt: skip
+    error = capsys.readouterr().err
+    assert all(word in error for word in words), error
+    assert error.count("\n") == 1 and not out.exists()
+
+
+def test_whole_times_only_are_converted(network):
+    x = torch.randn(2, 1, SIZE, SIZE)
+    whole = network(x, torch.tensor([7.0, 900.0]))["sample"]
+    assert torch.equal(whole, network(x, torch.tensor([7, 900]))["sample"])
+    with pytest.raises(InputError, match="captured as int64"):
+        network(x, torch.tensor([7.5, 900.0]))
+
+
+def test_networks_that_draw_no_images_are_refused(tmp_path, capsys):
+    x = torch.randn(8, 2)
+    planar = nn.Sequential(nn.Linear(2, 8), nn.ReLU(), nn.Linear(8, 2)).eval()
+    path = tmp_path / "planar.pt"
+    snnconvert.save(snnconvert.convert(planar, 4, example_inputs=x, calibration=[x]), path)
+    assert main(["sample", str(path), "--schedule", "linear", "-o", str(tmp_path / "o.png")]) == 2
+    error = capsys.readouterr().err
+    assert "[B, C, H, W]" in error and "snnconvert.sample(" in error
+
+
+@pytest.mark.parametrize("wrap", [lambda y: (y,), lambda y: [y], lambda y: {"sample": y}])
+def test_the_only_item_of_an_output_is_the_prediction(wrap):
+    x = torch.randn(2, 1, SIZE, SIZE)
+    plain = snnconvert.sample(lambda x, t: 0.5 * x, x, steps=3)
+    assert torch.equal(snnconvert.sample(lambda x, t: wrap(0.5 * x), x, steps=3), plain)
+    with pytest.raises(InputError, match="one prediction"):
+        snnconvert.sample(lambda x, t: (x, x), x, steps=3)
