@@ -12,6 +12,7 @@ from snnconvert.cli_sampling import (
     DEFAULT_SOLVER,
     SOLVER_OPTIONS,
     STAGES,
+    add_schedule,
     add_solver_options,
     add_threshold_scale,
     chosen_options,
@@ -140,6 +141,7 @@ def add_evaluate(commands: argparse._SubParsersAction) -> None:
     add_image_options(command, None)
     command.add_argument("-o", "--out", help="JSON to write")
     add_threshold_scale(command)
+    add_schedule(command)
     add_solver_options(command)
     command.set_defaults(run=run_evaluate, solver=None)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from snnconvert.cli_evaluation import add_device, check_batch_size
-from snnconvert.cli_sampling import STAGES, add_solver_options
+from snnconvert.cli_sampling import STAGES, add_schedule, add_solver_options
 from snnconvert.errors import InputError
 
 SCALES = "0.99,0.995,0.998,1,1.002,1.005,1.01"
@@ -34,6 +34,7 @@ def add_guidance(commands: argparse._SubParsersAction) -> None:
     command.add_argument("-o", "--out", default="guidance.json", help="JSON to write "
                          "(default guidance.json)")  # fmt: skip
     command.add_argument("--plot", metavar="PNG", help="also a plot of the FID against the scale")
+    add_schedule(command)
     add_solver_options(command)
     command.set_defaults(run=run_guidance)
 

@@ -49,6 +49,7 @@ def add_sample(commands: argparse._SubParsersAction) -> None:
     command.add_argument("--no-progress", dest="progress", action="store_false", help="no bar")
     add_reset(command, None)
     add_threshold_scale(command)
+    add_schedule(command)
     add_solver_options(command)
     command.set_defaults(run=run_sample)
 
@@ -58,6 +59,14 @@ def add_threshold_scale(command: argparse.ArgumentParser) -> None:
         "--threshold-scale", type=float, default=1.0, metavar="FACTOR",
         help="threshold guidance: every firing threshold times this, such as 0.997; see `guidance` "
         "(default 1)",
+    )  # fmt: skip
+
+
+def add_schedule(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--schedule", metavar="NAME|FIRST,LAST,STEPS",
+        help="noise that the network was trained with, where the file does not say: linear, "
+        "cosine, or betas and their number",
     )  # fmt: skip
 
 
@@ -87,9 +96,6 @@ def add_solver_options(command: argparse.ArgumentParser) -> None:
         f"step (default {CLIP_PIXEL:g}; 0: no bound)")  # fmt: skip
     add("--atol", type=float, help="absolute tolerance of adaptive steps")
     add("--rtol", type=float, help="relative tolerance of adaptive steps")
-    add("--schedule", metavar="NAME|FIRST,LAST,STEPS",
-        help="noise that the network was trained with, where the file does not say: linear, "
-        "cosine, or betas and their number")  # fmt: skip
     add("--prediction", help="what the network predicts: eps, x0, v or x_prev")
 
 

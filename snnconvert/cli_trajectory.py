@@ -35,7 +35,7 @@ def run_trajectory(args: argparse.Namespace) -> None:
     from snnconvert.checkpoint import check_destination, read_checkpoint, save_json
     from snnconvert.conversion.convert import convert
     from snnconvert.generation import image_shape_of
-    from snnconvert.probe import schedule_for
+    from snnconvert.probe import denoiser_recipe_of, schedule_of
     from snnconvert.report.plots import plot_trajectory
     from snnconvert.report.table import format_trajectory
     from snnconvert.report.trajectory import follow
@@ -43,7 +43,7 @@ def run_trajectory(args: argparse.Namespace) -> None:
 
     content = read_checkpoint(args.file)
     source = checkpoint_source(content, args.file, args.stage)
-    schedule = schedule_for(content, args.file, args.schedule)
+    schedule = schedule_of(denoiser_recipe_of(content, args.file))
     out = check_destination(args.out)
     plot = check_destination(args.plot) if args.plot else None
     options = chosen_options(args, content, source.stage)

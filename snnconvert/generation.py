@@ -72,7 +72,7 @@ def image_shape_of(
     signature = network.program.signature
     shapes = [signature.shapes[name] for name in network.program.inputs] if signature else []
     first = list(shapes[0]) if shapes else []
-    if len(first) != 4 or len(shapes) != 2:
+    if len(first) != 4 or len(shapes) != 2 or len(shapes[1]) != 1:
         raise CheckpointError(
             f"{source}: takes {len(shapes)} inputs, the first of {max(len(first), 1)} dimensions; "
             "images are drawn from (x [B, C, H, W], t [B]). In Python, "

@@ -11,7 +11,7 @@ from torch import Tensor
 from snnconvert.datasets.images import to_unit_range
 from snnconvert.diffusion.objectives import noised_batch
 from snnconvert.diffusion.schedule import Schedule, named_schedule
-from snnconvert.errors import CheckpointError
+from snnconvert.errors import CheckpointError, InputError
 from snnconvert.recipe import Recipe, recipe_from_dict
 
 BATCH = 32
@@ -22,8 +22,8 @@ def recipe_of(content: dict[str, Any], source: str) -> Recipe:
     """The recipe in a checkpoint's content; CheckpointError where it holds none."""
     if not content["recipe"]:
         raise CheckpointError(
-            f"{source}: holds no recipe, so what it was trained on is unknown; sample, evaluate "
-            "and guidance need --schedule (linear, cosine or FIRST,LAST,STEPS) for such a file"
+            f"{source}: holds no recipe, so its schedule and image size are unknown; in Python, "
+            "snnconvert.sample(snnconvert.load(FILE), shape=(B, C, H, W), schedule=...) takes them"
         )
     return recipe_from_dict(content["recipe"], source)
 
@@ -39,14 +39,26 @@ def denoiser_recipe_of(content: dict[str, Any], source: str) -> Recipe:
 
 
 def schedule_for(content: dict[str, Any], source: str, named: str | None = None) -> Schedule:
-    """The schedule called `named`, else the one that the network of a checkpoint was trained with.
+    """The schedule that the network of a checkpoint was trained with; `named` if it does not say.
 
     Raises:
-        InputError: no such schedule. CheckpointError: none is given, and the file does not say.
+        InputError: no such schedule, or another one than the file's.
+        CheckpointError: the file does not say, and none is named.
     """
-    if named is not None:
-        return named_schedule(named)
-    return schedule_of(denoiser_recipe_of(content, source))
+    given = None if named is None else named_schedule(named)
+    if not content["recipe"]:
+        if given is None:
+            raise CheckpointError(
+                f"{source}: holds no recipe, so the noise it was trained with is unknown; give "
+                "--schedule linear (DDPM's), cosine, or FIRST,LAST,STEPS"
+            )
+        return given
+    own = schedule_of(denoiser_recipe_of(content, source))
+    if given is not None and not torch.equal(given.alphas_cumprod, own.alphas_cumprod):
+        raise InputError(
+            f"--schedule: found {named}, but {source} was trained with another one; leave it out"
+        )
+    return own
 
 
 def schedule_of(recipe: Recipe) -> Schedule:

@@ -8,6 +8,7 @@ from torch import nn
 
 import snnconvert
 from snnconvert.conversion.signature import arguments_of, leaves
+from snnconvert.quantizer import QuantizedClip
 from tests.networks import FAST, SLOW, KeywordOnly, PlanarDenoiser, images, times
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -85,6 +86,7 @@ def test_neurons_follow_the_product_of_a_gate(gate, function):
     assert list(snn.functions.values()) == [function]
     assert torch.equal(snn(x), snn.quantized_ann()(x))
     assert relative_error([snn(x)], [model(x)]) < 0.1
+    assert all(cell.v_threshold.numel() == 8 for cell in snn.neurons.values())  # one a channel
 
 
 def test_a_gate_that_is_never_negative_scales_where_there_are_other_neurons():
@@ -95,6 +97,31 @@ def test_a_gate_that_is_never_negative_scales_where_there_are_other_neurons():
     )
     snn = snnconvert.convert(model, 16, example_inputs=x, calibration=[x])
     assert list(snn.functions.values()) == [None]
+
+
+def test_a_function_with_neurons_of_its_own_is_scaled_as_it_is():
+    """SiLU before squeeze and excitation: it reaches weights as it is, so the product gets none."""
+
+    class Squeezed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.up, self.scale, self.down = nn.Linear(4, 8), nn.Linear(8, 8), nn.Linear(8, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            h = nn.functional.silu(self.up(x))
+            return self.down(h * torch.sigmoid(self.scale(h)))
+
+    x = torch.randn(16, 4)
+    snn = snnconvert.convert(Squeezed().eval(), 16, example_inputs=x, calibration=[x])
+    assert list(snn.functions.values()) == ["silu"]
+
+
+def test_gates_of_networks_trained_quantised_stay_as_they_were_trained():
+    model, x = Gated(lambda v, g: QuantizedClip(4)(v) * torch.tanh(g)).eval(), images(8)
+    x = x.flatten(1)[:, :4]
+    snn = snnconvert.convert(model, 4, example_inputs=x)
+    assert list(snn.functions.values()) == [None]
+    assert torch.equal(snn(x), model(x))
 
 
 @pytest.mark.parametrize("name", FAST)

@@ -9,6 +9,7 @@ import snnconvert
 from snnconvert.cli import main
 from snnconvert.diffusion.schedule import Schedule, named_schedule
 from snnconvert.errors import InputError
+from tests.conftest import SHIPPED
 
 SIZE = 8
 
@@ -88,8 +89,16 @@ def test_whole_times_only_are_converted(network):
     x = torch.randn(2, 1, SIZE, SIZE)
     whole = network(x, torch.tensor([7.0, 900.0]))["sample"]
     assert torch.equal(whole, network(x, torch.tensor([7, 900]))["sample"])
-    with pytest.raises(InputError, match="captured as int64"):
-        network(x, torch.tensor([7.5, 900.0]))
+    for wrong in (7.5, float("inf"), float("nan"), 1e30):
+        with pytest.raises(InputError, match="captured as int64 and takes whole numbers"):
+            network(x, torch.tensor([wrong, 900.0]))
+
+
+def test_another_schedule_than_the_trained_one_is_refused(tmp_path, capsys):
+    out = ["-n", "1", "--steps", "1", "--no-progress", "-o", str(tmp_path / "o.png")]
+    assert main(["sample", str(SHIPPED), "--schedule", "cosine", *out]) == 2
+    assert "trained with another" in capsys.readouterr().err
+    assert main(["sample", str(SHIPPED), "--schedule", "linear", *out]) == 0
 
 
 def test_networks_that_draw_no_images_are_refused(tmp_path, capsys):

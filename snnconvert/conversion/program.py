@@ -76,9 +76,10 @@ class Program:
                 found, wanted = (
                     str(d).removeprefix("torch.") for d in (value.dtype, captured[name])
                 )
+                whole = "" if captured[name].is_floating_point else " and takes whole numbers"
                 return InputError(
-                    f"input {self.label(name)!r}: found {found}, it was captured as {wanted} "
-                    f"(whole numbers would be converted): {error}"
+                    f"input {self.label(name)!r}: found {found}, it was captured as {wanted}"
+                    f"{whole} ({error})"
                 )
         return error
 

@@ -152,8 +152,10 @@ class Signature:
         """Whole numbers as the integers that the input was captured as: t of a solver."""
         wanted = self.dtypes.get(name, value.dtype)
         integer = not (wanted.is_floating_point or wanted.is_complex or wanted == torch.bool)
-        if integer and value.is_floating_point() and bool((value == value.round()).all()):
-            return value.to(wanted)
+        if integer and value.is_floating_point():
+            whole = value.to(wanted)
+            if torch.equal(whole.to(value.dtype), value):
+                return whole
         return value
 
     def by_name(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:

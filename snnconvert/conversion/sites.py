@@ -4,7 +4,8 @@ A quantised clip is a neuron wherever it stands. Another activation becomes one 
 before it (else it is arithmetic on the input, computed once) and weights read its result (else it
 is read-out, applied to the accumulated potential). A function such as SiLU is followed by neurons
 only where its result reaches weights through operations that pass spikes on. As a gate (SwiGLU,
-GEGLU, tanh times sigmoid) it stays a function, and the neurons follow the product.
+GEGLU, tanh times sigmoid) it stays a function, and the neurons follow the product, unless the
+network was trained with quantised clips of its own.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ PASSES = ("aten.max_pool1d.default", "aten.max_pool2d.default", "aten.max_pool3d
 LAST_AXIS = ("aten.linear.default", "aten.layer_norm.default", "aten.matmul.default")
 PRODUCT = "aten.mul.Tensor"
 GATED = Activation(replaces=False, signed=True)
+KEEPS_AXES = ("clone", "contiguous", "cat", "chunk", "split", "split_with_sizes", "getitem")
 FIRST_AXIS = ("conv", "batch_norm", "group_norm", "instance_norm")
 
 
@@ -70,12 +72,15 @@ def find_sites(program: Program, constants: Mapping[str, Tensor]) -> list[Site]:
     neurons, except where there would be none at all.
     """
     search = _Search(program)
+    if any(node.op == QUANTIZED_CLIP for node in program.nodes):
+        return _sites(search, constants, ())
     return _sites(search, constants, (True,)) or _sites(search, constants, (True, False))
 
 
 def _sites(
     search: _Search, constants: Mapping[str, Tensor], gate_signs: tuple[bool, ...]
 ) -> list[Site]:
+    """`gate_signs`: of the functions behind whose products there are neurons."""
     found: list[Site] = []
     for node in search.program.nodes:
         rule = rule_of(node.op)
@@ -85,7 +90,7 @@ def _sites(
             activation = rule.activation(node, constants)
             if activation is not None and search.wanted(node, activation):
                 found.append(Site(node, activation, channel_axis(node, search.by_name)))
-        elif search.gated(node, constants, gate_signs):
+        elif search.gated(node, constants, gate_signs, {site.node.name for site in found}):
             found.append(Site(node, GATED, channel_axis(node, search.by_name)))
     return found
 
@@ -112,21 +117,19 @@ class _Search:
             return node.name in self.before_weights
         return self._reaches_weights(node.name, set())
 
-    def gated(self, node: Node, constants: Mapping[str, Tensor], signs: tuple[bool, ...]) -> bool:
+    def gated(
+        self, node: Node, constants: Mapping[str, Tensor], signs: tuple[bool, ...], sites: set[str]
+    ) -> bool:
         """Whether `node` is a product of a value and a function of one of `signs` (signed or not).
 
-        Both depend on weights, so the product does not just pass the function's spikes on.
+        Both depend on weights, and the function has no neurons of its own.
         """
-        if (
-            node.op != PRODUCT
-            or len(node.refs) != 2
-            or not self.after_weights.issuperset(node.refs)
-        ):
+        driven = len(node.refs) == 2 and self.after_weights.issuperset(node.refs)
+        if node.op != PRODUCT or not driven or not self._reaches_weights(node.name, set()):
             return False
-        gates = [function_at(self._origin(name), constants) for name in node.refs]
-        return any(gate is not None and gate.signed in signs for gate in gates) and (
-            self._reaches_weights(node.name, set())
-        )
+        origins = [self._origin(name) for name in node.refs]
+        gates = [function_at(o, constants) for o in origins if o and o.name not in sites]
+        return any(gate is not None and gate.signed in signs for gate in gates)
 
     def _origin(self, name: str) -> Node | None:
         """The operation that made a value, before others only moved it."""
@@ -168,8 +171,12 @@ def channel_axis(node: Node, by_name: Mapping[str, Node]) -> int | None:
         if any(word in short for word in FIRST_AXIS):
             return 1
         rule = rule_of(current.op)
-        if rule is None or (rule.moves and short not in ("clone", "contiguous", "cat")):
+        if rule is None or (rule.moves and short not in KEEPS_AXES):
             return None
+        if current.op == PRODUCT:
+            factors = (by_name[name] for name in current.refs if name in by_name)
+            axes = (channel_axis(factor, by_name) for factor in factors)
+            return next((axis for axis in axes if axis is not None), None)
         current = by_name.get(current.refs[0])
     return None
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def plus(x: Tensor, factor: Any, y: Tensor) -> Tensor:
-    """x + factor * y, a new tensor; one pass over memory unless there is a factor per sample."""
-    if isinstance(factor, Tensor):
+    """x + factor * y, a new tensor; in one pass over memory, where that rounds no factor."""
+    if isinstance(factor, Tensor) or x.dtype in (torch.float16, torch.bfloat16):
         return x + factor * y
     return torch.add(x, y, alpha=factor)

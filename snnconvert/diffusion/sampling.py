@@ -165,7 +165,7 @@ def sample(
     firsts = range(0, count, batch_size)
     total = chosen.calls and chosen.calls * len(firsts)
     with tqdm(total=total, unit="NFE", disable=not progress) as bar:
-        report = both(lambda *_: bar.update(), on_call)
+        report = both(lambda *_: bar.update(), on_call) if progress else on_call
         for first in firsts:
             noise = SampleNoise(seeds[first : first + batch_size])
             drawn = noise.normal(image_shape).to(device)  # if `x` is given, too: equal draws later

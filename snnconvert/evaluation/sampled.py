@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from snnconvert.checkpoint import fingerprint
@@ -52,7 +53,7 @@ class SampledSource:
         device: where network and solver run; noise is drawn on the CPU everywhere.
 
     Raises:
-        CheckpointError: no such stage, no recipe, or images that Inception cannot see.
+        CheckpointError: no such stage, no known size, or images that Inception cannot see.
         InputError: `count`, seed or batch size out of range, or `simulate` for a network that does
             not spike.
 
@@ -122,6 +123,7 @@ class SampledSource:
         return {
             "kind": "checkpoint", "source": str(self.path), "sha256": self.sha256,
             "stage": self.stage, "solver": plan.solver, "steps": plan.calls, "options": options,
+            "schedule": fingerprint(plan.schedule.log_alpha(torch.arange(len(plan.schedule)))),
             "nfe": self.nfe, "seed": self.drawing.seed,
             "threshold_scale": self.drawing.threshold_scale, "image_size": list(self.image_size),
             "device": self.device.type, "spiking": spiking,
