@@ -10,6 +10,7 @@ from torch import nn
 
 from snnconvert.conversion.network import CallRecord, SpikingNetwork
 from snnconvert.loading import network_from
+from snnconvert.models import SpikingUNet
 from snnconvert.quantizer import QuantizedClip
 from snnconvert.recipe import Recipe
 
@@ -33,8 +34,11 @@ def describe_network(network: nn.Module) -> str:
         return f"{weights:,} weights, {network.extra_repr()}"
     sites = [m for m in network.modules() if isinstance(m, QuantizedClip)]
     weights = sum(p.numel() for n, p in network.named_parameters() if not n.endswith("ceiling"))
-    quantised = f", {len(sites)} quantised activations" if sites else ", ReLU activations"
-    return f"{weights:,} weights{quantised}"
+    kind = f"{len(sites)} quantised activations" if sites else "ReLU activations"
+    if isinstance(network, SpikingUNet):
+        tsm = ", TSM" if network.config.tsm else ""
+        kind = f"{network.config.neuron} neurons, T = {network.config.timesteps}{tsm}"
+    return f"{weights:,} weights, {kind}"
 
 
 def describe_checkpoint(content: dict[str, Any], source: str) -> str:

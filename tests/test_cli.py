@@ -215,6 +215,11 @@ def test_the_shipped_checkpoint_describes_itself():
         assert word in text
 
 
+def test_info_says_what_kind_of_network_it_is():
+    tsm = ROOT / "checkpoints" / "fashion-spiking-tsm.pt"
+    assert "if neurons, T = 4, TSM" in call_cli("info", tsm, cwd=ROOT).stdout
+
+
 def test_files_that_belong_together_change_together(small, tmp_path):
     """A network whose values are not finite is refused after the work, with both old files kept."""
     content = read_checkpoint(small)
