@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 import sys
 import warnings
@@ -29,6 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with warnings.catch_warnings():
             warnings.showwarning = show_warning  # type: ignore[assignment]
             code = parsed.run(parsed)
+            sys.stdout.flush()
     except SnnconvertError as error:
         print(f"snnconvert: error: {error}", file=sys.stderr)
         return 2
@@ -38,6 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("snnconvert: error: this needs more memory than there is; ask for fewer or smaller "
               "images, or a smaller network", file=sys.stderr)  # fmt: skip
         return 2
+    except BrokenPipeError:  # who reads the output has seen enough, as in `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except KeyboardInterrupt:
         print("snnconvert: interrupted", file=sys.stderr)
         return 130
