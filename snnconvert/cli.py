@@ -22,7 +22,7 @@ from snnconvert.errors import SnnconvertError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; the exit code is 0, 2 for bad input, 130 after Ctrl-C."""
+    """Run one command; the exit code is 0, 2 for bad input, 130 after Ctrl-C, 141 as SIGPIPE."""
     arguments = sys.argv[1:] if arguments is None else arguments
     parsed = build_parser().parse_args(arguments)
     parsed.command_line = shlex.join(["snnconvert", *arguments])
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except BrokenPipeError:  # who reads the output has seen enough, as in `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return 141
     except KeyboardInterrupt:
         print("snnconvert: interrupted", file=sys.stderr)
         return 130

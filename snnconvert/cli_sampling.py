@@ -139,7 +139,14 @@ def run_sample(args: argparse.Namespace) -> None:
     from snnconvert.conversion.network import SpikingNetwork
     from snnconvert.describe import describe_history
     from snnconvert.diffusion.sampling import plan
-    from snnconvert.generation import Job, generate, image_shape_of, open_output, trajectory
+    from snnconvert.generation import (
+        Job,
+        generate,
+        image_shape_of,
+        open_output,
+        schedule_hash,
+        trajectory,
+    )
     from snnconvert.guidance import scale_thresholds
     from snnconvert.loading import network_from
     from snnconvert.pictures import save_png
@@ -147,10 +154,8 @@ def run_sample(args: argparse.Namespace) -> None:
     from snnconvert.sharding import open_shard
 
     content = read_checkpoint(args.file)
-    schedule, stage = (
-        schedule_for(content, args.file, args.schedule),
-        args.stage or content["stage"],
-    )
+    schedule = schedule_for(content, args.file, args.schedule)
+    stage = args.stage or content["stage"]
     network = network_from(content, stage, args.file)
     if args.threshold_scale != 1:
         network = scale_thresholds(network, args.threshold_scale)
@@ -166,7 +171,7 @@ def run_sample(args: argparse.Namespace) -> None:
         "solver": args.solver, "times": chosen.times, "stage": stage, "seed": args.seed,
         "threshold_scale": args.threshold_scale,
         "network": fingerprint(content["networks"][stage]),
-        "schedule": fingerprint(schedule.alphas_cumprod),
+        "schedule": schedule_hash(schedule),
         **{name: value if isinstance(value, bool | int | float | str) else fingerprint(value)
            for name, value in chosen.all_options.items()},
     }  # fmt: skip

@@ -15,11 +15,12 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from snnconvert.checkpoint import check_destination
+from snnconvert.checkpoint import check_destination, fingerprint
 from snnconvert.conversion.network import SpikingNetwork
 from snnconvert.datasets.images import to_pixels
 from snnconvert.diffusion.noise import SampleNoise, image_seeds
 from snnconvert.diffusion.sampling import Plan, run
+from snnconvert.diffusion.schedule import NoiseLevels, Schedule
 from snnconvert.errors import CheckpointError, InputError
 from snnconvert.outputs import FolderOutput, GridOutput, NpzOutput, Output
 from snnconvert.pictures import tile
@@ -52,6 +53,12 @@ class Job:
         """Image numbers, `batch_size` at a time."""
         size = self.batch_size
         return [range(i, min(i + size, self.count)) for i in range(0, self.count, size)]
+
+
+def schedule_hash(schedule: NoiseLevels) -> str:
+    """A hash by which two drawings tell whether they followed one schedule."""
+    known = schedule.alphas_cumprod if isinstance(schedule, Schedule) else vars(schedule)
+    return fingerprint(known)
 
 
 def image_shape_of(

@@ -117,11 +117,15 @@ def test_a_function_with_neurons_of_its_own_is_scaled_as_it_is():
 
 
 def test_gates_of_networks_trained_quantised_stay_as_they_were_trained():
-    model, x = Gated(lambda v, g: QuantizedClip(4)(v) * torch.tanh(g)).eval(), images(8)
-    x = x.flatten(1)[:, :4]
-    snn = snnconvert.convert(model, 4, example_inputs=x)
-    assert list(snn.functions.values()) == [None]
-    assert torch.equal(snn(x), model(x))
+    clip = QuantizedClip(4)
+    for gate in (
+        lambda v, g: clip(v) * torch.tanh(g),
+        lambda v, g: nn.functional.glu(torch.cat([clip(v), g], -1)),
+    ):
+        model, x = Gated(gate).eval(), torch.randn(16, 4)
+        snn = snnconvert.convert(model, 4, example_inputs=x)
+        assert list(snn.functions.values()) == [None]
+        assert torch.equal(snn(x), model(x))
 
 
 @pytest.mark.parametrize("name", FAST)

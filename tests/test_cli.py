@@ -215,13 +215,13 @@ def test_the_shipped_checkpoint_describes_itself():
         assert word in text
 
 
-def test_a_reader_that_stops_early_is_no_error():
-    """As in `snnconvert info FILE | head -1`."""
+def test_a_reader_that_stops_early_gets_no_traceback():
+    """As in `snnconvert info FILE | head -1`: no traceback; the exit code is that of SIGPIPE."""
     command = [sys.executable, "-m", "snnconvert", "info", str(SHIPPED)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None and process.stderr is not None
         process.stdout.close()  # before anything is written
-        assert process.stderr.read() == b"" and process.wait() == 0
+        assert process.stderr.read() == b"" and process.wait() == 141
 
 
 def test_info_says_what_kind_of_network_it_is():

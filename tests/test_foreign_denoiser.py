@@ -1,4 +1,6 @@
-"""A user's own denoiser, converted: its file holds no recipe, and every command samples from it."""
+"""A user's own denoiser, converted: its file holds no recipe, and commands sample from it."""
+
+import json
 
 import numpy as np
 import pytest
@@ -6,9 +8,13 @@ import torch
 from torch import nn
 
 import snnconvert
+from snnconvert.checkpoint import read_checkpoint
 from snnconvert.cli import main
+from snnconvert.diffusion.sampling import plan
 from snnconvert.diffusion.schedule import Schedule, named_schedule
 from snnconvert.errors import InputError
+from snnconvert.evaluation.sampled import Drawing, SampledSource
+from snnconvert.generation import schedule_hash
 from tests.conftest import SHIPPED
 
 SIZE = 8
@@ -64,6 +70,21 @@ def test_command_draws_what_python_does(file, network, tmp_path, name, schedule)
     )
     pixels = ((wanted + 1) * 127.5).round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
     np.testing.assert_array_equal(found, pixels)
+
+
+def test_evaluation_draws_the_same_images_and_says_by_which_noise(file, tmp_path):
+    """What `evaluate` and `guidance` hold against the reference, and the folder of `sample`."""
+    schedule, folder = named_schedule("cosine"), tmp_path / "folder"
+    found = drawn(file, tmp_path, "--schedule", "cosine")
+    chosen = plan("ddim", 4, schedule, clip=True)
+    source = SampledSource(read_checkpoint(file), file, Drawing(chosen), 3)
+    (pixels,) = source.batches(3, 3)
+    np.testing.assert_array_equal(found, pixels.permute(0, 2, 3, 1).numpy())
+    assert main(["sample", str(file), "-o", str(folder), "-n", "1", "--steps", "1",
+                 "--no-progress", "--schedule", "cosine"]) == 0  # fmt: skip
+    settings = json.loads((folder / "settings.json").read_text())
+    assert source.facts()["schedule"] == settings["schedule"]
+    assert source.facts()["schedule"] != schedule_hash(named_schedule("linear"))
 
 
 @pytest.mark.parametrize(

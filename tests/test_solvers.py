@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import snnconvert
+from snnconvert.diffusion.linear import plus
 from snnconvert.diffusion.schedule import CLEAN, ContinuousSchedule, Schedule
 from snnconvert.diffusion.singlestep import order_plan
 from snnconvert.diffusion.solvers import SOLVERS
@@ -401,3 +402,9 @@ def test_the_last_step_reaches_clean_data_exactly():
                                   grid=[999, 400, 100, CLEAN], prediction="x0",
                                   **NEEDED.get(name, {}))  # fmt: skip
         torch.testing.assert_close(found, x0.expand(2, 2), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_rounds_no_factor(dtype):
+    zero, thousand = torch.zeros(1, dtype=dtype), torch.full((1,), 1000.0, dtype=dtype)
+    assert torch.equal(plus(zero, 0.12345678, thousand), torch.tensor([123.45678]).to(dtype))

@@ -10,7 +10,7 @@ network was trained with quantised clips of its own.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -20,7 +20,7 @@ from snnconvert.conversion.rules import QUANTIZED_CLIP, RULES, Activation, is_co
 
 PASSES = ("aten.max_pool1d.default", "aten.max_pool2d.default", "aten.max_pool3d.default")
 LAST_AXIS = ("aten.linear.default", "aten.layer_norm.default", "aten.matmul.default")
-PRODUCT = "aten.mul.Tensor"
+PRODUCT, GLU = "aten.mul.Tensor", "aten.glu.default"
 GATED = Activation(replaces=False, signed=True)
 KEEPS_AXES = ("clone", "contiguous", "cat", "chunk", "split", "split_with_sizes", "getitem")
 FIRST_AXIS = ("conv", "batch_norm", "group_norm", "instance_norm")
@@ -31,7 +31,7 @@ class Site:
     """One activation that becomes a layer of neurons.
 
     Attributes:
-        node: the activation, or the product of a value and its gate.
+        node: the activation, or the product of a value and its gate (GLU is one operation).
         activation: what its rule says; None for a quantised clip, which has all it needs.
         axis: the axis of its channels, counted from the front; None where unknown.
     """
@@ -90,7 +90,7 @@ def _sites(
             activation = rule.activation(node, constants)
             if activation is not None and search.wanted(node, activation):
                 found.append(Site(node, activation, channel_axis(node, search.by_name)))
-        elif search.gated(node, constants, gate_signs, {site.node.name for site in found}):
+        elif search.gated(node, constants, gate_signs, found):
             found.append(Site(node, GATED, channel_axis(node, search.by_name)))
     return found
 
@@ -118,16 +118,20 @@ class _Search:
         return self._reaches_weights(node.name, set())
 
     def gated(
-        self, node: Node, constants: Mapping[str, Tensor], signs: tuple[bool, ...], sites: set[str]
-    ) -> bool:
-        """Whether `node` is a product of a value and a function of one of `signs` (signed or not).
+        self, node: Node, constants: Mapping[str, Tensor], signs: tuple[bool, ...],
+        found: Collection[Site],
+    ) -> bool:  # fmt: skip
+        """Whether `node` is a GLU, or a product of a value and a function of one of `signs`.
 
-        Both depend on weights, and the function has no neurons of its own.
+        Both depend on weights, and the function has no neurons of its own (none among `found`).
         """
-        driven = len(node.refs) == 2 and self.after_weights.issuperset(node.refs)
-        if node.op != PRODUCT or not driven or not self._reaches_weights(node.name, set()):
+        driven = node.op in (PRODUCT, GLU) and self.after_weights.issuperset(node.refs)
+        if not signs or not driven or not self._reaches_weights(node.name, set()):
             return False
-        origins = [self._origin(name) for name in node.refs]
+        if node.op == GLU:
+            return True
+        sites = {site.node.name for site in found}
+        origins = [self._origin(name) for name in node.refs] if len(node.refs) == 2 else []
         gates = [function_at(o, constants) for o in origins if o and o.name not in sites]
         return any(gate is not None and gate.signed in signs for gate in gates)
 

@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from snnconvert.checkpoint import fingerprint
@@ -16,7 +15,7 @@ from snnconvert.conversion.network import SpikingNetwork
 from snnconvert.datasets.images import to_pixels
 from snnconvert.diffusion.sampling import Plan
 from snnconvert.errors import CheckpointError, InputError
-from snnconvert.generation import Job, draw, image_shape_of
+from snnconvert.generation import Job, draw, image_shape_of, schedule_hash
 from snnconvert.guidance import scale_thresholds
 from snnconvert.hardware import checked_device
 from snnconvert.loading import network_from
@@ -123,7 +122,7 @@ class SampledSource:
         return {
             "kind": "checkpoint", "source": str(self.path), "sha256": self.sha256,
             "stage": self.stage, "solver": plan.solver, "steps": plan.calls, "options": options,
-            "schedule": fingerprint(plan.schedule.log_alpha(torch.arange(len(plan.schedule)))),
+            "schedule": schedule_hash(plan.schedule),
             "nfe": self.nfe, "seed": self.drawing.seed,
             "threshold_scale": self.drawing.threshold_scale, "image_size": list(self.image_size),
             "device": self.device.type, "spiking": spiking,

@@ -23,7 +23,8 @@ def format_evaluation(content: dict[str, Any]) -> str:
     facts = ", ".join(
         f"{key} {value}"
         for key, value in of.items()
-        if key not in ("kind", "source", "spiking", "sha256") and value not in (None, {})
+        if key not in ("kind", "source", "spiking", "sha256", "schedule")
+        and value not in (None, {})
     )
     lines.append(f"of       {content['samples']} images of {of['source']}: {facts}")
     if of.get("spiking"):

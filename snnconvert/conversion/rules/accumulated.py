@@ -41,7 +41,7 @@ add(Rule("accumulated"), """
     reciprocal.default exp.default exp2.default expm1.default log.default log2.default
     log10.default log1p.default sin.default cos.default tan.default sinh.default cosh.default
     atan.default atan2.default asin.default acos.default abs.default erf.default erfc.default
-    addcmul.default addcdiv.default lerp.Tensor lerp.Scalar where.self
+    addcmul.default addcdiv.default lerp.Tensor lerp.Scalar glu.default where.self
     where.ScalarOther where.ScalarSelf masked_fill.Tensor prod.dim_int cosine_similarity.default
     eq.Scalar eq.Tensor ne.Scalar ne.Tensor lt.Scalar lt.Tensor le.Scalar le.Tensor gt.Scalar
     gt.Tensor ge.Scalar ge.Tensor logical_and.default logical_or.default logical_not.default
@@ -51,6 +51,6 @@ add(Rule("accumulated", macs_of_attention), "scaled_dot_product_attention.defaul
 add(Rule("accumulated", activation=signed_function), """
     silu.default gelu.default mish.default tanh.default hardswish.default leaky_relu.default
     elu.default selu.default celu.default prelu.default log_sigmoid.default
-    threshold.default glu.default""")  # fmt: skip
+    threshold.default""")  # fmt: skip
 add(Rule("accumulated", activation=positive_function), """
     sigmoid.default hardsigmoid.default softplus.default""")  # fmt: skip
