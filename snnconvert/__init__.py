@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from snnconvert.conversion.convert import check, convert
     from snnconvert.conversion.finetune import finetune
     from snnconvert.conversion.quantized import quantize
+    from snnconvert.diffusion.moments import eps_second_moment
     from snnconvert.diffusion.sampling import invert, sample
     from snnconvert.diffusion.schedule import ContinuousSchedule, Schedule
     from snnconvert.evaluation.evaluate import evaluate
@@ -31,6 +32,7 @@ __all__ = [
     "check",
     "compare",
     "convert",
+    "eps_second_moment",
     "evaluate",
     "finetune",
     "invert",
@@ -47,6 +49,7 @@ _HOMES = {
     "check": "conversion.convert",
     "compare": "report.compare",
     "convert": "conversion.convert",
+    "eps_second_moment": "diffusion.moments",
     "evaluate": "evaluation.evaluate",
     "finetune": "conversion.finetune",
     "invert": "diffusion.sampling",

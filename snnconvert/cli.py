@@ -15,8 +15,9 @@ from snnconvert.cli_conversion import add_check, add_convert
 from snnconvert.cli_evaluation import add_evaluate, add_stats
 from snnconvert.cli_finetune import add_finetune
 from snnconvert.cli_guidance import add_guidance
+from snnconvert.cli_moments import add_moments
 from snnconvert.cli_report import add_report
-from snnconvert.cli_sampling import add_moments, add_sample
+from snnconvert.cli_sampling import add_sample
 from snnconvert.cli_trajectory import add_trajectory
 from snnconvert.errors import SnnconvertError
 

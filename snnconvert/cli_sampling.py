@@ -1,9 +1,8 @@
-"""The commands that run a solver: `sample` and `moments`."""
+"""The command `sample`, and what every command that runs a solver shares."""
 
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from snnconvert.cli_conversion import add_reset
@@ -119,17 +118,31 @@ def chosen_options(args: argparse.Namespace, content: dict[str, Any], stage: str
     if "clip_pixel" in solver.options:
         options.setdefault("clip_pixel", CLIP_PIXEL)
     if "eps_second_moment" in solver.options or args.grid == "optimal":
-        options["eps_second_moment"] = moment_of(content, stage, args.file)
+        options["eps_second_moment"] = moment_of(
+            content, stage, args.file, getattr(args, "schedule", None)
+        )
     return options
 
 
-def moment_of(content: dict[str, Any], stage: str, source: str) -> Any:
+def moment_of(content: dict[str, Any], stage: str, source: str, schedule: str | None = None) -> Any:
     """The cached curve of a network, or CheckpointError that names the command to make it."""
+    from snnconvert.generation import schedule_hash
+    from snnconvert.probe import schedule_for
+
     entry = content.get("moments", {}).get(stage)
+    needed = "" if content["recipe"] else f" --schedule {schedule or 'SCHEDULE'} --data DATA"
+    again = f"`snnconvert moments {source} --stage {stage}{needed}`"
     if not isinstance(entry, dict) or "eps_second_moment" not in entry:
         raise CheckpointError(
             f"{source}: holds no eps_second_moment of its {stage!r} network; measure it with "
-            f"`snnconvert moments {source} --stage {stage}`"
+            f"{again}"
+        )
+    if entry.get("schedule") not in (
+        None, schedule_hash(schedule_for(content, source, schedule))
+    ):  # fmt: skip
+        raise CheckpointError(
+            f"{source}: holds the eps_second_moment of its {stage!r} network under another "
+            f"schedule; name that one, or measure again with {again}"
         )
     return entry["eps_second_moment"]
 
@@ -200,79 +213,3 @@ def with_reset(network: nn.Module, reset: str, source: str) -> SpikingNetwork:
             "convert it first, or choose it with --stage snn"
         )
     return network.with_config(reset=reset)
-
-
-def add_moments(commands: argparse._SubParsersAction) -> None:
-    command = commands.add_parser(
-        "moments",
-        help="measure what Analytic-DPM needs to know of a network",
-        description="Estimate E ||eps||^2 / d of a network over noised real images and keep it in "
-        "the checkpoint, for the solvers analytic-ddpm and analytic-ddim and for --grid optimal.",
-    )
-    command.add_argument("file", metavar="FILE", help="checkpoint; it is rewritten atomically")
-    command.add_argument("--stage", choices=STAGES, help="which network, where it holds several")
-    command.add_argument("--times", type=int, default=100, help="diffusion steps measured "
-                         "(default 100; linear between them)")  # fmt: skip
-    command.add_argument("-n", "--count", type=int, help="images (default: all)")
-    command.add_argument("--data-root", help="the recipe's data set in this folder, its training "
-                         "images (default: the held-out images in the checkpoint)")  # fmt: skip
-    command.add_argument("--batch-size", type=int, default=64, help="images a call (default 64)")
-    command.add_argument("--seed", type=int, default=0, help="of the noise (default 0)")
-    command.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:0, ...")
-    command.add_argument("--no-progress", dest="progress", action="store_false", help="no bar")
-    command.set_defaults(run=run_moments)
-
-
-def run_moments(args: argparse.Namespace) -> None:
-    from tqdm import tqdm
-
-    from snnconvert.checkpoint import check_destination, read_checkpoint, save_checkpoint
-    from snnconvert.datasets.images import to_unit_range
-    from snnconvert.diffusion.denoiser import Denoiser
-    from snnconvert.diffusion.moments import eps_second_moment, moment_times
-    from snnconvert.hardware import checked_device
-    from snnconvert.loading import network_from
-    from snnconvert.probe import denoiser_recipe_of, schedule_of
-
-    content = read_checkpoint(args.file)
-    check_destination(args.file)
-    stage, device = args.stage or content["stage"], checked_device(args.device)
-    schedule = schedule_of(denoiser_recipe_of(content, args.file))
-    times = len(moment_times(schedule, args.times))
-    network = network_from(content, stage, args.file).to(device)
-    images, data = moment_images(args, content)
-    count = len(images) if args.count is None else args.count
-    if not 1 <= count <= len(images) or args.batch_size < 1:
-        raise InputError(
-            f"count, batch size: found {count}, {args.batch_size}; allowed are 1 ... "
-            f"{len(images)} ({data}) and 1 and more"
-        )
-    blocks = [range(i, min(i + args.batch_size, count)) for i in range(0, count, args.batch_size)]
-    with tqdm(total=times * len(blocks), unit="NFE", disable=not args.progress) as bar:
-        curve = eps_second_moment(
-            Denoiser(network, schedule),
-            (to_unit_range(images.take(block)).to(device) for block in blocks),
-            times=args.times, seed=args.seed, on_call=bar.update,
-        )  # fmt: skip
-    entry = {"eps_second_moment": curve, "images": count, "times": times, "seed": args.seed,
-             "data": data}  # fmt: skip
-    content["moments"] = {**content.get("moments", {}), stage: entry}
-    save_checkpoint(args.file, content)
-    print(f"{stage}: eps_second_moment {curve[0]:.4f} at t = 0, {curve.max():.4f} at most")
-    print(f"wrote {Path(args.file)}")
-
-
-def moment_images(args: argparse.Namespace, content: dict[str, Any]) -> tuple[Any, str]:
-    """The images to measure on, and what they are."""
-    from snnconvert.datasets import DATASETS
-    from snnconvert.datasets.images import TensorImages
-    from snnconvert.probe import denoiser_recipe_of
-
-    recipe = denoiser_recipe_of(content, args.file)
-    if args.data_root is not None:
-        source = DATASETS[recipe.dataset]
-        images = source(Path(args.data_root), recipe.image_size, True)
-        return images, f"training images of {recipe.dataset}"
-    if content["probe"] is None:
-        raise CheckpointError(f"{args.file}: holds no images to measure on; give --data-root")
-    return TensorImages(content["probe"]), "held-out images of the checkpoint"

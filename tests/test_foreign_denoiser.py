@@ -87,6 +87,57 @@ def test_evaluation_draws_the_same_images_and_says_by_which_noise(file, tmp_path
     assert source.facts()["schedule"] != schedule_hash(named_schedule("linear"))
 
 
+def test_moments_of_foreign_networks_are_measured_on_any_images(file, network, tmp_path, capsys):
+    pixels = torch.randint(256, (12, SIZE, SIZE), generator=torch.Generator().manual_seed(0))
+    np.savez(tmp_path / "images.npz", pixels.byte().numpy())
+    path, data = tmp_path / "net.snn.pt", ["--data", str(tmp_path / "images.npz")]
+    path.write_bytes(file.read_bytes())
+    sample = ["sample", str(path), "-o", str(tmp_path / "a.npz"), "-n", "3", "--no-progress",
+              "--solver", "analytic-ddim", "--steps", "4"]  # fmt: skip
+    assert main([*sample, "--schedule", "cosine"]) == 2
+    command = f"snnconvert moments {path} --stage snn --schedule cosine --data DATA"
+    assert command in capsys.readouterr().err
+    measure = ["moments", str(path), "--schedule", "cosine", "--times", "8", "--no-progress"]
+    assert main([*measure, *data]) == 0
+    schedule = named_schedule("cosine")
+    clean = pixels[:, None].float() / 127.5 - 1
+    curve = snnconvert.eps_second_moment(network, [clean], schedule, times=8)
+    entry = read_checkpoint(path)["moments"]["snn"]
+    torch.testing.assert_close(entry["eps_second_moment"], curve)
+    assert entry["images"] == 12 and entry["data"] == data[1]
+    assert main([*sample, "--schedule", "cosine"]) == 0
+    wanted = snnconvert.sample(
+        network, shape=(3, 1, SIZE, SIZE), solver="analytic-ddim", steps=4, schedule=schedule,
+        clip=True, clip_pixel=2.0, eps_second_moment=entry["eps_second_moment"],
+    )  # fmt: skip
+    wanted = ((wanted + 1) * 127.5).round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
+    with np.load(tmp_path / "a.npz") as content:
+        np.testing.assert_array_equal(content["samples"], wanted)
+    capsys.readouterr()
+    assert main([*sample, "--schedule", "linear"]) == 2  # measured under another noise
+    assert "under another schedule" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], ["--schedule linear"]),
+        (["--schedule", "linear"], ["no images to measure on", "--data"]),
+        (["--schedule", "linear", "--data", "cifar11"], ["did you mean 'cifar10'"]),
+        (["--schedule", "linear", "--data", "wide.npz"], ["[1, 8, 9]", "[1, 8, 8]"]),
+        (["--schedule", "linear", "--data-root", "data"], ["no recipe"]),
+    ],
+)
+def test_moments_say_what_is_missing(file, tmp_path, monkeypatch, arguments, words, capsys):
+    monkeypatch.chdir(tmp_path)
+    np.savez("wide.npz", np.zeros((4, SIZE, SIZE + 1), np.uint8))
+    before = file.read_bytes()
+    assert main(["moments", str(file), "--no-progress", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert all(word in error for word in words), error
+    assert file.read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

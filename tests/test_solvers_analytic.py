@@ -8,7 +8,6 @@ import torch
 
 import snnconvert
 from snnconvert.diffusion.analytic import analytic_variance, at_time, data_variance, pixel_variance
-from snnconvert.diffusion.denoiser import Denoiser
 from snnconvert.diffusion.moments import eps_second_moment, moment_times
 from snnconvert.diffusion.schedule import ContinuousSchedule, Schedule
 from snnconvert.diffusion.transition import posterior_variance
@@ -128,10 +127,10 @@ def batches(count, size=32, dims=16):
 
 
 def test_estimate_is_the_closed_form_for_gaussian_data():
-    curve = eps_second_moment(Denoiser(gaussian, LINEAR), batches(80), times=60)
+    curve = eps_second_moment(gaussian, batches(80), LINEAR, times=60)
     assert curve.shape == (1000,) and curve.dtype == torch.float64
     assert float((curve - CURVE).abs().max()) < 0.03
-    few = eps_second_moment(Denoiser(gaussian, LINEAR), batches(4), times=60)
+    few = eps_second_moment(gaussian, batches(4), times=60)
     assert float((few - CURVE).abs().mean()) > 2 * float((curve - CURVE).abs().mean())
 
 
@@ -144,20 +143,36 @@ def test_estimate_streams_and_depends_on_the_network_alone():
             yield batch
 
     calls = []
-    network = Denoiser(lambda x, t: 0.5 * torch.ones_like(x), LINEAR)
-    curve = eps_second_moment(network, tracked(), times=5, on_call=lambda: calls.append(len(alive)))
+
+    def half(x, t):
+        return 0.5 * torch.ones_like(x)
+
+    curve = eps_second_moment(half, tracked(), times=5, on_call=lambda: calls.append(len(alive)))
     assert calls == [batch for batch in range(1, 7) for _ in range(5)]  # one batch at a time
     torch.testing.assert_close(curve, torch.full((1000,), 0.25, dtype=torch.float64))
-    assert network.nfe == 30
+
+
+@pytest.mark.parametrize("prediction", ["x0", "v"])
+def test_estimate_is_of_the_noise_whatever_the_network_predicts(prediction):
+    def converted(x, t):
+        alpha, sigma = (f(float(t[0])) for f in (LINEAR.alpha, LINEAR.sigma))
+        eps = gaussian(x, t)
+        x0 = (x - sigma * eps) / alpha
+        return x0 if prediction == "x0" else alpha * eps - sigma * x0
+
+    how = {"schedule": LINEAR, "times": 9}
+    found = eps_second_moment(converted, batches(2), prediction=prediction, **how)
+    torch.testing.assert_close(found, eps_second_moment(gaussian, batches(2), **how), rtol=1e-3,
+                               atol=1e-4)  # fmt: skip
 
 
 def test_estimate_refuses_what_it_cannot_measure():
     with pytest.raises(InputError, match="no data"):
-        eps_second_moment(Denoiser(gaussian, LINEAR), [])
+        eps_second_moment(gaussian, [])
     with pytest.raises(InputError, match="not finite"):
-        eps_second_moment(Denoiser(lambda x, t: x / 0, LINEAR), batches(1), times=3)
+        eps_second_moment(lambda x, t: x / 0, batches(1), times=3)
     with pytest.raises(InputError, match="from 2 up"):
-        eps_second_moment(Denoiser(gaussian, LINEAR), batches(1), times=1)
+        eps_second_moment(gaussian, batches(1), times=1)
 
 
 @pytest.mark.parametrize("steps", [2, 3, 50, 1000])

@@ -21,7 +21,7 @@ LAYERS = [  # a file may import from its own row and the rows above
     {"training", "report", "describe", "evaluation"},
     {"cli_conversion"},
     {"cli_sampling"},
-    {"cli_evaluation", "cli_trajectory"},
+    {"cli_evaluation", "cli_moments", "cli_trajectory"},
     {"cli_guidance", "cli_finetune", "cli_report"},
     {"cli", "__main__"},
 ]  # fmt: skip

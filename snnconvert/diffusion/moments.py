@@ -10,7 +10,7 @@ from torch import Tensor
 from snnconvert.diffusion.denoiser import Denoiser
 from snnconvert.diffusion.linear import plus
 from snnconvert.diffusion.noise import SampleNoise
-from snnconvert.diffusion.schedule import NoiseLevels
+from snnconvert.diffusion.schedule import NoiseLevels, as_schedule
 from snnconvert.errors import InputError
 from snnconvert.randomness import stream_seed
 
@@ -31,19 +31,24 @@ def moment_times(schedule: NoiseLevels, count: int) -> list[float]:
 
 @torch.no_grad()
 def eps_second_moment(
-    denoiser: Denoiser,
+    network: Callable[[Tensor, Tensor], Tensor],
     batches: Iterable[Tensor],
+    schedule: NoiseLevels | Tensor | None = None,
     *,
+    prediction: str = "eps",
     times: int = 100,
     seed: int = 0,
     on_call: Callable[[], object] | None = None,
 ) -> Tensor:
     """The curve at every diffusion step, float64 [diffusion_steps], of this very network.
 
+    `sample(..., solver="analytic-ddim", eps_second_moment=curve)` follows it (Bao et al. 2022).
+
     Args:
-        denoiser: without corrections of x_0, which would change what is measured.
-        batches: clean data [B, ...] in turn; only one is in memory at a time. Every image is
-            noised anew for every time.
+        network: any callable (x [B, ...], t [B]) -> prediction, as in `sample`.
+        batches: clean data [B, ...] in turn, images in [-1, 1]; only one is in memory at a time.
+            Every image is noised anew for every time.
+        schedule, prediction: as in `sample`; default linear 1e-4 ... 0.02, 1000 steps, and "eps".
         times: how many diffusion steps are measured; the curve between them is linear.
         seed: of the noise, 0 ... 2^31 - 1; that of image i depends on it and i alone.
         on_call: called after each evaluation.
@@ -51,7 +56,8 @@ def eps_second_moment(
     Raises:
         InputError: no data, or predictions that are not finite.
     """
-    schedule = denoiser.schedule
+    schedule = as_schedule(schedule)
+    denoiser = Denoiser(network, schedule, prediction=prediction)
     points = schedule.points(moment_times(schedule, times))
     sums, values, images = torch.zeros(len(points), dtype=torch.float64), 0, 0
     for clean in batches:
