@@ -19,13 +19,13 @@ import torch
 from torch import Tensor, nn
 
 import snnconvert
+from snnconvert.calibration_data import noised
 from snnconvert.checkpoint import read_checkpoint
 from snnconvert.datasets import DATASETS
 from snnconvert.datasets.images import to_unit_range
 from snnconvert.diffusion.objectives import noise_loss, noised_batch
 from snnconvert.loading import network_from
 from snnconvert.probe import recipe_of, schedule_of
-from snnconvert.sources import noised
 
 ROOT = Path(__file__).resolve().parent.parent
 BATCH = 64
@@ -70,7 +70,8 @@ def main() -> None:
     longest = recipe.diffusion_steps
     images = DATASETS[args.data](args.data_root, recipe.image_size, True)
     chosen = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))[: args.inputs]
-    calibration = split(*noised(images.take(chosen.tolist()), recipe))
+    clean = images.take(chosen.tolist())
+    calibration = split(*noised(clean, recipe.image_size, schedule_of(recipe)))
     generator = torch.Generator().manual_seed(1)
     probe = to_unit_range(content["probe"])
     held_out = split(*noised_batch(probe, schedule_of(recipe), generator, spread=True))

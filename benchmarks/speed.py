@@ -10,6 +10,7 @@ calls at T = 4 and 64, each in a process of its own.
 from __future__ import annotations
 
 import argparse
+import copy
 import resource
 import subprocess
 import sys
@@ -40,9 +41,10 @@ Case = tuple[str, nn.Module, SpikingNetwork, tuple[Tensor, ...]]
 
 
 def cases(batch: int) -> Iterator[Case]:
-    """(name, float ANN, its conversion, inputs): the shipped U-Net, and a ResNet-20.
+    """(name, float ANN, its conversion, inputs): the shipped U-Net, and a ResNet-20 twice.
 
-    The ResNet's weights are random: a step takes the time that it takes with any others.
+    The ResNet's weights are random: a step takes the time that it takes with any others. Laid out
+    channels_last, its conversion is too, and is compared with the ANN as it was.
     """
     content = read_checkpoint(FILE)
     inputs = tuple(value[:batch] for value in probe_batches(content, FILE)[0])
@@ -51,8 +53,10 @@ def cases(batch: int) -> Iterator[Case]:
     yield "diffusion U-Net", ann, snn, inputs
     torch.manual_seed(0)
     x, ann = torch.randn(batch, 3, 32, 32), resnet20()
-    snn = snnconvert.convert(ann, TIMESTEPS, example_inputs=x[:2], calibration=[x[:16]], settle=0)
-    yield "ResNet-20", ann, snn, (x,)
+    how = {"example_inputs": x[:2], "calibration": [x[:16]], "settle": 0}
+    yield "ResNet-20", ann, snnconvert.convert(ann, TIMESTEPS, **how), (x,)
+    other = copy.deepcopy(ann).to(memory_format=torch.channels_last)
+    yield "ResNet-20 in channels_last", ann, snnconvert.convert(other, TIMESTEPS, **how), (x,)
 
 
 def seconds(call: Callable[[], object]) -> float:

@@ -12,12 +12,12 @@ from snnconvert.cli_sampling import (
     DEFAULT_SOLVER,
     SOLVER_OPTIONS,
     STAGES,
-    add_schedule,
     add_solver_options,
     add_threshold_scale,
     chosen_options,
 )
 from snnconvert.errors import InputError
+from snnconvert.source_arguments import add_schedule
 
 if TYPE_CHECKING:
     from snnconvert.evaluation.sources import Source, StoredSource

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 
 from snnconvert.cli_evaluation import add_device, check_batch_size
-from snnconvert.cli_sampling import STAGES, add_schedule, add_solver_options
+from snnconvert.cli_sampling import STAGES, add_solver_options
 from snnconvert.errors import InputError
+from snnconvert.source_arguments import add_schedule
 
 SCALES = "0.99,0.995,0.998,1,1.002,1.005,1.01"
 

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from snnconvert.cli_sampling import STAGES, add_schedule
+from snnconvert.cli_sampling import STAGES
 from snnconvert.errors import CheckpointError, InputError
+from snnconvert.source_arguments import add_schedule
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from snnconvert.cli_conversion import add_reset
 from snnconvert.errors import CheckpointError, InputError
+from snnconvert.source_arguments import add_schedule
 
 if TYPE_CHECKING:
     from torch import nn
@@ -58,14 +59,6 @@ def add_threshold_scale(command: argparse.ArgumentParser) -> None:
         "--threshold-scale", type=float, default=1.0, metavar="FACTOR",
         help="threshold guidance: every firing threshold times this, such as 0.997; see `guidance` "
         "(default 1)",
-    )  # fmt: skip
-
-
-def add_schedule(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--schedule", metavar="NAME|FIRST,LAST,STEPS",
-        help="noise that the network was trained with, where the file does not say: linear, "
-        "cosine, or betas and their number",
     )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ import argparse
 
 
 def add_source_arguments(command: argparse.ArgumentParser) -> None:
-    """FILE, --stage, --model, --example-shape and --calibrate."""
+    """FILE, --stage, --model, --example-shape, --calibrate and what goes with it."""
     command.add_argument(
         "file",
         metavar="FILE",
@@ -36,14 +36,24 @@ def add_source_arguments(command: argparse.ArgumentParser) -> None:
         metavar="DATA",
         help="inputs for networks with plain activations: a .pt file with a tensor (or a tuple of "
         "tensors, one per input), a folder of images, or the name of a data set such as cifar10; "
-        "for a checkpoint of a denoiser clean images, which are noised over the whole range of t",
+        "for a denoiser (a checkpoint, or any with --schedule) clean images, which are noised over "
+        "the whole range of t",
     )
+    add_schedule(command)
     command.add_argument("--data-root", default="data", help="where data sets lie (default data)")
     command.add_argument("--mean", type=numbers, default=(0.5,), help="of images (default 0.5)")
     command.add_argument("--std", type=numbers, default=(0.5,), help="of images (default 0.5)")
     command.add_argument(
         "--calibration-inputs", type=int, default=1024, metavar="N", help="default 1024"
     )
+
+
+def add_schedule(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--schedule", metavar="NAME|FIRST,LAST,STEPS",
+        help="noise that the network was trained with, where the file does not say: linear, "
+        "cosine, or betas and their number",
+    )  # fmt: skip
 
 
 def add_stage_argument(command: argparse.ArgumentParser) -> None:

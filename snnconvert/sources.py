@@ -1,11 +1,10 @@
-"""Networks and calibration data from command-line arguments."""
+"""Networks from command-line arguments."""
 
 from __future__ import annotations
 
 import argparse
 import importlib
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,16 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from snnconvert.calibration_data import calibration_batches, tensors_of
 from snnconvert.checkpoint import read_checkpoint, read_file
-from snnconvert.datasets import DATASETS
-from snnconvert.datasets.images import to_unit_range
-from snnconvert.diffusion.objectives import noised_batch
 from snnconvert.errors import CheckpointError, InputError
 from snnconvert.loading import load, network_from
-from snnconvert.probe import probe_batches, recipe_of, schedule_of
-from snnconvert.recipe import Recipe
+from snnconvert.probe import probe_batches
 
-BATCH = 64
 EXAMPLES = 2  # inputs of a file that serve to capture a network
 REPORTED_BATCHES = 4  # of the calibration data, in the report of a conversion
 KINDS = {"float": torch.float32, "int": torch.int64, "bool": torch.bool}
@@ -74,6 +69,10 @@ def source_of(args: argparse.Namespace) -> Source:
         source = checkpoint_source(read_checkpoint(args.file), args.file, args.stage)
     if args.stage and source.content is None:
         raise InputError(f"--stage {args.stage}: {source.name} is no checkpoint with stages")
+    if args.schedule and not args.calibrate:
+        raise InputError(
+            "--schedule: says by which noise --calibrate's images are noised; give both"
+        )
     if args.calibrate:
         source.batches = list(calibration_batches(args, source))
     return source
@@ -190,106 +189,3 @@ def checkpoint_source(content: dict[str, Any], path: str, stage: str | None = No
     model = network_from(content, stage, path)
     ann = network_from(content, "ann", path) if stage == "qann" and "ann" in networks else None
     return Source(path, model, batches[0], batches, batches, content, ann, stage)
-
-
-def calibration_batches(args: argparse.Namespace, source: Source) -> Iterator[Any]:
-    """Batches of real inputs from `--calibrate`.
-
-    Raises:
-        InputError: no tensors, images of another size, or no inputs at all.
-    """
-    path, count = Path(args.calibrate), args.calibration_inputs
-    if count < 1:
-        raise InputError(f"--calibration-inputs: found {count}, allowed are integers from 1 up")
-    if path.is_file():
-        values = [value[:count] for value in tensors_of(path)]
-    else:
-        values = [images_of(args, path, image_size(source), count)]
-    if source.content is not None and len(values) == 1:
-        values = list(noised(values[0], recipe_of(source.content, source.name)))
-    fixed = fixed_batch(source.model)
-    if fixed is not None:  # whole batches only
-        if len(values[0]) < fixed:
-            raise InputError(
-                f"--calibrate: found {len(values[0])} inputs, the network was exported for batches "
-                f"of exactly {fixed}; give as many or more, or export it with a dynamic batch "
-                "(torch.export.export(..., dynamic_shapes=...))"
-            )
-        values = [value[: len(value) // fixed * fixed] for value in values]
-    yield from zip(*(value.split(fixed or BATCH) for value in values), strict=True)
-
-
-def fixed_batch(model: nn.Module) -> int | None:
-    """The only batch size that a captured network takes; None where it takes others too."""
-    program = getattr(model, "program", None)
-    if program is None or program.signature is None or program.batch_inputs:
-        return None
-    shapes = list(program.signature.shapes.values())
-    return shapes[0][0] if shapes and shapes[0] else None
-
-
-def tensors_of(path: Path) -> list[Tensor]:
-    """The tensors in a .pt file, one for each input of a network."""
-    content = read_file(path)
-    values = [content] if isinstance(content, Tensor) else content
-    if not isinstance(values, (list, tuple)) or not all(
-        isinstance(value, Tensor) and value.ndim for value in values
-    ):
-        raise InputError(f"{path}: needed is a tensor, or a tuple of tensors, batch first")
-    if len({len(value) for value in values}) != 1:
-        raise InputError(f"{path}: holds batches of {[len(v) for v in values]} inputs, or none")
-    return list(values)
-
-
-def images_of(args: argparse.Namespace, path: Path, size: int, count: int) -> Tensor:
-    """At most `count` normalised training images [N, C, size, size], drawn at random."""
-    if path.is_dir():
-        images = DATASETS["folder"](path, size, True)
-    else:
-        images = DATASETS[args.calibrate](Path(args.data_root), size, True)
-    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))[:count]
-    for option, values in (("--mean", args.mean), ("--std", args.std)):
-        if len(values) not in (1, images.channels):
-            raise InputError(
-                f"{option}: found {len(values)} values, the images have {images.channels} channels;"
-                " give one value, or one for each channel"
-            )
-    mean, std = torch.tensor(args.mean).view(-1, 1, 1), torch.tensor(args.std).view(-1, 1, 1)
-    return (images.take(order.tolist()).float() / 255 - mean) / std
-
-
-def noised(images: Tensor, recipe: Recipe) -> tuple[Tensor, Tensor]:
-    """(x_t, t) of clean images in [-1, 1], shuffled; t spread evenly over the whole diffusion.
-
-    Raises:
-        InputError: images of another size than the network's.
-    """
-    size = recipe.image_size
-    if images.ndim != 4 or tuple(images.shape[2:]) != (size, size):
-        raise InputError(
-            f"--calibrate: found clean images {list(images.shape)}, the network takes "
-            f"[N, C, {size}, {size}] (or give a .pt file with a tuple of tensors, one per input)"
-        )
-    if images.dtype == torch.uint8:
-        images = to_unit_range(images)
-    generator = torch.Generator().manual_seed(0)
-    order = torch.randperm(len(images), generator=generator)
-    x, t, _ = noised_batch(images[order], schedule_of(recipe), generator, spread=True)
-    order = torch.randperm(len(images), generator=generator)
-    return x[order], t[order]
-
-
-def image_size(source: Source) -> int:
-    """Side of the square images that the network takes (apart from its t)."""
-    if source.content is not None:
-        return recipe_of(source.content, source.name).image_size
-    shapes = [list(value.shape) for value in source.examples or ()]
-    program = getattr(source.model, "program", None)
-    if program is not None and program.signature is not None:
-        shapes = [list(shape) for shape in program.signature.shapes.values()]
-    if len(shapes) != 1 or len(shapes[0]) != 4 or shapes[0][2] != shapes[0][3]:
-        raise InputError(
-            "--calibrate: images fit networks whose only input is [B, C, H, H]; give a .pt file "
-            "with a tuple of tensors, one per input"
-        )
-    return shapes[0][3]

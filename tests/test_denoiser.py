@@ -9,13 +9,14 @@ import torch
 from torch import Tensor
 
 import snnconvert
+from snnconvert.calibration_data import noised
 from snnconvert.cli import build_parser
 from snnconvert.conversion.weights import WeightCalibration
 from snnconvert.datasets.images import to_unit_range
 from snnconvert.diffusion.objectives import noise_loss, noised_batch
 from snnconvert.loading import network_from
 from snnconvert.probe import recipe_of, schedule_of
-from snnconvert.sources import Source, noised, source_of
+from snnconvert.sources import Source, source_of
 from tests.conftest import SHIPPED, assert_refused, call_cli, tiny_unet
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*calib")
@@ -73,7 +74,7 @@ def test_trained_weights_come_closer_on_held_out_inputs_over_all_t(shipped, trai
     """By blocks and by the output; a few steps each, the shipped float network."""
     ann, recipe = network_from(shipped, "ann", ""), recipe_of(shipped, "")
     images = shipped["probe"]
-    calibration = [noised(images[:128], recipe)]
+    calibration = [noised(images[:128], recipe.image_size, schedule_of(recipe))]
     generator = torch.Generator().manual_seed(5)
     held_out = noised_batch(
         to_unit_range(images[128:]), schedule_of(recipe), generator, spread=True

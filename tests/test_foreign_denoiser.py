@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 import snnconvert
+from snnconvert.calibration_data import noised
 from snnconvert.checkpoint import read_checkpoint
 from snnconvert.cli import main
 from snnconvert.diffusion.sampling import plan
@@ -85,6 +86,57 @@ def test_evaluation_draws_the_same_images_and_says_by_which_noise(file, tmp_path
     settings = json.loads((folder / "settings.json").read_text())
     assert source.facts()["schedule"] == settings["schedule"]
     assert source.facts()["schedule"] != schedule_hash(named_schedule("linear"))
+
+
+FACTORY = ["convert", "--model", "tests.test_foreign_denoiser:TableOfTimes", "--timesteps", "4"]
+SHAPES = ["--example-shape", f"2,1,{SIZE},{SIZE}", "--example-shape", "2:int"]
+
+
+@pytest.mark.filterwarnings("ignore:.*calib", "ignore:.*channels")
+def test_a_float_denoiser_is_calibrated_on_clean_images_that_get_noised(tmp_path):
+    pixels = torch.randint(256, (40, 1, SIZE, SIZE), generator=torch.Generator().manual_seed(0))
+    torch.save(pixels.byte(), tmp_path / "clean.pt")
+    torch.manual_seed(3)
+    torch.save(TableOfTimes().state_dict(), tmp_path / "weights.pt")
+    found = []
+    for name in ("linear", "cosine"):
+        out = tmp_path / f"{name}.snn.pt"
+        assert main([*FACTORY, str(tmp_path / "weights.pt"), *SHAPES, "--calibrate",
+                     str(tmp_path / "clean.pt"), "--schedule", name,
+                     "-o", str(out)]) == 0  # fmt: skip
+        model = TableOfTimes().eval()
+        model.load_state_dict(torch.load(tmp_path / "weights.pt"))
+        x, t = noised(pixels.byte(), SIZE, named_schedule(name))
+        inputs = (x, t.long())
+        python = snnconvert.convert(model, 4, example_inputs=inputs, calibration=[inputs])
+        found.append(snnconvert.load(out)(*inputs)["sample"])
+        assert torch.equal(found[-1], python(*inputs)["sample"])
+    assert not torch.equal(*found)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([*SHAPES, "--schedule", "linear"], ["--calibrate", "give both"]),
+        ([*SHAPES, "--schedule", "linaer", "--calibrate", "x.pt"], ["did you mean 'linear'"]),
+        ([*SHAPES, "--schedule", "linear", "--calibrate", "xt.pt"], ["noised already"]),
+        ([*SHAPES, "--schedule", "linear", "--calibrate", "wide.pt"], ["[4, 1, 8, 9]", "8, 8]"]),
+        ([*SHAPES, "--calibrate", "folder"], ["or, with --schedule, denoisers"]),
+        (["--schedule", "linear", "--calibrate", "x.pt"], ["[[2, 1, 8, 8]]", "t [B]"]),
+    ],
+)
+def test_what_calibration_of_a_denoiser_lacks_is_said(
+    tmp_path, monkeypatch, arguments, words, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    torch.save(torch.randn(4, 1, SIZE, SIZE), "x.pt")
+    torch.save(torch.randn(4, 1, SIZE, SIZE + 1), "wide.pt")
+    torch.save((torch.randn(4, 1, SIZE, SIZE), torch.arange(4)), "xt.pt")
+    (tmp_path / "folder").mkdir()
+    assert main([*FACTORY, *arguments, "-o", "out.pt"]) == 2
+    error = capsys.readouterr().err
+    assert all(word in error for word in words), error
+    assert not (tmp_path / "out.pt").exists()
 
 
 def test_moments_of_foreign_networks_are_measured_on_any_images(file, network, tmp_path, capsys):

@@ -14,7 +14,7 @@ LAYERS = [  # a file may import from its own row and the rows above
     {"conversion", "probe"},
     {"loading"},
     {"guidance"},
-    {"sources"},
+    {"calibration_data", "sources"},
     {"averaging", "sharding", "outputs", "initial", "tasks"},
     {"generation", "synchronised"},
     {"training_state", "training_result"},

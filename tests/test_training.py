@@ -220,6 +220,10 @@ def test_a_classifier_converts_and_is_as_accurate_as_before(folder):
     assert found["snn"]["accuracy"] == found["qann"]["accuracy"]
     assert found["ann"]["accuracy"] > 0.8  # bright or dark
     assert found["snn"]["samples"] == 40
+    arguments = ["--stage", "ann", "--calibrate", "classes", "--timesteps", "8", "-o", "c.pt"]
+    result = call_cli("convert", "classes.pt", *arguments, cwd=folder)  # images, and no noise
+    assert result.returncode == 0, result.stderr
+    assert snnconvert.load(folder / "c.pt").calibration["inputs"] == 38
 
 
 def test_classifiers_do_not_draw_and_need_labels(folder):
