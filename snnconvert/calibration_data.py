@@ -21,7 +21,7 @@ from snnconvert.probe import recipe_of, schedule_for
 if TYPE_CHECKING:
     from snnconvert.sources import Source
 
-BATCH = 64
+BATCH = 32  # small enough for networks whose own code does something else with large batches
 
 
 def calibration_batches(args: argparse.Namespace, source: Source) -> Iterator[Any]:

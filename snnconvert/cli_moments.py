@@ -50,6 +50,7 @@ def run_moments(args: argparse.Namespace) -> None:
     from snnconvert.checkpoint import check_destination, read_checkpoint, save_checkpoint
     from snnconvert.datasets.images import to_unit_range
     from snnconvert.diffusion.moments import eps_second_moment, moment_times
+    from snnconvert.diffusion.sampling import fitting
     from snnconvert.generation import schedule_hash
     from snnconvert.hardware import checked_device
     from snnconvert.loading import network_from
@@ -68,11 +69,12 @@ def run_moments(args: argparse.Namespace) -> None:
             f"count, batch size: found {count}, {args.batch_size}; allowed are 1 ... "
             f"{held} ({data}) and 1 and more"
         )
-    calls = times * -(-count // args.batch_size)
+    batch_size = fitting(network, args.batch_size)
+    calls = times * -(-count // batch_size)
     with tqdm(total=calls, unit="NFE", disable=not args.progress) as bar:
         curve = eps_second_moment(
             network,
-            (to_unit_range(pixels).to(device) for pixels in batches(args.batch_size, count)),
+            (to_unit_range(pixels).to(device) for pixels in batches(batch_size, count)),
             schedule, prediction=args.prediction, times=args.times, seed=args.seed,
             on_call=bar.update,
         )  # fmt: skip

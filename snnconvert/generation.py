@@ -19,7 +19,7 @@ from snnconvert.checkpoint import check_destination, fingerprint
 from snnconvert.conversion.network import SpikingNetwork
 from snnconvert.datasets.images import to_pixels
 from snnconvert.diffusion.noise import SampleNoise, image_seeds
-from snnconvert.diffusion.sampling import Plan, run
+from snnconvert.diffusion.sampling import Plan, fitting, run
 from snnconvert.diffusion.schedule import NoiseLevels, Schedule
 from snnconvert.errors import CheckpointError, InputError
 from snnconvert.outputs import FolderOutput, GridOutput, NpzOutput, Output
@@ -49,9 +49,14 @@ class Job:
             )
         image_seeds(self.seed, range(1))
 
+    @property
+    def largest_block(self) -> int:
+        """Images of one call: `batch_size`, or fewer where the network takes no more."""
+        return fitting(self.network, self.batch_size)
+
     def blocks(self) -> list[range]:
-        """Image numbers, `batch_size` at a time."""
-        size = self.batch_size
+        """Image numbers, those of a call together."""
+        size = self.largest_block
         return [range(i, min(i + size, self.count)) for i in range(0, self.count, size)]
 
 
@@ -127,7 +132,7 @@ def generate(job: Job, output: Output, shard: Shard = WHOLE, *, progress: bool =
             if output.shared:
                 output.add(indices, pixels)
                 continue
-            padded = torch.zeros(job.batch_size, *job.image_shape, dtype=torch.uint8)
+            padded = torch.zeros(job.largest_block, *job.image_shape, dtype=torch.uint8)
             padded[: len(pixels)] = pixels
             for block, part in zip(blocks, shard.gather(padded), strict=False):
                 output.add(list(block), part[: len(block)])

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import snnconvert
-from snnconvert.calibration_data import noised
+from snnconvert.calibration_data import BATCH, noised
 from snnconvert.checkpoint import read_checkpoint
 from snnconvert.cli import main
 from snnconvert.diffusion.sampling import plan
@@ -108,7 +108,8 @@ def test_a_float_denoiser_is_calibrated_on_clean_images_that_get_noised(tmp_path
         model.load_state_dict(torch.load(tmp_path / "weights.pt"))
         x, t = noised(pixels.byte(), SIZE, named_schedule(name))
         inputs = (x, t.long())
-        python = snnconvert.convert(model, 4, example_inputs=inputs, calibration=[inputs])
+        batches = list(zip(*(value.split(BATCH) for value in inputs), strict=True))
+        python = snnconvert.convert(model, 4, example_inputs=inputs, calibration=batches)
         found.append(snnconvert.load(out)(*inputs)["sample"])
         assert torch.equal(found[-1], python(*inputs)["sample"])
     assert not torch.equal(*found)
@@ -168,6 +169,36 @@ def test_moments_of_foreign_networks_are_measured_on_any_images(file, network, t
     capsys.readouterr()
     assert main([*sample, "--schedule", "linear"]) == 2  # measured under another noise
     assert "under another schedule" in capsys.readouterr().err
+
+
+class LimitsItsBatch(TableOfTimes):
+    """Does something else with large batches, as diffusers' upsampling does with 64 and more."""
+
+    def forward(self, x, t):
+        return super().forward(x.contiguous() + 0 if x.shape[0] >= 6 else x, t)
+
+
+@pytest.mark.filterwarnings("ignore:.*calib", "ignore:.*channels")
+def test_networks_that_take_small_batches_only_are_called_so(tmp_path):
+    torch.manual_seed(0)
+    x, t = torch.randn(16, 1, SIZE, SIZE), torch.randint(1000, (16,))
+    how = {"example_inputs": (x[:2], t[:2])}
+    limited = snnconvert.convert(LimitsItsBatch().eval(), 4, calibration=[(x, t)], **how)
+    torch.manual_seed(0)
+    torch.randn(16, 1, SIZE, SIZE), torch.randint(1000, (16,))
+    free = snnconvert.convert(TableOfTimes().eval(), 4, calibration=[(x, t)], **how)
+    assert limited.program.largest_batch == 5 and free.program.largest_batch is None
+    with pytest.raises(InputError, match="batches above 5"):
+        limited(x, t)
+    few = {"shape": (12, 1, SIZE, SIZE), "steps": 3}
+    wanted = snnconvert.sample(free, **few)
+    torch.testing.assert_close(snnconvert.sample(limited, **few), wanted, rtol=1e-4, atol=1e-4)
+    snnconvert.save(limited, tmp_path / "limited.pt")
+    pixels = np.zeros((12, SIZE, SIZE), np.uint8)
+    np.savez(tmp_path / "images.npz", pixels)
+    assert main(["moments", str(tmp_path / "limited.pt"), "--schedule", "linear", "--data",
+                 str(tmp_path / "images.npz"), "--times", "2", "--no-progress"]) == 0  # fmt: skip
+    assert len(drawn(tmp_path / "limited.pt", tmp_path, "--schedule", "linear", "-n", "12")) == 12
 
 
 @pytest.mark.parametrize(

@@ -57,10 +57,20 @@ class Program:
     output: Any
     signature: Signature | None = None
 
-    def bind(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Tensor]:
-        """The inputs, in order, of a call; InputError where it is not like the captured one."""
+    @property
+    def largest_batch(self) -> int | None:
+        """What the module's own code allows; None for any."""
+        return self.signature.largest_batch if self.signature else None
+
+    def bind(
+        self, args: Sequence[Any], kwargs: Mapping[str, Any], any_batch: bool = False
+    ) -> list[Tensor]:
+        """The inputs, in order, of a call; InputError where it is not like the captured one.
+
+        any_batch: take more than `largest_batch`; the caller cuts them into calls.
+        """
         if self.signature is not None:
-            return self.signature.bind(args, kwargs, self.inputs)
+            return self.signature.bind(args, kwargs, self.inputs, any_batch)
         if kwargs or len(args) != len(self.inputs):
             names = ", ".join(self.inputs)
             raise InputError(

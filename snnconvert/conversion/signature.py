@@ -115,9 +115,12 @@ class Signature:
     smallest_batch: int = 0
 
     def bind(
-        self, args: Sequence[Any], kwargs: Mapping[str, Any], inputs: Sequence[str]
-    ) -> list[Tensor]:
+        self, args: Sequence[Any], kwargs: Mapping[str, Any], inputs: Sequence[str],
+        any_batch: bool = False,
+    ) -> list[Tensor]:  # fmt: skip
         """The tensors of a call in the order of `inputs`.
+
+        any_batch: take more than `largest_batch`; the caller cuts them into calls.
 
         Raises:
             InputError: other arguments, fixed values or shapes than the captured ones.
@@ -136,10 +139,11 @@ class Signature:
         sizes = {size for size in batches.values() if size is not None}
         if len(sizes) > 1:
             raise InputError(f"inputs: found batches of different sizes, {sorted(sizes)}")
-        if self.largest_batch is not None and max(sizes, default=0) > self.largest_batch:
+        largest = None if any_batch else self.largest_batch
+        if largest is not None and max(sizes, default=0) > largest:
             raise InputError(
                 f"inputs: found a batch of {max(sizes)}; the network's own code distinguishes "
-                f"batches above {self.largest_batch}: split the batch"
+                f"batches above {largest}: split the batch"
             )
         if min(sizes, default=self.smallest_batch) < self.smallest_batch:
             raise InputError(

@@ -19,7 +19,7 @@ KEPT_BYTES = 1 << 28
 
 
 def calls_of(program: Program, batches: Iterable[Any]) -> Iterator[list[Tensor]]:
-    """The program's inputs of each call, at most `CHUNK` rows each.
+    """The program's inputs of each call, cut into pieces.
 
     Raises:
         InputError: no batches; one of another form than the captured inputs, in half precision,
@@ -34,7 +34,7 @@ def calls_of(program: Program, batches: Iterable[Any]) -> Iterator[list[Tensor]]
     for number, batch in enumerate(batches):
         args, kwargs = arguments_of(batch)
         try:
-            inputs = program.bind(args, kwargs)
+            inputs = program.bind(args, kwargs, any_batch=True)
         except InputError as error:
             more = len(args) + len(kwargs) > len(program.inputs)
             hint = " (labels? pass (x for x, _ in batches))" if more else ""
@@ -55,15 +55,15 @@ def calls_of(program: Program, batches: Iterable[Any]) -> Iterator[list[Tensor]]
 
 
 def cut(program: Program, inputs: Sequence[Tensor]) -> Iterator[list[Tensor]]:
-    """Pieces of at most `CHUNK` rows; the whole where the batch is fixed."""
+    """Pieces of at most `CHUNK` rows that the network takes; the whole where the batch is fixed."""
     along = program.batch_inputs
     if not along:
         yield list(inputs)
         return
-    rows = len(inputs[along[0]])
-    for start in range(0, rows, CHUNK):
+    rows, size = len(inputs[along[0]]), min(CHUNK, program.largest_batch or CHUNK)
+    for start in range(0, rows, size):
         yield [
-            value[start : start + CHUNK] if index in along else value
+            value[start : start + size] if index in along else value
             for index, value in enumerate(inputs)
         ]
 
@@ -73,8 +73,7 @@ class Kept:
 
     def __init__(self, program: Program) -> None:
         self.along = program.batch_inputs
-        allowed = program.signature.largest_batch if program.signature else None
-        self.largest = KEPT if allowed is None else allowed
+        self.largest = program.largest_batch or KEPT
         self.rows: list[list[Tensor]] = []
         self.seen = 0
         self.limit = KEPT

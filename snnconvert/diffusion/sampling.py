@@ -119,6 +119,12 @@ def start_over(network: object) -> None:
         reset()
 
 
+def fitting(network: object, batch_size: int) -> int:
+    """`batch_size`, or the most that a converted network takes, where its own code limits it."""
+    program = getattr(network, "program", None)
+    return min(batch_size, getattr(program, "largest_batch", None) or batch_size)
+
+
 def sample(
     denoiser: Network,
     x: Tensor | None = None,
@@ -148,7 +154,8 @@ def sample(
         seed: 0 ... 2^31 - 1; what solvers draw for sample i depends on it and i alone.
         grid: a name (default: the solver's own), or a list of times in place of `steps`.
         return_nfe: also return the network evaluations of one batch, as counted.
-        batch_size: samples per network call; all by default. It never changes a sample.
+        batch_size: samples per network call; by default all, or as many as a converted network
+            takes. It never changes a sample.
         on_call: called after each evaluation with (x, t, predicted x_0).
         options: `denoise_to_zero` (one more evaluation, from t = 0 to clean data), `prediction`,
             `clip` and `thresholding` as in Denoiser, and the solver's own keywords.
@@ -158,7 +165,7 @@ def sample(
     """
     chosen = plan(solver, steps, schedule, grid, **options)
     count, image_shape = check_start(x, shape)
-    batch_size = checked_batch_size(count if batch_size is None else batch_size)
+    batch_size = fitting(denoiser, count if batch_size is None else checked_batch_size(batch_size))
     seeds = image_seeds(seed, range(count))
     device = x.device if x is not None else device_of(denoiser)
     results, nfe = [], 0
