@@ -80,8 +80,8 @@ def add_solver_options(command: argparse.ArgumentParser) -> None:
     add("--denoise-to-zero", action=switch, help="one more evaluation, from t = 0 to clean data")
     add("--eta", type=float, help="0 ... 1: how much noise DDIM draws")
     add("--variance", help="of ddpm: fixed_large or fixed_small")
-    add("--clip", action=switch, help="keep predicted images in [-1, 1] (default where the paper "
-        "does: ddpm, ddim, analytic-*)")  # fmt: skip
+    add("--clip", action=switch, help="keep predicted images in [-1, 1] (default; dpm-solver "
+        "predicts none)")  # fmt: skip
     add("--thresholding", type=float, nargs="?", const=True, metavar="RATIO",
         help="dynamic thresholding at this quantile (default 0.995)")  # fmt: skip
     add("--clip-pixel", type=float, help="of analytic-*: grey levels of noise in the last noisy "

@@ -62,6 +62,8 @@ def describe_checkpoint(content: dict[str, Any], source: str) -> str:
 def describe_history(history: Sequence[CallRecord]) -> str:
     """One line: what the calls of a spiking network took on average."""
     calls = len(history)
+    if not any(call.steps for call in history):
+        return f"{calls} calls by counts: no clock ran, no spikes were fired one by one"
     steps, spikes, counts = (
         sum(getattr(call, name) for call in history) / calls
         for name in ("steps", "spikes", "counts")

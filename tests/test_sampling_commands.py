@@ -133,7 +133,7 @@ def test_an_interrupted_folder_is_completed_and_keeps_what_it_has(
     assert "3 of them there before" in capsys.readouterr().out
 
 
-OTHER = (["--seed", 1], ["--steps", 5], ["--order", 3], ["--stage", "ann"], ["--clip"],
+OTHER = (["--seed", 1], ["--steps", 5], ["--order", 3], ["--stage", "ann"], ["--no-clip"],
          ["--solver", "unipc"])  # fmt: skip
 
 

@@ -27,7 +27,8 @@ class Solver:
         grid: name of the grid it uses where none is given.
         end: where the grids that leave it open end: CLEAN, or 0 as in DPM-Solver.
         reversible: True where the path from noise to data can be walked back.
-        clips: True where its paper keeps predicted images in [-1, 1]; what commands do by default.
+        clips: True where it follows the predicted clean image, which commands, whose data are
+            images, keep in [-1, 1] by default; Python does not.
     """
 
     solve: Callable[..., Tensor]

@@ -46,7 +46,7 @@ def dpm_solver(
     )  # fmt: skip
 
 
-@solver("dpm-solver++", grid="time_uniform", end=0, reversible=True)
+@solver("dpm-solver++", grid="time_uniform", end=0, reversible=True, clips=True)
 def dpm_solver_pp(
     denoiser: Denoiser, x: Tensor, schedule: NoiseLevels, times: Sequence[float], *,
     noise: SampleNoise | None = None, order: int = 2, method: str = "multistep",

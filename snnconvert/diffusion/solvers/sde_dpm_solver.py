@@ -17,7 +17,7 @@ from snnconvert.diffusion.solvers import solver
 from snnconvert.diffusion.solvers.dpm_solver import check_order
 
 
-@solver("sde-dpm-solver++", grid="time_uniform", end=0)
+@solver("sde-dpm-solver++", grid="time_uniform", end=0, clips=True)
 def sde_dpm_solver_pp(
     denoiser: Denoiser, x: Tensor, schedule: NoiseLevels, times: Sequence[float], *,
     noise: SampleNoise, order: int = 2, lower_order_final: bool = True,
