@@ -19,7 +19,7 @@ from snnconvert.loading import load, network_from
 from snnconvert.probe import probe_batches
 
 EXAMPLES = 2  # inputs of a file that serve to capture a network
-REPORTED_BATCHES = 4  # of the calibration data, in the report of a conversion
+REPORTED_BATCHES = 8  # of the calibration data, in the report of a conversion
 KINDS = {"float": torch.float32, "int": torch.int64, "bool": torch.bool}
 
 

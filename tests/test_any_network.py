@@ -201,3 +201,20 @@ def test_quantize_trains_and_converts_without_loss():
     with torch.no_grad():
         assert torch.equal(snn(x), network(x))
     assert model.training and list(snn.functions.values()) == ["silu"]
+
+
+@pytest.mark.filterwarnings("ignore:.*calib", "ignore:.*channels")
+def test_weights_laid_out_channels_last_stay_so(tmp_path):
+    """Many convolutions are faster so on a CPU; it is the user's choice, as anywhere in PyTorch."""
+    last, x = torch.channels_last, images(8)
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 4, 3))
+    snn = snnconvert.convert(
+        model.eval().to(memory_format=last), 4, example_inputs=x, calibration=[x]
+    )
+    snnconvert.save(snn, tmp_path / "snn.pt")
+    loaded = snnconvert.load(tmp_path / "snn.pt")
+    for network in (snn, loaded):
+        kernels = [value for value in network.constants.values() if value.ndim == 4]
+        assert kernels and all(kernel.is_contiguous(memory_format=last) for kernel in kernels)
+        assert network(x).is_contiguous(memory_format=last)
+    assert torch.equal(loaded(x), snn(x)) and torch.equal(snn(x), snn.quantized_ann()(x))
