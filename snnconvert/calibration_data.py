@@ -118,6 +118,12 @@ def noised(images: Tensor, size: int, schedule: Schedule) -> tuple[Tensor, Tenso
         )
     if images.dtype == torch.uint8:
         images = to_unit_range(images)
+    if not images.is_floating_point():
+        raise InputError(
+            f"--calibrate: found images of {images.dtype}, allowed are uint8 0 ... 255 and "
+            "floating point -1 ... 1"
+        )
+    images = images.float()
     generator = torch.Generator().manual_seed(0)
     order = torch.randperm(len(images), generator=generator)
     x, t, _ = noised_batch(images[order], schedule, generator, spread=True)

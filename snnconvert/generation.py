@@ -157,7 +157,7 @@ def trajectory(job: Job) -> Tensor:
     Two rows an image: x_t, and below it the clean image that the network sees in it. The last
     column is the result.
     """
-    rows, calls = min(PATH_IMAGES, job.count), job.plan.calls
+    rows, calls = min(PATH_IMAGES, job.count, job.largest_block), job.plan.calls
     even = [i / (PATH_COLUMNS - 1) for i in range(PATH_COLUMNS)]
     wanted = None if calls is None else {round(share * (calls - 1)) for share in even}
     numbers, path = itertools.count(), []

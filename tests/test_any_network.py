@@ -99,6 +99,21 @@ def test_a_gate_that_is_never_negative_scales_where_there_are_other_neurons():
     assert list(snn.functions.values()) == [None]
 
 
+def test_a_glu_may_gate_a_product():
+    class Scaled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.up, self.scale, self.down = nn.Linear(4, 16), nn.Linear(4, 8), nn.Linear(8, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.down(nn.functional.glu(self.up(x), -1) * self.scale(x))
+
+    x = torch.randn(16, 4)
+    snn = snnconvert.convert(Scaled().eval(), 8, example_inputs=x, calibration=[x])
+    assert len(snn.functions) == 1
+    assert torch.equal(snn(x), snn.quantized_ann()(x))
+
+
 def test_a_function_with_neurons_of_its_own_is_scaled_as_it_is():
     """SiLU before squeeze and excitation: it reaches weights as it is, so the product gets none."""
 

@@ -122,6 +122,7 @@ def test_a_float_denoiser_is_calibrated_on_clean_images_that_get_noised(tmp_path
         ([*SHAPES, "--schedule", "linaer", "--calibrate", "x.pt"], ["did you mean 'linear'"]),
         ([*SHAPES, "--schedule", "linear", "--calibrate", "xt.pt"], ["noised already"]),
         ([*SHAPES, "--schedule", "linear", "--calibrate", "wide.pt"], ["[4, 1, 8, 9]", "8, 8]"]),
+        ([*SHAPES, "--schedule", "linear", "--calibrate", "whole.pt"], ["int64", "uint8"]),
         ([*SHAPES, "--calibrate", "folder"], ["or, with --schedule, denoisers"]),
         (["--schedule", "linear", "--calibrate", "x.pt"], ["[[2, 1, 8, 8]]", "t [B]"]),
     ],
@@ -133,6 +134,7 @@ def test_what_calibration_of_a_denoiser_lacks_is_said(
     torch.save(torch.randn(4, 1, SIZE, SIZE), "x.pt")
     torch.save(torch.randn(4, 1, SIZE, SIZE + 1), "wide.pt")
     torch.save((torch.randn(4, 1, SIZE, SIZE), torch.arange(4)), "xt.pt")
+    torch.save(torch.zeros(4, 1, SIZE, SIZE, dtype=torch.int64), "whole.pt")
     (tmp_path / "folder").mkdir()
     assert main([*FACTORY, *arguments, "-o", "out.pt"]) == 2
     error = capsys.readouterr().err
@@ -199,6 +201,18 @@ def test_networks_that_take_small_batches_only_are_called_so(tmp_path):
     assert main(["moments", str(tmp_path / "limited.pt"), "--schedule", "linear", "--data",
                  str(tmp_path / "images.npz"), "--times", "2", "--no-progress"]) == 0  # fmt: skip
     assert len(drawn(tmp_path / "limited.pt", tmp_path, "--schedule", "linear", "-n", "12")) == 12
+
+
+@pytest.mark.filterwarnings("ignore:.*calib", "ignore:.*channels")
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float64])
+def test_the_command_converts_and_reports_in_small_batches(tmp_path, dtype):
+    torch.save(torch.zeros(40, 1, SIZE, SIZE, dtype=dtype), tmp_path / "clean.pt")
+    out, picture = tmp_path / "net.snn.pt", tmp_path / "path.png"
+    model = ["--model", "tests.test_foreign_denoiser:LimitsItsBatch", *SHAPES]
+    assert main(["convert", *model, "--calibrate", str(tmp_path / "clean.pt"), "--schedule",
+                 "linear", "-o", str(out)]) == 0  # fmt: skip
+    drawn(out, tmp_path, "--schedule", "linear", "-n", "6", "--trajectory", str(picture))
+    assert picture.exists()
 
 
 @pytest.mark.parametrize(

@@ -132,8 +132,11 @@ class _Search:
             return True
         sites = {site.node.name for site in found}
         origins = [self._origin(name) for name in node.refs] if len(node.refs) == 2 else []
-        gates = [function_at(o, constants) for o in origins if o and o.name not in sites]
-        return any(gate is not None and gate.signed in signs for gate in gates)
+        free = [origin for origin in origins if origin and origin.name not in sites]
+        gates = [function_at(origin, constants) for origin in free]
+        return any(gate is not None and gate.signed in signs for gate in gates) or (
+            True in signs and any(origin.op == GLU for origin in free)
+        )
 
     def _origin(self, name: str) -> Node | None:
         """The operation that made a value, before others only moved it."""

@@ -61,11 +61,24 @@ def cut(program: Program, inputs: Sequence[Tensor]) -> Iterator[list[Tensor]]:
         yield list(inputs)
         return
     rows, size = len(inputs[along[0]]), min(CHUNK, program.largest_batch or CHUNK)
+    if size < CHUNK:  # evenly: a small rest may be too few for such a network
+        size = -(-rows // -(-rows // size))
     for start in range(0, rows, size):
         yield [
             value[start : start + size] if index in along else value
             for index, value in enumerate(inputs)
         ]
+
+
+def within(program: Program, call: tuple[Any, Any]) -> list[tuple[Any, Any]]:
+    """The call (args, kwargs), in pieces where the network's own code takes no such batch."""
+    largest = program.largest_batch
+    if largest is None:
+        return [call]
+    inputs = program.bind(*call, any_batch=True)
+    if program.batch_size(inputs) <= largest:
+        return [call]
+    return [program.unbind(part, positional=len(call[0])) for part in cut(program, inputs)]
 
 
 class Kept:

@@ -15,6 +15,7 @@ from snnconvert.conversion.network import SpikingNetwork
 from snnconvert.conversion.program import Program
 from snnconvert.conversion.signature import arguments_of
 from snnconvert.conversion.simulation import Run
+from snnconvert.conversion.stream import within
 from snnconvert.errors import InputError
 from snnconvert.report.cost import Cost, count_cost
 from snnconvert.report.difference import Difference
@@ -71,7 +72,7 @@ def compare(
     Raises:
         InputError: no batches, or `snn` was not converted from `ann`.
     """
-    calls = [arguments_of(batch) for batch in batches]
+    calls = [c for batch in batches for c in within(snn.program, arguments_of(batch))]
     networks = [network for network in (ann, float_ann) if network is not None]
     were_training = [network.training for network in networks]
     for network in networks:
