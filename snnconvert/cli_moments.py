@@ -79,7 +79,8 @@ def run_moments(args: argparse.Namespace) -> None:
             on_call=bar.update,
         )  # fmt: skip
     entry = {"eps_second_moment": curve, "images": count, "times": times, "seed": args.seed,
-             "data": data, "schedule": schedule_hash(schedule)}  # fmt: skip
+             "data": data, "schedule": schedule_hash(schedule),
+             "prediction": args.prediction}  # fmt: skip
     content["moments"] = {**content.get("moments", {}), stage: entry}
     save_checkpoint(args.file, content)
     print(f"{stage}: eps_second_moment {curve[0]:.4f} at t = 0, {curve.max():.4f} at most")
@@ -106,6 +107,8 @@ def images_for(
                 f"{list(shape)} (channels, height, width)"
             )
         return len(source), source.batches, source.name
+    if not content["recipe"]:
+        raise CheckpointError(f"{args.file}: holds no images to measure on; give --data")
     if args.data_root is not None:
         recipe = denoiser_recipe_of(content, args.file)
         images = DatasetSource(recipe.dataset, "train", root, recipe.image_size)

@@ -80,8 +80,8 @@ def add_solver_options(command: argparse.ArgumentParser) -> None:
     add("--denoise-to-zero", action=switch, help="one more evaluation, from t = 0 to clean data")
     add("--eta", type=float, help="0 ... 1: how much noise DDIM draws")
     add("--variance", help="of ddpm: fixed_large or fixed_small")
-    add("--clip", action=switch, help="keep predicted images in [-1, 1] (default; dpm-solver "
-        "predicts none)")  # fmt: skip
+    add("--clip", action=switch, help="keep predicted images in [-1, 1] (default, but for "
+        "dpm-solver)")  # fmt: skip
     add("--thresholding", type=float, nargs="?", const=True, metavar="RATIO",
         help="dynamic thresholding at this quantile (default 0.995)")  # fmt: skip
     add("--clip-pixel", type=float, help="of analytic-*: grey levels of noise in the last noisy "
@@ -106,24 +106,27 @@ def chosen_options(args: argparse.Namespace, content: dict[str, Any], stage: str
     solver = SOLVERS[args.solver]
     options = {name: getattr(args, name) for name in SOLVER_OPTIONS}
     options = {name: value for name, value in options.items() if value is not None}
-    if solver.clips and "thresholding" not in options:
+    if solver.clips and not options.get("thresholding"):
         options.setdefault("clip", True)
     if "clip_pixel" in solver.options:
         options.setdefault("clip_pixel", CLIP_PIXEL)
     if "eps_second_moment" in solver.options or args.grid == "optimal":
-        options["eps_second_moment"] = moment_of(
-            content, stage, args.file, getattr(args, "schedule", None)
-        )
+        named, prediction = getattr(args, "schedule", None), options.get("prediction", "eps")
+        options["eps_second_moment"] = moment_of(content, stage, args.file, named, prediction)
     return options
 
 
-def moment_of(content: dict[str, Any], stage: str, source: str, schedule: str | None = None) -> Any:
+def moment_of(
+    content: dict[str, Any], stage: str, source: str, schedule: str | None, prediction: str
+) -> Any:
     """The cached curve of a network, or CheckpointError that names the command to make it."""
     from snnconvert.generation import schedule_hash
     from snnconvert.probe import schedule_for
 
     entry = content.get("moments", {}).get(stage)
     needed = "" if content["recipe"] else f" --schedule {schedule or 'SCHEDULE'} --data DATA"
+    if prediction != "eps":
+        needed += f" --prediction {prediction}"
     again = f"`snnconvert moments {source} --stage {stage}{needed}`"
     if not isinstance(entry, dict) or "eps_second_moment" not in entry:
         raise CheckpointError(
@@ -136,6 +139,11 @@ def moment_of(content: dict[str, Any], stage: str, source: str, schedule: str | 
         raise CheckpointError(
             f"{source}: holds the eps_second_moment of its {stage!r} network under another "
             f"schedule; name that one, or measure again with {again}"
+        )
+    if (found := entry.get("prediction", "eps")) != prediction:
+        raise CheckpointError(
+            f"{source}: holds the eps_second_moment of its {stage!r} network as one that predicts "
+            f"{found}, not {prediction}; measure again with {again}"
         )
     return entry["eps_second_moment"]
 

@@ -142,6 +142,14 @@ def test_what_calibration_of_a_denoiser_lacks_is_said(
     assert not (tmp_path / "out.pt").exists()
 
 
+def test_a_table_of_times_is_sampled_at_whole_times(file, tmp_path, capsys):
+    sample = ["sample", str(file), "-o", str(tmp_path / "a.npz"), "-n", "2", "--no-progress",
+              "--schedule", "linear", "--steps", "6"]  # fmt: skip
+    assert main(sample) == 2
+    assert "--grid uniform" in capsys.readouterr().err
+    assert main([*sample, "--grid", "uniform"]) == 0
+
+
 def test_moments_of_foreign_networks_are_measured_on_any_images(file, network, tmp_path, capsys):
     pixels = torch.randint(256, (12, SIZE, SIZE), generator=torch.Generator().manual_seed(0))
     np.savez(tmp_path / "images.npz", pixels.byte().numpy())
@@ -171,6 +179,9 @@ def test_moments_of_foreign_networks_are_measured_on_any_images(file, network, t
     capsys.readouterr()
     assert main([*sample, "--schedule", "linear"]) == 2  # measured under another noise
     assert "under another schedule" in capsys.readouterr().err
+    assert main([*sample, "--schedule", "cosine", "--prediction", "v"]) == 2
+    error = capsys.readouterr().err
+    assert "predicts eps, not v" in error and "--data DATA --prediction v`" in error
 
 
 class LimitsItsBatch(TableOfTimes):
@@ -222,7 +233,7 @@ def test_the_command_converts_and_reports_in_small_batches(tmp_path, dtype):
         (["--schedule", "linear"], ["no images to measure on", "--data"]),
         (["--schedule", "linear", "--data", "cifar11"], ["did you mean 'cifar10'"]),
         (["--schedule", "linear", "--data", "wide.npz"], ["[1, 8, 9]", "[1, 8, 8]"]),
-        (["--schedule", "linear", "--data-root", "data"], ["no recipe"]),
+        (["--schedule", "linear", "--data-root", "data"], ["give --data"]),
     ],
 )
 def test_moments_say_what_is_missing(file, tmp_path, monkeypatch, arguments, words, capsys):
@@ -259,7 +270,7 @@ def test_whole_times_only_are_converted(network):
     whole = network(x, torch.tensor([7.0, 900.0]))["sample"]
     assert torch.equal(whole, network(x, torch.tensor([7, 900]))["sample"])
     for wrong in (7.5, float("inf"), float("nan"), 1e30):
-        with pytest.raises(InputError, match="captured as int64 and takes whole numbers"):
+        with pytest.raises(InputError, match=r"takes whole numbers .*--grid uniform"):
             network(x, torch.tensor([wrong, 900.0]))
 
 

@@ -86,7 +86,11 @@ class Program:
                 found, wanted = (
                     str(d).removeprefix("torch.") for d in (value.dtype, captured[name])
                 )
-                whole = "" if captured[name].is_floating_point else " and takes whole numbers"
+                whole = (
+                    "" if captured[name].is_floating_point
+                    else " and takes whole numbers (times of a solver: give --grid uniform, in "
+                    "Python grid='uniform')"
+                )  # fmt: skip
                 return InputError(
                     f"input {self.label(name)!r}: found {found}, it was captured as {wanted}"
                     f"{whole} ({error})"
