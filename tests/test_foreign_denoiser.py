@@ -195,11 +195,10 @@ class LimitsItsBatch(TableOfTimes):
 def test_networks_that_take_small_batches_only_are_called_so(tmp_path):
     torch.manual_seed(0)
     x, t = torch.randn(16, 1, SIZE, SIZE), torch.randint(1000, (16,))
-    how = {"example_inputs": (x[:2], t[:2])}
-    limited = snnconvert.convert(LimitsItsBatch().eval(), 4, calibration=[(x, t)], **how)
-    torch.manual_seed(0)
-    torch.randn(16, 1, SIZE, SIZE), torch.randint(1000, (16,))
-    free = snnconvert.convert(TableOfTimes().eval(), 4, calibration=[(x, t)], **how)
+    how = {"example_inputs": (x[:2], t[:2]), "calibration": [(x, t)]}
+    any_batch, few_rows = TableOfTimes().eval(), LimitsItsBatch().eval()
+    few_rows.load_state_dict(any_batch.state_dict())
+    free, limited = (snnconvert.convert(model, 4, **how) for model in (any_batch, few_rows))
     assert limited.program.largest_batch == 5 and free.program.largest_batch is None
     with pytest.raises(InputError, match="batches above 5"):
         limited(x, t)
