@@ -15,12 +15,12 @@ import torch
 from PIL import Image, ImageDraw
 
 import snnconvert
-from snnconvert.checkpoint import read_checkpoint
-from snnconvert.datasets.images import to_pixels
-from snnconvert.loading import network_from
-from snnconvert.pictures import tile
-from snnconvert.probe import probe_batches, recipe_of, schedule_of
-from snnconvert.report.difference import Difference
+from snnconvert.checkpoint.content import probe_batches, recipe_of, schedule_of
+from snnconvert.checkpoint.format import read_checkpoint
+from snnconvert.checkpoint.networks import network_from
+from snnconvert.images.pictures import tile
+from snnconvert.images.pixels import to_pixels
+from snnconvert.report.measures.difference import Difference
 
 ROOT = Path(__file__).resolve().parent.parent
 WAYS = {

@@ -19,13 +19,13 @@ import torch
 from torch import Tensor, nn
 
 import snnconvert
-from snnconvert.calibration_data import noised
-from snnconvert.checkpoint import read_checkpoint
-from snnconvert.datasets import DATASETS
-from snnconvert.datasets.images import to_unit_range
+from snnconvert.checkpoint.content import recipe_of, schedule_of
+from snnconvert.checkpoint.format import read_checkpoint
+from snnconvert.checkpoint.networks import network_from
+from snnconvert.cli.arguments.calibration_argument import noised
 from snnconvert.diffusion.objectives import noise_loss, noised_batch
-from snnconvert.loading import network_from
-from snnconvert.probe import recipe_of, schedule_of
+from snnconvert.images.datasets import DATASETS
+from snnconvert.images.pixels import to_unit_range
 
 ROOT = Path(__file__).resolve().parent.parent
 BATCH = 64

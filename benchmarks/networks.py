@@ -17,7 +17,8 @@ from pathlib import Path
 import torch
 
 import snnconvert
-from snnconvert.conversion.signature import arguments_of, leaves
+from snnconvert.conversion.graph.signature import arguments_of
+from snnconvert.conversion.graph.values import leaves
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from tests.networks import FAST, SLOW

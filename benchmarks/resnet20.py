@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 import snnconvert
-from snnconvert.conversion.network import SpikingNetwork
+from snnconvert.conversion.spiking.network import SpikingNetwork
 from snnconvert.models.cnn import resnet20
 
 BATCH = 250

@@ -15,11 +15,11 @@ import torch
 from torch import nn
 
 import snnconvert
-from snnconvert.checkpoint import read_checkpoint
-from snnconvert.probe import probe_batches
-from snnconvert.report.cost import count_cost
+from snnconvert.checkpoint.content import probe_batches
+from snnconvert.checkpoint.format import read_checkpoint
+from snnconvert.report.measures.cost import count_cost
+from snnconvert.report.measures.timing import seconds_per_call
 from snnconvert.report.native import native_report
-from snnconvert.report.timing import seconds_per_call
 
 FOLDER = Path(__file__).resolve().parent.parent / "checkpoints"
 TIMED = 16

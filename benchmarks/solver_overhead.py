@@ -14,9 +14,9 @@ from time import process_time as clock  # CPU time: other programs do not count
 import torch
 
 import snnconvert
+from snnconvert.checkpoint.recipe import load_recipe
 from snnconvert.diffusion.solvers import SOLVERS
 from snnconvert.models.unet import UNet
-from snnconvert.recipe import load_recipe
 
 TARGET = 0.03
 ROUNDS = 5  # of which the medians are shown, after one that warms up

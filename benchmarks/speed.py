@@ -26,11 +26,11 @@ from memory import table
 from torch import Tensor, nn
 
 import snnconvert
-from snnconvert.checkpoint import read_checkpoint
-from snnconvert.conversion.network import SpikingNetwork
-from snnconvert.loading import network_from
+from snnconvert.checkpoint.content import probe_batches
+from snnconvert.checkpoint.format import read_checkpoint
+from snnconvert.checkpoint.networks import network_from
+from snnconvert.conversion.spiking.network import SpikingNetwork
 from snnconvert.models.cnn import resnet20
-from snnconvert.probe import probe_batches
 
 ROOT = Path(__file__).resolve().parent.parent
 FILE = str(ROOT / "checkpoints" / "fashion-unet.pt")

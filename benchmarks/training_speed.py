@@ -2,8 +2,8 @@
 
     OMP_NUM_THREADS=1 python benchmarks/training_speed.py recipes/*.toml
 
-What `snnconvert/hardware.py` takes as given: speed over float32, contiguous (forward and backward
-on random inputs, medians of rounds in which each runs once).
+What `snnconvert/common/hardware.py` takes as given: speed over float32, contiguous (forward and
+backward on random inputs, medians of rounds in which each runs once).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from statistics import median
 
 import torch
 
-from snnconvert.recipe import load_recipe
+from snnconvert.checkpoint.recipe import load_recipe
 
 ROUNDS = 5
 LAYOUTS = (torch.contiguous_format, torch.channels_last)

@@ -13,19 +13,20 @@ import importlib
 import importlib.util
 from typing import TYPE_CHECKING, Any
 
+from snnconvert.version import __version__ as __version__
+
 if TYPE_CHECKING:
+    from snnconvert.checkpoint.networks import load, save
     from snnconvert.conversion.convert import check, convert
     from snnconvert.conversion.finetune import finetune
-    from snnconvert.conversion.quantized import quantize
+    from snnconvert.conversion.quantize import quantize
     from snnconvert.diffusion.moments import eps_second_moment
-    from snnconvert.diffusion.sampling import invert, sample
+    from snnconvert.diffusion.sampling.drawing import invert, sample
     from snnconvert.diffusion.schedule import ContinuousSchedule, Schedule
     from snnconvert.evaluation.evaluate import evaluate
-    from snnconvert.loading import load, save
     from snnconvert.report.compare import compare
-    from snnconvert.training import train
+    from snnconvert.training.loop import train
 
-__version__ = "0.1.0"
 __all__ = [
     "ContinuousSchedule",
     "Schedule",
@@ -53,11 +54,11 @@ _HOMES = {
     "evaluate": "evaluation.evaluate",
     "finetune": "conversion.finetune",
     "invert": "diffusion.sampling",
-    "load": "loading",
-    "quantize": "conversion.quantized",
+    "load": "checkpoint.networks",
+    "quantize": "conversion.quantize",
     "sample": "diffusion.sampling",
-    "save": "loading",
-    "train": "training",
+    "save": "checkpoint.networks",
+    "train": "training.loop",
 }
 
 

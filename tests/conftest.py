@@ -16,10 +16,10 @@ import torch
 from torch import nn
 
 from snnconvert import cli
-from snnconvert.checkpoint import read_checkpoint
-from snnconvert.loading import network_from
+from snnconvert.checkpoint.content import probe_batches
+from snnconvert.checkpoint.format import read_checkpoint
+from snnconvert.checkpoint.networks import network_from
 from snnconvert.models.unet import UNet, UNetConfig
-from snnconvert.probe import probe_batches
 
 ROOT = Path(__file__).resolve().parent.parent
 SHIPPED = ROOT / "checkpoints" / "fashion-unet.pt"

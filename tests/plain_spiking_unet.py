@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from spikingjelly.activation_based import functional, layer, neuron
 from torch import nn
 
-from snnconvert.models.spiking_config import SpikingUNetConfig
-from snnconvert.models.spiking_unet import SpikingUNet
+from snnconvert.models.spiking.config import SpikingUNetConfig
+from snnconvert.models.spiking.unet import SpikingUNet
 
 
 def plain_node(config: SpikingUNetConfig) -> nn.Module:

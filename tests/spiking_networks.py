@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 import snnconvert
-from snnconvert.conversion.network import SpikingNetwork
+from snnconvert.conversion.spiking.network import SpikingNetwork
 from snnconvert.models.unet import UNet, UNetConfig
-from snnconvert.quantizer import QuantizedClip
+from snnconvert.operators.clip import QuantizedClip
 
 
 class ResidualCNN(nn.Module):

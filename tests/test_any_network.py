@@ -7,8 +7,9 @@ import torch
 from torch import nn
 
 import snnconvert
-from snnconvert.conversion.signature import arguments_of, leaves
-from snnconvert.quantizer import QuantizedClip
+from snnconvert.conversion.graph.signature import arguments_of
+from snnconvert.conversion.graph.values import leaves
+from snnconvert.operators.clip import QuantizedClip
 from tests.networks import FAST, SLOW, KeywordOnly, PlanarDenoiser, images, times
 
 pytestmark = pytest.mark.filterwarnings("ignore")

@@ -6,9 +6,10 @@ import torch.nn.functional as F
 from torch import nn
 
 import snnconvert
-from snnconvert.conversion.batch_norm import BATCH_NORM, fold_batch_norms
-from snnconvert.conversion.check import captured_of, prepared
-from snnconvert.conversion.interpret import Interpreter
+from snnconvert.conversion.execution.interpreter import Interpreter
+from snnconvert.conversion.opened import captured_of
+from snnconvert.conversion.prepare.batch_norm import BATCH_NORM, fold_batch_norms
+from snnconvert.conversion.prepare.simplify import prepared
 
 
 class Net(nn.Module):

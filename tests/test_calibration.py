@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from torch import nn
 
 import snnconvert
-from snnconvert.conversion.calibrate import best_ceiling, relu_ceilings
-from snnconvert.conversion.histogram import BINS, Histogram
-from snnconvert.conversion.thresholds import CRITERIA, ceilings
+from snnconvert.conversion.calibration.histogram import BINS, Histogram
+from snnconvert.conversion.calibration.thresholds import CRITERIA, ceilings
 from snnconvert.errors import InputError
+from snnconvert.training.ceilings import best_ceiling, relu_ceilings
 from tests.networks import BatchNormBothSides, images
 
 ROOT = Path(__file__).resolve().parent.parent

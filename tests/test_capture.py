@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 import snnconvert
-from snnconvert.conversion.capture import capture
-from snnconvert.conversion.captured_network import CapturedNetwork
+from snnconvert.conversion.capture.captured_network import CapturedNetwork
+from snnconvert.conversion.capture.export import capture
 from snnconvert.errors import InputError, SnnconvertError, UnsupportedOpError
 
 

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 import snnconvert
-from snnconvert.checkpoint import read_checkpoint
+from snnconvert.checkpoint.format import read_checkpoint
 from tests.conftest import ROOT, SHIPPED, assert_refused, call_cli, run_cli, tiny_unet
 
 

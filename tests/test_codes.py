@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import snnconvert
-from snnconvert.conversion.config import LONGEST_RADIX, SpikingConfig
-from snnconvert.conversion.reference import PlainSimulation
+from snnconvert.conversion.spiking.config import LONGEST_RADIX, SpikingConfig
+from snnconvert.conversion.spiking.plain_simulation import PlainSimulation
 from snnconvert.errors import InputError
 from snnconvert.neurons.counts import IF
 from snnconvert.neurons.radix import RadixIF, digit_weights
 from snnconvert.neurons.spike_by_spike import ClippedIFNode
-from snnconvert.quantizer import quantized_clip
+from snnconvert.operators.clip import quantized_clip
 from tests.spiking_networks import NETWORKS, build, pair
 
 
@@ -115,7 +115,7 @@ def test_radix_report_counts_the_ones():
     assert 0 < report["cost"]["acs"] < rate["cost"]["acs"]  # ones of a number < the number
     assert report["cost"]["macs"] == rate["cost"]["macs"]
     assert report["cost"]["energy_qann_mj"] == rate["cost"]["energy_qann_mj"]  # one network
-    from snnconvert.report.table import format_report
+    from snnconvert.report.show.terminal import format_report
 
     assert "radix" in format_report(report)
 

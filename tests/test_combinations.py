@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 import snnconvert
-from snnconvert.conversion.signature import leaves
+from snnconvert.conversion.graph.values import leaves
 from snnconvert.errors import InputError
-from snnconvert.quantizer import QuantizedClip
-from snnconvert.report.table import format_report
+from snnconvert.operators.clip import QuantizedClip
+from snnconvert.report.show.terminal import format_report
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 import snnconvert
-from snnconvert.conversion.network import SpikingNetwork
+from snnconvert.conversion.spiking.network import SpikingNetwork
 from snnconvert.errors import CheckpointError, InputError, UnsupportedOpError
-from snnconvert.quantizer import QuantizedClip
+from snnconvert.operators.clip import QuantizedClip
 from tests.conftest import tiny_unet, unet_inputs
 
 KINDS = {

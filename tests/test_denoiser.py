@@ -9,14 +9,15 @@ import torch
 from torch import Tensor
 
 import snnconvert
-from snnconvert.calibration_data import noised
-from snnconvert.cli import build_parser
-from snnconvert.conversion.weights import WeightCalibration
-from snnconvert.datasets.images import to_unit_range
+from snnconvert.checkpoint.content import recipe_of, schedule_of
+from snnconvert.checkpoint.networks import network_from
+from snnconvert.cli.arguments.calibration_argument import noised
+from snnconvert.cli.arguments.network import Source
+from snnconvert.cli.arguments.network_argument import source_of
+from snnconvert.cli.main import build_parser
+from snnconvert.conversion.calibration.options import WeightCalibration
 from snnconvert.diffusion.objectives import noise_loss, noised_batch
-from snnconvert.loading import network_from
-from snnconvert.probe import recipe_of, schedule_of
-from snnconvert.sources import Source, source_of
+from snnconvert.images.pixels import to_unit_range
 from tests.conftest import SHIPPED, assert_refused, call_cli, tiny_unet
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*calib")

@@ -11,12 +11,12 @@ from PIL import Image
 from torch import nn
 
 from snnconvert.errors import DataError, InputError
-from snnconvert.evaluation.accuracy import accuracy
-from snnconvert.evaluation.fid import frechet_distance
-from snnconvert.evaluation.inception_score import InceptionScore
-from snnconvert.evaluation.moments import Moments
-from snnconvert.evaluation.sources import open_source
-from snnconvert.evaluation.statistics import Statistics, holds_statistics, load_statistics
+from snnconvert.evaluation.metrics.accuracy import accuracy
+from snnconvert.evaluation.metrics.fid import frechet_distance
+from snnconvert.evaluation.metrics.gaussian import Statistics, holds_statistics, load_statistics
+from snnconvert.evaluation.metrics.inception_score import InceptionScore
+from snnconvert.evaluation.metrics.running_gaussian import Moments
+from snnconvert.images.sources import open_source
 
 
 def random_statistics(dims: int, count: int, seed: int, shift: float = 0.0) -> Statistics:

@@ -16,14 +16,14 @@ import torch
 import torchvision
 from PIL import Image
 
-from snnconvert.checkpoint import read_checkpoint, save_checkpoint
+from snnconvert.checkpoint.format import read_checkpoint, save_checkpoint
+from snnconvert.checkpoint.networks import save
+from snnconvert.checkpoint.recipe import Recipe
 from snnconvert.cli import main
 from snnconvert.conversion.convert import convert
 from snnconvert.diffusion.sampling import plan
 from snnconvert.evaluation.sampled import Drawing, SampledSource
-from snnconvert.loading import save
 from snnconvert.models.unet import UNet
-from snnconvert.recipe import Recipe
 from tests.conftest import ROOT
 
 fid_score = pytest.importorskip("pytorch_fid.fid_score")

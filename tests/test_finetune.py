@@ -4,9 +4,9 @@ import pytest
 import torch
 
 import snnconvert
-from snnconvert.conversion.cells import place_clips
+from snnconvert.conversion.execution.interpreter import Interpreter
 from snnconvert.conversion.finetune import finetune, surrogate_output, trained_names
-from snnconvert.conversion.interpret import Interpreter
+from snnconvert.conversion.spiking.cells import place_clips
 from snnconvert.errors import InputError
 from tests.conftest import assert_refused, call_cli, tiny_unet, unet_inputs
 

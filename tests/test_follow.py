@@ -8,7 +8,7 @@ from PIL import Image
 
 import snnconvert
 from snnconvert.errors import InputError
-from snnconvert.report.table import format_trajectory
+from snnconvert.report.show.terminal import format_trajectory
 from snnconvert.report.trajectory import follow
 from tests.conftest import assert_refused, call_cli, tiny_unet
 

@@ -8,14 +8,14 @@ import torch
 from torch import nn
 
 import snnconvert
-from snnconvert.calibration_data import BATCH, noised
-from snnconvert.checkpoint import read_checkpoint
+from snnconvert.checkpoint.content import schedule_hash
+from snnconvert.checkpoint.format import read_checkpoint
 from snnconvert.cli import main
+from snnconvert.cli.arguments.calibration_argument import BATCH, noised
 from snnconvert.diffusion.sampling import plan
 from snnconvert.diffusion.schedule import Schedule, named_schedule
 from snnconvert.errors import InputError
 from snnconvert.evaluation.sampled import Drawing, SampledSource
-from snnconvert.generation import schedule_hash
 from tests.conftest import SHIPPED
 
 SIZE = 8

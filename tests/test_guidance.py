@@ -5,7 +5,7 @@ import torch
 
 import snnconvert
 from snnconvert.errors import InputError
-from snnconvert.guidance import scale_thresholds
+from snnconvert.generation.threshold_scale import scale_thresholds
 from snnconvert.models import SpikingUNet
 from snnconvert.neurons.resting import RestingNode
 from tests.conftest import tiny_unet, unet_inputs

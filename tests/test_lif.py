@@ -11,15 +11,20 @@ from hypothesis import strategies as st
 from spikingjelly.activation_based import neuron as sj
 
 import snnconvert
-from snnconvert.conversion.cells import fitted_names
-from snnconvert.conversion.config import SpikingConfig
-from snnconvert.conversion.leak import fit, response, rheobase, single_steps
-from snnconvert.conversion.network import SpikingNetwork
-from snnconvert.conversion.reference import PlainSimulation
+from snnconvert.conversion.calibration.leak_compensation import (
+    fit,
+    response,
+    rheobase,
+    single_steps,
+)
+from snnconvert.conversion.spiking.cells import fitted_names
+from snnconvert.conversion.spiking.config import SpikingConfig
+from snnconvert.conversion.spiking.network import SpikingNetwork
+from snnconvert.conversion.spiking.plain_simulation import PlainSimulation
 from snnconvert.errors import InputError
 from snnconvert.neurons.counts import IF
 from snnconvert.neurons.potential import Potential, PotentialNode
-from snnconvert.quantizer import quantized_clip
+from snnconvert.operators.clip import quantized_clip
 from tests.spiking_networks import NETWORKS, build, pair
 
 DOUBLE = torch.float64
@@ -207,7 +212,7 @@ def test_hard_reset_loses_and_the_report_says_so():
     assert report["layers_add_up"] and report["v_reset"] == 0.0
     assert any(layer["temporal"] > 0.02 for layer in report["layers"])
     assert report["immediate"] is None
-    from snnconvert.report.table import format_report
+    from snnconvert.report.show.terminal import format_report
 
     assert "hard reset" in format_report(report)
 
@@ -219,7 +224,7 @@ def test_the_report_of_a_leaky_network_splits_its_error():
     assert report["neuron"] == "lif" and report["tau"] == 2.0 and report["layers_add_up"]
     assert all(0 < layer["temporal"] < 0.5 for layer in report["layers"])
     assert report["timing"]["counts_s"] is None and report["timing"]["step_s"] > 0
-    from snnconvert.report.table import format_report
+    from snnconvert.report.show.terminal import format_report
 
     assert "tau 2" in format_report(report)
 

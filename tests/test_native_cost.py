@@ -5,7 +5,7 @@ import torch
 
 from snnconvert.models import SpikingUNet
 from snnconvert.models.unet import AttentionBlock, UNet, UNetConfig
-from snnconvert.report.cost import MJ_PER_PJ, PJ_PER_AC, PJ_PER_MAC
+from snnconvert.report.measures.cost import MJ_PER_PJ, PJ_PER_AC, PJ_PER_MAC
 from snnconvert.report.native import (
     OperationCounter,
     macs_of,

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 
 import snnconvert
-from snnconvert.conversion.blocks import find_blocks
-from snnconvert.conversion.reference import PlainSimulation
-from snnconvert.conversion.weights import WeightCalibration
+from snnconvert.conversion.calibration.options import WeightCalibration
+from snnconvert.conversion.calibration.weights.blocks import find_blocks
+from snnconvert.conversion.spiking.plain_simulation import PlainSimulation
 from snnconvert.errors import InputError
-from snnconvert.quantizer import QuantizedClip
-from snnconvert.report.table import format_report
-from snnconvert.threshold_table import rows_at, threshold_at
+from snnconvert.operators.clip import QuantizedClip
+from snnconvert.operators.threshold_table import rows_at, threshold_at
+from snnconvert.report.show.terminal import format_report
 from tests.conftest import assert_refused, call_cli, tiny_unet
 from tests.networks import PlanarDenoiser, WholeImageNorm, attention_unet
 

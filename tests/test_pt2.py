@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import snnconvert
-from snnconvert.conversion.pt2 import read_pt2
+from snnconvert.conversion.capture.pt2 import read_pt2
 from snnconvert.errors import SnnconvertError
 from tests.networks import PlanarDenoiser, attention_unet, images, times, visual_transformer
 

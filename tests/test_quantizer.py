@@ -7,15 +7,8 @@ from hypothesis import strategies as st
 
 from snnconvert.errors import InputError
 from snnconvert.neurons.counts import IF
-from snnconvert.quantizer import (
-    QuantizedClip,
-    QuantizedConv2d,
-    QuantizedLinear,
-    from_counts,
-    quantized_clip,
-    quantized_weight,
-    to_counts,
-)
+from snnconvert.operators.clip import QuantizedClip, from_counts, quantized_clip, to_counts
+from snnconvert.operators.weights import QuantizedConv2d, QuantizedLinear, quantized_weight
 
 levels_of = st.integers(1, 40)
 

@@ -5,8 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from snnconvert.common.randomness import LARGEST_SEED, STREAMS, stream_seed
 from snnconvert.errors import InputError
-from snnconvert.randomness import LARGEST_SEED, STREAMS, stream_seed
 
 seeds = st.integers(0, LARGEST_SEED)
 

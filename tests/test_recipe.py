@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from snnconvert.checkpoint.recipe import Recipe, load_recipe
 from snnconvert.errors import RecipeError, SnnconvertError
-from snnconvert.recipe import Recipe, load_recipe
 from tests.conftest import ROOT, assert_refused, call_cli
 
 SHIPPED_RECIPES = sorted((ROOT / "recipes").glob("*.toml"))

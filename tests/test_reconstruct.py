@@ -8,16 +8,15 @@ import torch.nn.functional as F
 from torch import nn
 
 import snnconvert
-from snnconvert.conversion.blocks import find_blocks
-from snnconvert.conversion.dropped_clip import Coin, DroppedClip
-from snnconvert.conversion.fit import Fit
+from snnconvert.conversion.calibration.options import NAMED, Fit, WeightCalibration
+from snnconvert.conversion.calibration.weights.blocks import find_blocks
+from snnconvert.conversion.calibration.weights.dropped_clip import Coin, DroppedClip
+from snnconvert.conversion.calibration.weights.relative_adam import RelativeAdam
 from snnconvert.conversion.opened import opened
-from snnconvert.conversion.quantized import quantized_network
-from snnconvert.conversion.relative import RelativeAdam
-from snnconvert.conversion.weights import NAMED, WeightCalibration
+from snnconvert.conversion.quantize import quantized_network
 from snnconvert.errors import InputError
 from snnconvert.models.cnn import resnet20
-from snnconvert.quantizer import quantized_clip
+from snnconvert.operators.clip import quantized_clip
 from tests.networks import FAST, ConcatUNet, PlanarDenoiser
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -176,8 +175,8 @@ def test_blocks_one_after_the_other_are_the_network(model, inputs):
     assert len(blocks) > 1
     values = dict(zip(captured.program.inputs, inputs if isinstance(inputs, tuple) else [inputs],
                       strict=True))  # fmt: skip
-    from snnconvert.conversion.captured_network import CapturedNetwork
-    from snnconvert.conversion.interpret import Interpreter
+    from snnconvert.conversion.capture.captured_network import CapturedNetwork
+    from snnconvert.conversion.execution.interpreter import Interpreter
 
     wanted = CapturedNetwork(captured).eval()(*values.values())
     with torch.no_grad():

@@ -9,8 +9,8 @@ from torch import nn
 
 import snnconvert
 from snnconvert.errors import InputError
-from snnconvert.quantizer import QuantizedClip
-from snnconvert.report.table import format_report
+from snnconvert.operators.clip import QuantizedClip
+from snnconvert.report.show.terminal import format_report
 from tests.conftest import tiny_unet, unet_inputs
 
 KEYS = {  # the command adds "trajectory"

@@ -4,13 +4,13 @@ import pytest
 import torch
 
 import snnconvert
-from snnconvert.conversion.capture import Captured
-from snnconvert.conversion.captured_network import CapturedNetwork
-from snnconvert.conversion.interpret import Interpreter
-from snnconvert.conversion.program import Node, Program, Ref
-from snnconvert.conversion.reference import PlainSimulation
+from snnconvert.conversion.capture.captured import Captured
+from snnconvert.conversion.capture.captured_network import CapturedNetwork
+from snnconvert.conversion.execution.interpreter import Interpreter
+from snnconvert.conversion.graph.program import Node, Program, Ref
 from snnconvert.conversion.rules import RULES, Rule, register
 from snnconvert.conversion.rules.accumulated import signed_function
+from snnconvert.conversion.spiking.plain_simulation import PlainSimulation
 from snnconvert.errors import InputError
 from tests.rule_cases import CASES, JUMPS, MOVES
 

@@ -6,13 +6,14 @@ import torch
 from PIL import Image
 
 import snnconvert
-from snnconvert import generation, outputs
-from snnconvert.checkpoint import read_checkpoint, save_checkpoint
+from snnconvert.checkpoint.format import read_checkpoint, save_checkpoint
+from snnconvert.checkpoint.recipe import recipe_from_dict
 from snnconvert.cli import main
 from snnconvert.diffusion.sampling import plan
-from snnconvert.generation import Job, generate
+from snnconvert.generation import job
+from snnconvert.generation.job import Job, generate
+from snnconvert.images import outputs
 from snnconvert.models.unet import UNet
-from snnconvert.recipe import recipe_from_dict
 from tests.conftest import two_processes
 
 SIZE = 8
@@ -107,14 +108,14 @@ def test_an_interrupted_folder_is_completed_and_keeps_what_it_has(
 ):
     assert command(checkpoint, tmp_path / "whole", "-n", 6, "--batch-size", 2) == 0
     drawn = []
-    draw = generation.draw
+    draw = job.draw
 
     def failing(job, indices, on_call=None):
         if 4 in indices:
             raise KeyboardInterrupt
         return draw(job, indices, on_call)
 
-    monkeypatch.setattr(generation, "draw", failing)
+    monkeypatch.setattr(job, "draw", failing)
     assert command(checkpoint, tmp_path / "cut", "-n", 6, "--batch-size", 2) == 130
     assert not (tmp_path / "cut" / "000004.png").exists()
     (tmp_path / "cut" / "000001.png").write_bytes(b"\x89PNG damaged")
@@ -124,7 +125,7 @@ def test_an_interrupted_folder_is_completed_and_keeps_what_it_has(
         drawn.extend(indices)
         return draw(job, indices, on_call)
 
-    monkeypatch.setattr(generation, "draw", counting)
+    monkeypatch.setattr(job, "draw", counting)
     assert command(checkpoint, tmp_path / "cut", "-n", 6, "--batch-size", 4) == 0
     assert sorted(drawn) == [1, 4, 5]
     assert (tmp_path / "cut" / "000000.png").stat().st_mtime_ns == first

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import snnconvert
-from snnconvert.conversion.reference import PlainSimulation
+from snnconvert.conversion.spiking.plain_simulation import PlainSimulation
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 import snnconvert
 from snnconvert.diffusion.linear import plus
 from snnconvert.diffusion.schedule import CLEAN, ContinuousSchedule, Schedule
-from snnconvert.diffusion.singlestep import order_plan
 from snnconvert.diffusion.solvers import SOLVERS
+from snnconvert.diffusion.steps.singlestep import order_plan
 from snnconvert.errors import InputError
 from tests.known_score import exact_eps, mixture_denoiser, runge_kutta, start
 

@@ -8,8 +8,8 @@ from torch import nn
 
 from snnconvert.errors import CheckpointError, InputError
 from snnconvert.models import SpikingUNet, SpikingUNetConfig
-from snnconvert.models.spiking_blocks import RepeatedNorm, SpikingAttention, StepConv2d
-from snnconvert.models.spiking_variants import load_pretrained
+from snnconvert.models.spiking.blocks import RepeatedNorm, SpikingAttention, StepConv2d
+from snnconvert.models.spiking.variants import load_pretrained
 from snnconvert.neurons.resting import RestingNode
 from tests.plain_spiking_unet import plain_copy, plain_name
 from tests.spiking_unets import NEURONS, gradients, inputs, tiny_spiking_unet

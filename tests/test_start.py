@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from torch import nn
 
 import snnconvert
-from snnconvert.conversion.network import SpikingNetwork
-from snnconvert.conversion.program import Node, Ref
-from snnconvert.conversion.reference import PlainSimulation
+from snnconvert.conversion.calibration.start_potential import STARTS, StartFit
+from snnconvert.conversion.graph.program import Node, Ref
 from snnconvert.conversion.rules import QUANTIZED_CLIP
-from snnconvert.conversion.start import STARTS, StartFit
+from snnconvert.conversion.spiking.network import SpikingNetwork
+from snnconvert.conversion.spiking.plain_simulation import PlainSimulation
 from snnconvert.errors import InputError
-from snnconvert.quantizer import quantized_clip
-from snnconvert.report.table import format_report
+from snnconvert.operators.clip import quantized_clip
+from snnconvert.report.show.terminal import format_report
 from tests.conftest import ROOT, call_cli, tiny_unet, unet_inputs
 from tests.networks import PlanarDenoiser
 from tests.spiking_networks import NETWORKS, pair

@@ -1,44 +1,96 @@
 """The shape of the code itself: short files and functions, imports that point one way."""
 
 import ast
+import graphlib
 
 import pytest
 
 from tests.conftest import ROOT
 
-FILES = sorted((ROOT / "snnconvert").rglob("*.py"))
-LAYERS = [  # a file may import from its own row and the rows above
-    {"__init__", "errors", "registry", "hardware", "pieces", "randomness", "source_arguments"},
-    {"quantizer", "threshold_table", "neurons", "models", "diffusion", "datasets", "recipe",
-     "checkpoint", "pictures"},
-    {"conversion", "probe"},
-    {"loading"},
-    {"guidance"},
-    {"calibration_data", "sources"},
-    {"averaging", "sharding", "outputs", "initial", "tasks"},
-    {"generation", "synchronised"},
-    {"training_state", "training_result"},
-    {"training", "report", "describe", "evaluation"},
-    {"cli_conversion"},
-    {"cli_sampling"},
-    {"cli_evaluation", "cli_moments", "cli_trajectory"},
-    {"cli_guidance", "cli_finetune", "cli_report"},
-    {"cli", "__main__"},
-]  # fmt: skip
+PACKAGE = ROOT / "snnconvert"
+FILES = sorted(PACKAGE.rglob("*.py"))
+LOOSE = ["errors", "version"]  # at the top of the package, below every folder
+DOORS = ["__init__", "__main__"]  # at the top too, above every folder
+FOLDERS = [  # a folder may import those above it, never those below
+    "common",
+    "files",
+    "operators",
+    "neurons",
+    "diffusion",
+    "diffusion/steps",
+    "diffusion/solvers",
+    "diffusion/sampling",
+    "images",
+    "images/datasets",
+    "images/sources",
+    "models",
+    "models/spiking",
+    "conversion/graph",
+    "conversion/rules",
+    "conversion/execution",
+    "conversion/capture",
+    "conversion/prepare",
+    "conversion/spiking/simulation",
+    "conversion/spiking",
+    "conversion/calibration",
+    "conversion/calibration/weights",
+    "conversion",
+    "checkpoint",
+    "generation",
+    "training",
+    "report/measures",
+    "report",
+    "report/show",
+    "evaluation/metrics",
+    "evaluation",
+    "cli/arguments",
+    "cli",
+]
+STRANGERS = [("neurons", "diffusion"), ("conversion", "diffusion")]  # never import each other
+MOST_FILES, MOST_LOOSE, MOST_FLOORS = 15, 6, 10
 
 
-def part(module: str) -> str:
-    """The first level below the package: "snnconvert.report.cost" -> "report"."""
-    return [*module.split("."), "__init__"][1]
+def module_of(path):
+    """ "snnconvert.models" of snnconvert/models/__init__.py."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def imports(tree: ast.AST) -> set[str]:
-    """Modules of the package that are imported when the file is (not inside functions)."""
+PATHS = {module_of(path): path for path in FILES}
+
+
+def folder_of(module: str) -> str:
+    """ "conversion/spiking" of snnconvert.conversion.spiking.cells, "" at the top."""
+    found = str(PATHS[module].parent.relative_to(PACKAGE))
+    return "" if found == "." else found
+
+
+def imports_of(path) -> set[str]:
+    """Modules of the package that a file names, for the type checker and in functions too."""
     found = set()
-    for node in ast.iter_child_nodes(tree):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("snnconvert"):
-            found.add(node.module)
-    return found
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports have the whole name"
+            inner = {f"{node.module}.{alias.name}" for alias in node.names}
+            submodules = inner & set(PATHS)
+            found |= submodules
+            if submodules != inner:
+                found.add(node.module)
+    return {name for name in found if name.split(".")[0] == "snnconvert"}
+
+
+def is_door(importer: str, imported: str) -> bool:
+    """Whether a package's `__init__` imports its own sub-folder, to register or re-export it."""
+    inside = imported.startswith(f"{importer}.") and PATHS[importer].name == "__init__.py"
+    return inside and folder_of(importer) != folder_of(imported)
+
+
+IMPORTS = {
+    module: {name for name in imports_of(path) if name != module and not is_door(module, name)}
+    for module, path in PATHS.items()
+}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
@@ -50,18 +102,57 @@ def test_files_and_functions_are_short(path):
             assert node.end_lineno - node.lineno < 60, node.name
 
 
-def test_imports_point_one_way():
-    rank = {name: row for row, names in enumerate(LAYERS) for name in names}
-    for path in FILES:
-        module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
-        for imported in imports(ast.parse(path.read_text())):
-            assert rank[part(imported)] <= rank[part(module)], (module, imported)
+def test_every_folder_has_its_line():
+    folders = {str(path.parent.relative_to(PACKAGE)) for path in FILES} - {"."}
+    assert sorted(FOLDERS) == sorted(folders)
 
 
-def test_neurons_and_diffusion_never_meet():
-    for path in FILES:
-        names = {part(m) for m in imports(ast.parse(path.read_text()))}
-        if "diffusion" in path.parts:
-            assert not names & {"neurons", "conversion"}, path
-        if "neurons" in path.parts or "conversion" in path.parts:
-            assert "diffusion" not in names, path
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_folders_are_small(folder):
+    files = list((PACKAGE / folder).glob("*.py"))
+    assert PACKAGE / folder / "__init__.py" in files
+    assert len(files) <= MOST_FILES
+
+
+def test_few_modules_are_loose():
+    loose = sorted(path.stem for path in PACKAGE.glob("*.py"))
+    assert loose == sorted(LOOSE + DOORS) and len(loose) <= MOST_LOOSE
+
+
+@pytest.mark.parametrize("module", PATHS)
+def test_imports_point_one_way(module):
+    folder = folder_of(module)
+    if not folder and PATHS[module].stem in DOORS:
+        return
+    for imported in IMPORTS[module]:
+        above = folder_of(imported)
+        if not above:  # errors and version are for all and need nobody
+            assert PATHS[imported].stem in LOOSE and folder, (module, imported)
+            continue
+        assert folder, (module, imported)
+        assert FOLDERS.index(above) <= FOLDERS.index(folder), (module, imported)
+
+
+def test_no_circle_of_modules():
+    graphlib.TopologicalSorter(IMPORTS).prepare()  # raises CycleError, which names it
+
+
+def test_few_floors():
+    floors: dict[str, int] = {}
+    for folder in FOLDERS:
+        below = {
+            folder_of(imported)
+            for module in PATHS if folder_of(module) == folder
+            for imported in IMPORTS[module]
+        }  # fmt: skip
+        floors[folder] = 1 + max((floors[name] for name in below - {"", folder}), default=0)
+    assert max(floors.values()) <= MOST_FLOORS, floors
+
+
+@pytest.mark.parametrize(("one", "other"), STRANGERS)
+def test_strangers_never_meet(one, other):
+    for module, found in IMPORTS.items():
+        own = folder_of(module).split("/")[0]
+        names = {folder_of(imported).split("/")[0] for imported in found}
+        assert not (own == one and other in names), module
+        assert not (own == other and one in names), module

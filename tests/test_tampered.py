@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import snnconvert
-from snnconvert.conversion.network import SpikingNetwork
+from snnconvert.conversion.spiking.network import SpikingNetwork
 from snnconvert.errors import CheckpointError
 from tests.conftest import assert_refused, call_cli, tiny_unet, unet_inputs
 from tests.networks import FAST, KeywordOnly, PlanarDenoiser

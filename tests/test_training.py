@@ -11,12 +11,13 @@ import pytest
 import torch
 
 import snnconvert
-from snnconvert.checkpoint import read_checkpoint, read_file
-from snnconvert.datasets.order import step_indices
-from snnconvert.pictures import save_png
-from snnconvert.quantizer import QuantizedClip
-from snnconvert.recipe import load_recipe
-from snnconvert.tasks import Batch, loss_of, taught
+from snnconvert.checkpoint.format import read_checkpoint
+from snnconvert.checkpoint.recipe import load_recipe
+from snnconvert.files.tensors import read_file
+from snnconvert.images.order import step_indices
+from snnconvert.images.pictures import save_png
+from snnconvert.operators.clip import QuantizedClip
+from snnconvert.training.tasks import Batch, loss_of, taught
 from tests.conftest import ROOT, assert_refused, call_cli, run_cli, two_processes
 
 SMALL = """

@@ -10,7 +10,7 @@ import torch
 import snnconvert
 from snnconvert.diffusion.sampling import sample
 from snnconvert.errors import InputError
-from snnconvert.report.difference import Difference
+from snnconvert.report.measures.difference import Difference
 from tests.spiking_networks import NETWORKS, build, pair
 
 

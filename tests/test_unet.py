@@ -5,7 +5,7 @@ import torch
 
 from snnconvert.errors import InputError
 from snnconvert.models.unet import UNet, UNetConfig
-from snnconvert.quantizer import QuantizedClip
+from snnconvert.operators.clip import QuantizedClip
 from tests.conftest import tiny_unet, unet_inputs
 
 

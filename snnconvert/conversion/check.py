@@ -1,74 +1,16 @@
-"""Every reason why a captured network cannot be converted, all at once and by layer name."""
+"""Whether a network can be converted, and what stands in the way."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from snnconvert.conversion.capture import Captured, capture
-from snnconvert.conversion.captured_network import CapturedNetwork
-from snnconvert.conversion.functionalize import DROPOUTS
-from snnconvert.conversion.network import SpikingNetwork
-from snnconvert.conversion.program import Node, Program
-from snnconvert.conversion.rules import RULES
-from snnconvert.conversion.simplify import absorb_relu, fold_constants, recognise_swish
-from snnconvert.conversion.sites import find_sites
-from snnconvert.errors import InputError, UnsupportedOpError
-
-RANDOM = ("rand", "randn", "rand_like", "randn_like", "bernoulli", "normal", "multinomial",
-          "randint", "randperm", "rrelu", "native_dropout")  # fmt: skip
-LISTED = 40  # problems printed in one error
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One operation that stands in the way.
-
-    Attributes:
-        layer: dotted path of the module that calls it.
-        op: its ATen name.
-        reason: why it cannot be converted as it is.
-        remedy: what to do.
-    """
-
-    layer: str
-    op: str
-    reason: str
-    remedy: str
-
-    def __str__(self) -> str:
-        return f"{self.layer or '(root)'}: {self.op}: {self.reason}; {self.remedy}"
-
-
-def captured_of(model: nn.Module, example_inputs: Any) -> Captured:
-    """`model` captured, unless it is a captured network already.
-
-    Raises:
-        InputError: example inputs are needed and missing, or of another form than the model takes.
-        UnsupportedOpError: it cannot be captured.
-    """
-    if isinstance(model, CapturedNetwork):
-        return model.captured()
-    if isinstance(model, SpikingNetwork):
-        raise InputError(
-            "model: is a converted network already; with_config(...) changes how it spikes, and "
-            "quantized_ann() gives the network that it equals"
-        )
-    if not isinstance(model, nn.Module):
-        raise InputError(
-            f"model: found {type(model).__name__}, needed is an nn.Module (a file is read by "
-            "snnconvert.load)"
-        )
-    if example_inputs is None:
-        raise InputError(
-            "example_inputs: needed to capture the network; give the arguments of one call, "
-            "batch first, e.g. example_inputs=(x, t)"
-        )
-    return capture(model, example_inputs)
+from snnconvert.conversion.capture.captured import Captured
+from snnconvert.conversion.opened import captured_of
+from snnconvert.conversion.prepare.problems import Problem, find_problems
+from snnconvert.conversion.prepare.simplify import prepared
+from snnconvert.errors import UnsupportedOpError
 
 
 def check(model: nn.Module, example_inputs: Any = None) -> list[Problem]:
@@ -92,125 +34,6 @@ def captured_problems(captured: Captured) -> list[Problem]:
     return find_problems(*prepared(captured), captured.trainable, captured.paths)
 
 
-def prepared(captured: Captured, fold: bool = True) -> tuple[Program, dict[str, Tensor]]:
-    """Program and constants after the rewrites that change no value.
-
-    `fold`: compute once what depends on no input, unless an operation in it has no rule.
-    """
-    program, constants = captured.program, captured.constants
-    if fold and all(node.op in RULES for node in program.nodes):
-        program, constants = fold_constants(program, constants)
-    program = recognise_swish(program)
-    return absorb_relu(program, constants), constants
-
-
 def _not_captured(name: str, error: UnsupportedOpError) -> Problem:
     reason = str(error).removeprefix(f"{name}: ")
     return Problem("", name, reason, "change what it names, then check again")
-
-
-def refuse_problems(
-    name: str, program: Program, constants: Mapping[str, Tensor], captured: Captured
-) -> None:
-    """UnsupportedOpError that lists every problem, where there are any."""
-    problems = find_problems(program, constants, captured.trainable, captured.paths)
-    if len(problems) == 1:
-        raise UnsupportedOpError(f"{name} cannot be converted: {problems[0]}")
-    if problems:
-        lines = "".join(f"\n  {problem}" for problem in problems[:LISTED])
-        more = f"\n  and {len(problems) - LISTED} more" if len(problems) > LISTED else ""
-        raise UnsupportedOpError(f"{name} cannot be converted:{lines}{more}")
-
-
-def find_problems(
-    program: Program, constants: Mapping[str, Tensor], trainable: Collection[str],
-    paths: Mapping[str, str],
-) -> list[Problem]:  # fmt: skip
-    """Problems of `program` in execution order; empty when it can be converted.
-
-    Args:
-        trainable: names of the constants that are parameters.
-        paths: the user's names of constants.
-    """
-    problems = _value_problems(program, constants, trainable, paths)
-    sites = find_sites(program, constants)
-    dynamic = program.downstream_of({site.node.name for site in sites})
-    for node in program.nodes:
-        problem = _problem(node, node.name in dynamic)
-        if problem is not None:
-            problems.append(problem)
-    if not sites and not problems:
-        problems.append(Problem(
-            "", "(none)", "there is no activation that neurons could replace",
-            "a spiking network needs at least one ReLU, SiLU, GELU or quantised activation "
-            "between two layers with weights",
-        ))  # fmt: skip
-    return problems
-
-
-def _problem(node: Node, dynamic: bool) -> Problem | None:
-    if node.op not in RULES:
-        return Problem(node.layer, node.op, *_no_rule(node.op))
-    if RULES[node.op].kind == "static" and dynamic:
-        return Problem(
-            node.layer, node.op, "depends on spikes but only makes sense without them",
-            "move it before the first activation",
-        )  # fmt: skip
-    if node.op == "aten.batch_norm.default" and node.args[5]:
-        return Problem(
-            node.layer, node.op, "uses the statistics of each batch",
-            "keep running statistics (track_running_stats=True)",
-        )  # fmt: skip
-    return None
-
-
-def _no_rule(op: str) -> tuple[str, str]:
-    short = op.split(".")[1] if op.count(".") == 2 else op
-    if short.rstrip("_") in DROPOUTS:
-        return "is on in evaluation mode too", "use nn.Dropout, or pass training=self.training"
-    if short.rstrip("_") in RANDOM:
-        return "draws random numbers in every call", "draw them outside and pass them as an input"
-    if "higher_order" in op or op in ("cond", "while_loop", "map_impl", "scan"):
-        return "is control flow inside the network", "unroll it, or use torch.where"
-    return (
-        "has no conversion rule",
-        "replace the layer, or register a rule (snnconvert.conversion.rules.register)",
-    )
-
-
-def _value_problems(
-    program: Program, constants: Mapping[str, Tensor], trainable: Collection[str],
-    paths: Mapping[str, str],
-) -> list[Problem]:  # fmt: skip
-    """Weights that no conversion can be right with, one problem for all of a kind."""
-    wrong: dict[tuple[str, str], list[str]] = {}
-    for name, value in constants.items():
-        fault = _fault(value, name in trainable)
-        if fault is not None:
-            wrong.setdefault(fault, []).append(name)
-    problems = []
-    for fault, names in wrong.items():
-        more = f" and {len(names) - 1} more tensors" if len(names) > 1 else ""
-        named = paths.get(names[0], names[0])
-        problems.append(Problem(_reader(program, names[0]), f"{named}{more}", *fault))
-    return problems
-
-
-def _fault(value: Tensor, trainable: bool) -> tuple[str, str] | None:
-    """(reason, remedy) where a weight cannot be right; None where it may be."""
-    if not value.is_floating_point():
-        return None
-    if value.dtype in (torch.float16, torch.bfloat16):
-        kind = str(value.dtype).removeprefix("torch.")
-        return f"is {kind}", "convert in float32: model.float()"
-    if bool(value.isnan().any()):
-        return "holds NaN", "load intact weights, or train again"
-    infinite = value.isinf()
-    mask = not trainable and bool((value[infinite] < 0).all())  # an attention mask
-    if bool(infinite.any()) and not mask:
-        return "holds infinite values", "load intact weights"
-    return None
-
-
-def _reader(program: Program, name: str) -> str:
-    return next((node.layer for node in program.nodes if name in node.refs), "")

@@ -8,21 +8,21 @@ from typing import Any
 
 from torch import nn
 
-from snnconvert.conversion.calibrate import Calibration
-from snnconvert.conversion.captured_network import CapturedNetwork
-from snnconvert.conversion.cells import has_start, place_neurons, refuse_signed, tables_of
-from snnconvert.conversion.check import Problem, check
-from snnconvert.conversion.config import SpikingConfig, spiking_config
-from snnconvert.conversion.fit import Fit
-from snnconvert.conversion.leak import compensate_leak
-from snnconvert.conversion.network import SpikingNetwork
+from snnconvert.conversion.calibration.batches import kept_of
+from snnconvert.conversion.calibration.calibrate import Calibration
+from snnconvert.conversion.calibration.leak_compensation import compensate_leak
+from snnconvert.conversion.calibration.options import Fit, WeightCalibration
+from snnconvert.conversion.capture.captured_network import CapturedNetwork
+from snnconvert.conversion.check import check
 from snnconvert.conversion.opened import Opened, opened
-from snnconvert.conversion.quantized import quantized_network
+from snnconvert.conversion.prepare.problems import Problem
+from snnconvert.conversion.quantize import quantized_network
 from snnconvert.conversion.rules import NEURON
-from snnconvert.conversion.stream import kept_of
-from snnconvert.conversion.weights import WeightCalibration
+from snnconvert.conversion.spiking.cells import has_start, place_neurons, refuse_signed, tables_of
+from snnconvert.conversion.spiking.config import SpikingConfig, spiking_config
+from snnconvert.conversion.spiking.network import SpikingNetwork
 from snnconvert.errors import InputError
-from snnconvert.quantizer import HALF
+from snnconvert.operators.clip import HALF
 
 __all__ = ["Problem", "check", "convert"]
 

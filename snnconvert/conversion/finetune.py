@@ -20,18 +20,18 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from snnconvert.conversion.cells import cell_of, place_clips
-from snnconvert.conversion.interpret import Interpreter
-from snnconvert.conversion.network import SpikingNetwork
-from snnconvert.conversion.program import Node
-from snnconvert.conversion.reconstruct import relative_error
-from snnconvert.conversion.relative import RelativeAdam
+from snnconvert.conversion.calibration.batches import calls_of
+from snnconvert.conversion.calibration.weights.reconstruct import relative_error
+from snnconvert.conversion.calibration.weights.relative_adam import RelativeAdam
+from snnconvert.conversion.execution.interpreter import Interpreter
+from snnconvert.conversion.graph.program import Node
+from snnconvert.conversion.graph.values import leaves
 from snnconvert.conversion.rules import RULES
-from snnconvert.conversion.signature import leaves
-from snnconvert.conversion.stream import calls_of
+from snnconvert.conversion.spiking.cells import cell_of, place_clips
+from snnconvert.conversion.spiking.network import SpikingNetwork
 from snnconvert.errors import InputError
 from snnconvert.neurons.counts import IF
-from snnconvert.quantizer import along_channels, from_counts
+from snnconvert.operators.clip import along_channels, from_counts
 
 
 class SurrogateCount(torch.autograd.Function):

@@ -7,11 +7,15 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from snnconvert.conversion.capture import Captured
-from snnconvert.conversion.captured_network import CapturedNetwork
-from snnconvert.conversion.check import captured_of, prepared, refuse_problems
-from snnconvert.conversion.program import Program
-from snnconvert.conversion.sites import Site, find_sites
+from snnconvert.conversion.capture.captured import Captured
+from snnconvert.conversion.capture.captured_network import CapturedNetwork
+from snnconvert.conversion.capture.export import capture
+from snnconvert.conversion.graph.program import Program
+from snnconvert.conversion.prepare.problems import refuse_problems
+from snnconvert.conversion.prepare.simplify import prepared
+from snnconvert.conversion.prepare.sites import Site, find_sites
+from snnconvert.conversion.spiking.network import SpikingNetwork
+from snnconvert.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -64,3 +68,30 @@ def opened(model: nn.Module, example_inputs: Any, *, trainable: bool = False) ->
     if isinstance(model, CapturedNetwork):
         functions |= model.functions
     return Opened(type(model).__name__, captured, program, constants, sites, functions)
+
+
+def captured_of(model: nn.Module, example_inputs: Any) -> Captured:
+    """`model` captured, unless it is a captured network already.
+
+    Raises:
+        InputError: example inputs are needed and missing, or of another form than the model takes.
+        UnsupportedOpError: it cannot be captured.
+    """
+    if isinstance(model, CapturedNetwork):
+        return model.captured()
+    if isinstance(model, SpikingNetwork):
+        raise InputError(
+            "model: is a converted network already; with_config(...) changes how it spikes, and "
+            "quantized_ann() gives the network that it equals"
+        )
+    if not isinstance(model, nn.Module):
+        raise InputError(
+            f"model: found {type(model).__name__}, needed is an nn.Module (a file is read by "
+            "snnconvert.load)"
+        )
+    if example_inputs is None:
+        raise InputError(
+            "example_inputs: needed to capture the network; give the arguments of one call, "
+            "batch first, e.g. example_inputs=(x, t)"
+        )
+    return capture(model, example_inputs)

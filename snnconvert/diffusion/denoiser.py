@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from snnconvert.common.registry import nearest
 from snnconvert.diffusion.linear import plus
 from snnconvert.diffusion.schedule import CLEAN, NoiseLevels, Point
 from snnconvert.errors import InputError
-from snnconvert.registry import nearest
 
 PREDICTIONS = ("eps", "x0", "v", "x_prev")
 DYNAMIC_RATIO = 0.995  # quantile of dynamic thresholding where `True` is given

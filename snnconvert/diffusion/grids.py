@@ -12,10 +12,10 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from snnconvert.common.registry import Registry
 from snnconvert.diffusion.analytic import check_moment, optimal_times
 from snnconvert.diffusion.schedule import CLEAN, NoiseLevels
 from snnconvert.errors import InputError
-from snnconvert.registry import Registry
 
 Grid = Callable[[NoiseLevels, int, int, Tensor | None], Sequence[float]]
 GRIDS: Registry[Grid] = Registry("grid")

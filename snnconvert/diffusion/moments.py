@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor
 
+from snnconvert.common.randomness import stream_seed
 from snnconvert.diffusion.denoiser import Denoiser
 from snnconvert.diffusion.linear import plus
 from snnconvert.diffusion.noise import SampleNoise
 from snnconvert.diffusion.schedule import NoiseLevels, as_schedule
 from snnconvert.errors import InputError
-from snnconvert.randomness import stream_seed
 
 
 def moment_times(schedule: NoiseLevels, count: int) -> list[float]:

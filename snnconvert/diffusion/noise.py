@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from snnconvert.randomness import stream_seed
+from snnconvert.common.randomness import stream_seed
 
 
 class SampleNoise:

@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from snnconvert.common.registry import nearest
 from snnconvert.errors import InputError
-from snnconvert.registry import nearest
 
 CLEAN = -1  # the time that stands for clean data in a grid
 

@@ -11,18 +11,18 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-import snnconvert
-from snnconvert.conversion.network import SpikingNetwork
-from snnconvert.datasets import Images
-from snnconvert.datasets.folder import FolderImages, labels_of
-from snnconvert.datasets.images import to_unit_range
+from snnconvert.checkpoint.content import recipe_of
+from snnconvert.checkpoint.networks import network_from
+from snnconvert.common.hardware import checked_device
+from snnconvert.conversion.spiking.network import SpikingNetwork
 from snnconvert.errors import DataError, InputError
-from snnconvert.evaluation.accuracy import accuracy
-from snnconvert.evaluation.directory import DirectorySource
-from snnconvert.evaluation.sources import DatasetSource, open_source
-from snnconvert.hardware import checked_device
-from snnconvert.loading import network_from
-from snnconvert.probe import recipe_of
+from snnconvert.evaluation.metrics.accuracy import accuracy
+from snnconvert.images.datasets import Images
+from snnconvert.images.datasets.folder import FolderImages, labels_of
+from snnconvert.images.pixels import to_unit_range
+from snnconvert.images.sources import DatasetSource, open_source
+from snnconvert.images.sources.directory import DirectorySource
+from snnconvert.version import __version__
 
 
 def labelled_images(data: str, data_root: Path, image_size: int) -> Images:
@@ -84,7 +84,7 @@ def classified(
     return {
         "metric": "accuracy", "accuracy": share, "samples": count, "of": path, "stage": stage,
         "model": recipe_of(content, path).model, "against": data, "spiking": spiking,
-        "snnconvert": snnconvert.__version__,
+        "snnconvert": __version__,
     }  # fmt: skip
 
 

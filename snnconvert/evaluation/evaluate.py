@@ -12,22 +12,22 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-import snnconvert
-from snnconvert.checkpoint import save_json
 from snnconvert.errors import DataError, InputError
-from snnconvert.evaluation.cache import checked_count, fitted, statistics_of
-from snnconvert.evaluation.features import Inception
-from snnconvert.evaluation.fid import frechet_distance
-from snnconvert.evaluation.inception_score import InceptionScore, Score
-from snnconvert.evaluation.moments import Moments
-from snnconvert.evaluation.precision_recall import (
+from snnconvert.evaluation.metrics.cache import checked_count, fitted, statistics_of
+from snnconvert.evaluation.metrics.features import Inception
+from snnconvert.evaluation.metrics.fid import frechet_distance
+from snnconvert.evaluation.metrics.gaussian import Statistics
+from snnconvert.evaluation.metrics.inception_score import InceptionScore, Score
+from snnconvert.evaluation.metrics.precision_recall import (
     features_of,
     precision_recall,
     torch_fidelity_metric,
 )
+from snnconvert.evaluation.metrics.running_gaussian import Moments
 from snnconvert.evaluation.sampled import SampledSource
-from snnconvert.evaluation.sources import Source, StoredSource
-from snnconvert.evaluation.statistics import Statistics
+from snnconvert.files.atomic import save_json
+from snnconvert.images.sources import Source, StoredSource
+from snnconvert.version import __version__
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def evaluate(
         "weights": inception.weights,
         "notes": notes(found.statistics, reference),
         "command": command,
-        "versions": {"snnconvert": snnconvert.__version__, "torch": str(torch.__version__)},
+        "versions": {"snnconvert": __version__, "torch": str(torch.__version__)},
     })  # fmt: skip
 
 

@@ -10,15 +10,16 @@ from typing import Any
 
 from torch import Tensor
 
-from snnconvert.checkpoint import fingerprint
-from snnconvert.conversion.network import SpikingNetwork
-from snnconvert.datasets.images import to_pixels
+from snnconvert.checkpoint.content import image_shape_of, schedule_hash
+from snnconvert.checkpoint.networks import network_from
+from snnconvert.common.hardware import checked_device
+from snnconvert.conversion.spiking.network import SpikingNetwork
 from snnconvert.diffusion.sampling import Plan
 from snnconvert.errors import CheckpointError, InputError
-from snnconvert.generation import Job, draw, image_shape_of, schedule_hash
-from snnconvert.guidance import scale_thresholds
-from snnconvert.hardware import checked_device
-from snnconvert.loading import network_from
+from snnconvert.files.fingerprint import fingerprint
+from snnconvert.generation.job import Job, draw
+from snnconvert.generation.threshold_scale import scale_thresholds
+from snnconvert.images.pixels import to_pixels
 from snnconvert.models import SpikingUNet
 
 PLAIN = (bool, int, float, str, list)

@@ -7,10 +7,10 @@ import pkgutil
 
 from snnconvert.models.family import MODELS, Family
 
-for _module in pkgutil.iter_modules(__path__):
-    importlib.import_module(f"{__name__}.{_module.name}")
+for _module in pkgutil.walk_packages(__path__, f"{__name__}."):
+    importlib.import_module(_module.name)
 
-from snnconvert.models.spiking_config import SpikingUNetConfig  # noqa: E402 (registers first)
-from snnconvert.models.spiking_unet import SpikingUNet  # noqa: E402
+from snnconvert.models.spiking.config import SpikingUNetConfig  # noqa: E402 (registers first)
+from snnconvert.models.spiking.unet import SpikingUNet  # noqa: E402
 
 __all__ = ["MODELS", "Family", "SpikingUNet", "SpikingUNetConfig"]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from snnconvert.errors import CheckpointError, InputError
 from snnconvert.models.family import MODELS, Family
-from snnconvert.quantizer import activation
+from snnconvert.operators.clip import activation
 
 NORMALIZATIONS = {"none": None, "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))}
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from snnconvert.registry import Registry
+from snnconvert.common.registry import Registry
 
 TASKS = ("noise", "classes")  # what is predicted: the noise in (x, t), or the class of an image
 

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from snnconvert.errors import InputError
 from snnconvert.models.family import MODELS, Family
 from snnconvert.models.paths import check_images, down_path, up_path
-from snnconvert.quantizer import QuantizedConv2d, QuantizedLinear
-from snnconvert.quantizer import activation as clip
+from snnconvert.operators.clip import activation as clip
+from snnconvert.operators.weights import QuantizedConv2d, QuantizedLinear
 
 Layer = TypeVar("Layer", nn.Conv2d, nn.Linear)
 

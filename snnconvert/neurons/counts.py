@@ -18,8 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from snnconvert.pieces import pieces
-from snnconvert.quantizer import (
+from snnconvert.operators.clip import (
     HALF,
     counted,
     counts_per_unit,
@@ -29,6 +28,7 @@ from snnconvert.quantizer import (
     to_counts,
     unit_per_count,
 )
+from snnconvert.operators.pieces import pieces
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ potentials up, on spikingjelly's base class with the dynamics of its `IFNode` an
 
 A spike carries `gain`, which for a perfect integrator is the threshold. For a leaky one threshold,
 gain and a bias current that stands against the leak are fitted to the layer's own inputs
-(`conversion/leak.py`). Under deferred firing a neuron first collects the mean of its input, without
-a leak, and is then driven by that mean for T steps: a membrane that leaks while it waits would
-forget what came early over a skip connection.
+(`conversion/calibration/leak_compensation.py`). Under deferred firing a neuron first collects the
+mean of its input, without a leak, and is then driven by that mean for T steps: a membrane that
+leaks while it waits would forget what came early over a skip connection.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import torch
 from spikingjelly.activation_based.neuron import SimpleBaseNode
 from torch import Tensor
 
-from snnconvert.quantizer import along_channels, from_counts
+from snnconvert.operators.clip import along_channels, from_counts
 
 
 @dataclass(frozen=True)

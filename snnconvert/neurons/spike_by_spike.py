@@ -12,7 +12,7 @@ from spikingjelly.activation_based.neuron import SimpleBaseNode
 from torch import Tensor
 
 from snnconvert.neurons.counts import IF
-from snnconvert.quantizer import along_channels
+from snnconvert.operators.clip import along_channels
 
 
 class ClippedIFNode(SimpleBaseNode):

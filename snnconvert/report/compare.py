@@ -10,18 +10,18 @@ from typing import IO, Any
 import torch
 from torch import Tensor, nn
 
-from snnconvert.checkpoint import json_writer, write_atomically
-from snnconvert.conversion.network import SpikingNetwork
-from snnconvert.conversion.program import Program
-from snnconvert.conversion.signature import arguments_of
-from snnconvert.conversion.simulation import Run
-from snnconvert.conversion.stream import within
+from snnconvert.conversion.calibration.batches import within
+from snnconvert.conversion.graph.program import Program
+from snnconvert.conversion.graph.signature import arguments_of
+from snnconvert.conversion.spiking.network import SpikingNetwork
+from snnconvert.conversion.spiking.simulation import Run
 from snnconvert.errors import InputError
-from snnconvert.report.cost import Cost, count_cost
-from snnconvert.report.difference import Difference
-from snnconvert.report.layers import LayerErrors
-from snnconvert.report.probe import QuantizerProbe
-from snnconvert.report.timing import seconds_per_call
+from snnconvert.files.atomic import json_writer, write_atomically
+from snnconvert.report.measures.cost import Cost, count_cost
+from snnconvert.report.measures.difference import Difference
+from snnconvert.report.measures.layers import LayerErrors
+from snnconvert.report.measures.quantizer_probe import QuantizerProbe
+from snnconvert.report.measures.timing import seconds_per_call
 
 TIMED_IMAGES = 16
 

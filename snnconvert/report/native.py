@@ -20,7 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 from snnconvert.models import SpikingUNet
 from snnconvert.neurons.resting import RestingNode
-from snnconvert.report.cost import MJ_PER_PJ, PJ_PER_AC, PJ_PER_MAC
+from snnconvert.report.measures.cost import MJ_PER_PJ, PJ_PER_AC, PJ_PER_MAC
 
 
 @dataclass
@@ -142,25 +142,3 @@ def one_step(network: SpikingUNet) -> SpikingUNet:
     """A network of the same shape with a single spiking step; its weights mean nothing."""
     with torch.device("meta"):
         return SpikingUNet.from_config(replace(network.config, timesteps=1))
-
-
-def format_native(found: dict[str, Any], network: SpikingUNet) -> str:
-    """The report as a person reads it in a terminal."""
-    cost, rates = found["cost"], found["firing_rates"]
-    weights = sum(value.numel() for value in network.parameters())
-    lines = [
-        f"T = {found['timesteps']}{', TSM' if found['tsm'] else ''}, {weights:,} weights, "
-        f"{found['images']} inputs: a synapse carries a spike in {cost['firing_rate']:.3f} of the "
-        "steps",
-        "",
-        f"{'layer':<28}{'rate':>8}",
-        *(f"{name:<28}{rate:8.4f}" for name, rate in rates.items()),
-        "",
-        f"one image and call: {cost['macs'] / 1e6:.1f} M MACs, {cost['acs'] / 1e6:.1f} M ACs, "
-        f"{cost['spike_driven_fraction']:.0%} of the synapses driven by spikes",
-        f"energy {cost['energy_snn_mj']:.3g} mJ; one pass of this architecture as a float ANN "
-        f"{cost['energy_ann_mj']:.3g} mJ, with quantised activations {cost['energy_qann_mj']:.3g} "
-        "mJ",
-        f"time {1000 * found['seconds_per_image']:.1f} ms an image and call",
-    ]
-    return "\n".join(lines)

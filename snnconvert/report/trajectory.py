@@ -14,12 +14,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from snnconvert.conversion.network import SpikingNetwork
-from snnconvert.conversion.simulation import Run
+from snnconvert.checkpoint.content import recipe_of, schedule_of
+from snnconvert.conversion.spiking.network import SpikingNetwork
+from snnconvert.conversion.spiking.simulation import Run
 from snnconvert.diffusion.sampling import plan, sample
 from snnconvert.diffusion.schedule import NoiseLevels
+from snnconvert.diffusion.solvers import SOLVERS
 from snnconvert.errors import InputError
-from snnconvert.report.cost import Cost, count_cost
+from snnconvert.report.measures.cost import Cost, count_cost
 
 
 class Recorded:
@@ -144,3 +146,17 @@ def total(costs: Sequence[dict[str, float]]) -> dict[str, float]:
     """Sums over the calls of one image, and spikes per final count."""
     sums = {key: sum(cost[key] for cost in costs) for key in costs[0]}
     return {**sums, "spikes_per_count": sums["spikes"] / max(sums["counts"], 1.0)}
+
+
+def paths_of(
+    qann: nn.Module, snn: SpikingNetwork, content: dict[str, Any], source: str
+) -> list[dict[str, Any]]:
+    """A short look along two solvers' paths; `snnconvert trajectory` takes a longer one."""
+    recipe, channels = recipe_of(content, source), content["probe"].shape[1]
+    steps = min(10, recipe.diffusion_steps)
+    return [
+        follow(qann, snn, (2, channels, recipe.image_size, recipe.image_size), solver=solver,
+               steps=steps, schedule=schedule_of(recipe),
+               **({"clip": True} if SOLVERS[solver].clips else {}))
+        for solver in ("ddim", "dpm-solver++")
+    ]  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
-from snnconvert.conversion.program import Node
+from snnconvert.conversion.graph.program import Node
 from snnconvert.conversion.rules.table import Activation, Constants, Rule, Shapes, add
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from snnconvert.conversion.program import Node, Ref
+from snnconvert.conversion.graph.program import Node, Ref
 from snnconvert.conversion.rules.table import QUANTIZED_CLIP, Activation, Constants, Rule, add
 from snnconvert.errors import UnsupportedOpError
 

@@ -24,11 +24,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-import snnconvert.quantizer
-import snnconvert.threshold_table  # noqa: F401 (both register operations)
-from snnconvert.conversion.program import Node, Ref
+from snnconvert.common.registry import Registry
+from snnconvert.conversion.graph.program import Node, Ref
 from snnconvert.errors import InputError
-from snnconvert.registry import Registry
 
 QUANTIZED_CLIP = "snnconvert.quantized_clip.default"
 NEURON = "neuron"

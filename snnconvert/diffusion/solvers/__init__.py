@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from snnconvert.common.registry import Registry
 from snnconvert.diffusion.schedule import CLEAN
-from snnconvert.registry import Registry
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,7 @@ from itertools import pairwise
 
 from torch import Tensor
 
-from snnconvert.diffusion.analytic import (
-    analytic_variance,
-    at_time,
-    check_moment,
-    pixel_variance,
-)
+from snnconvert.diffusion.analytic import analytic_variance, at_time, check_moment, pixel_variance
 from snnconvert.diffusion.denoiser import Denoiser
 from snnconvert.diffusion.linear import plus
 from snnconvert.diffusion.noise import SampleNoise

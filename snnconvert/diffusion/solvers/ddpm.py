@@ -12,11 +12,7 @@ from snnconvert.diffusion.linear import plus
 from snnconvert.diffusion.noise import SampleNoise
 from snnconvert.diffusion.schedule import CLEAN, NoiseLevels
 from snnconvert.diffusion.solvers import solver
-from snnconvert.diffusion.transition import (
-    posterior_mean,
-    posterior_variance,
-    transition_variance,
-)
+from snnconvert.diffusion.transition import posterior_mean, posterior_variance, transition_variance
 from snnconvert.errors import InputError
 
 VARIANCES = {"fixed_large": transition_variance, "fixed_small": posterior_variance}

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from snnconvert.diffusion.adaptive import adaptive
+from snnconvert.common.registry import nearest
 from snnconvert.diffusion.denoiser import Denoiser
-from snnconvert.diffusion.multistep import multistep
 from snnconvert.diffusion.noise import SampleNoise
 from snnconvert.diffusion.schedule import NoiseLevels
-from snnconvert.diffusion.singlestep import singlestep
 from snnconvert.diffusion.solvers import solver
+from snnconvert.diffusion.steps.adaptive import adaptive
+from snnconvert.diffusion.steps.multistep import multistep
+from snnconvert.diffusion.steps.singlestep import singlestep
 from snnconvert.errors import InputError
-from snnconvert.registry import nearest
 
 METHODS = ("multistep", "singlestep", "adaptive")
 SOLVER_TYPES = ("dpmsolver", "taylor", "published")

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from snnconvert.diffusion.denoiser import Denoiser
 from snnconvert.diffusion.linear import plus
-from snnconvert.diffusion.multistep import step_order
 from snnconvert.diffusion.noise import SampleNoise
 from snnconvert.diffusion.schedule import NoiseLevels, Point
 from snnconvert.diffusion.solvers import solver
 from snnconvert.diffusion.solvers.dpm_solver import check_order
+from snnconvert.diffusion.steps.multistep import step_order
 
 
 @solver("sde-dpm-solver++", grid="time_uniform", end=0, clips=True)

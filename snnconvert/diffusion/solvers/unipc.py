@@ -9,12 +9,12 @@ from itertools import pairwise
 from torch import Tensor
 
 from snnconvert.diffusion.denoiser import Denoiser
-from snnconvert.diffusion.exponential import step_between
-from snnconvert.diffusion.multistep import step_order
 from snnconvert.diffusion.noise import SampleNoise
 from snnconvert.diffusion.schedule import CLEAN, NoiseLevels, Point
 from snnconvert.diffusion.solvers import solver
 from snnconvert.diffusion.solvers.dpm_solver import check_order
+from snnconvert.diffusion.steps.exponential import step_between
+from snnconvert.diffusion.steps.multistep import step_order
 from snnconvert.errors import InputError
 
 VARIANTS = ("bh1", "bh2")

@@ -1,0 +1,75 @@
+"""What a recipe or a checkpoint is, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from snnconvert.checkpoint.networks import network_from
+from snnconvert.checkpoint.recipe import Recipe
+from snnconvert.conversion.spiking.network import CallRecord, SpikingNetwork
+from snnconvert.models import SpikingUNet
+from snnconvert.operators.clip import QuantizedClip
+
+CHANNELS = {"fashion-mnist": 1}  # all other sources give colour
+
+
+def describe_recipe(recipe: Recipe) -> str:
+    """Size of the network and length of the training, as TOML comments."""
+    with torch.device("meta"):  # sizes only
+        network = recipe.family.build(
+            recipe.network(CHANNELS.get(recipe.dataset, 3), recipe.stages[-1])
+        )
+    steps = recipe.steps + (recipe.quantized_steps if "qann" in recipe.stages else 0)
+    return f"# {describe_network(network)}\n# {steps} steps, {steps * recipe.batch_size} images"
+
+
+def describe_network(network: nn.Module) -> str:
+    """One line: size and kind."""
+    if isinstance(network, SpikingNetwork):
+        weights = sum(v.numel() for v in network.constants.values() if v.is_floating_point())
+        return f"{weights:,} weights, {network.extra_repr()}"
+    sites = [m for m in network.modules() if isinstance(m, QuantizedClip)]
+    weights = sum(p.numel() for n, p in network.named_parameters() if not n.endswith("ceiling"))
+    kind = f"{len(sites)} quantised activations" if sites else "ReLU activations"
+    if isinstance(network, SpikingUNet):
+        tsm = ", TSM" if network.config.tsm else ""
+        kind = f"{network.config.neuron} neurons, T = {network.config.timesteps}{tsm}"
+    return f"{weights:,} weights, {kind}"
+
+
+def describe_checkpoint(content: dict[str, Any], source: str) -> str:
+    """Several lines: stages, networks, provenance, recipe."""
+    lines = [f"{source}: stage {content['stage']}, version {content['version']}"]
+    lines += [
+        f"  {stage}: {describe_network(network_from(content, stage, source))}"
+        for stage in content["networks"]
+    ]
+    if content["probe"] is not None:
+        lines.append(f"  probe: {len(content['probe'])} images {list(content['probe'].shape[1:])}")
+    lines += [
+        f"  {stage}: eps_second_moment of {entry['images']} images at {entry['times']} times"
+        for stage, entry in content.get("moments", {}).items()
+    ]
+    for title in ("provenance", "recipe"):
+        lines += [f"  {title}:", *(f"    {k} = {v}" for k, v in content[title].items())]
+    return "\n".join(lines)
+
+
+def describe_history(history: Sequence[CallRecord]) -> str:
+    """One line: what the calls of a spiking network took on average."""
+    calls = len(history)
+    if not any(call.steps for call in history):
+        return f"{calls} calls by counts: no clock ran, no spikes were fired one by one"
+    steps, spikes, counts = (
+        sum(getattr(call, name) for call in history) / calls
+        for name in ("steps", "spikes", "counts")
+    )
+    return (
+        f"{calls} calls, {sum(call.carried for call in history)} of them carried on: "
+        f"{steps:.1f} clock steps, {spikes:,.0f} spikes per image and call, "
+        f"{spikes / max(counts, 1.0):.2f} spikes per count"
+    )

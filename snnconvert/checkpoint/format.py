@@ -1,0 +1,113 @@
+"""Files: one dictionary of plain values and tensors, written atomically, read without pickle.
+
+format, version   "snnconvert", 1
+stage             "ann", "qann", "snn" or "spiking": the most advanced network inside
+networks          {stage: {"model": name, "config": {...}, "state": {name: tensor}}}
+recipe            the resolved recipe of the training, or {}
+probe             uint8 [N, C, H, W]: held-out real images, for calibration and reports
+provenance        data, seed, steps, images seen, versions
+moments           optional: {stage: {"eps_second_moment": [diffusion_steps], and how measured}}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from snnconvert.checkpoint import STAGES
+from snnconvert.errors import CheckpointError
+from snnconvert.files.atomic import Writer, write_atomically
+from snnconvert.files.tensors import read_file
+
+FORMAT, VERSION = "snnconvert", 1
+KEYS = {"format", "version", "stage", "networks", "recipe", "probe", "provenance"}
+OPTIONAL = {"moments"}
+
+
+def save_checkpoint(path: str | Path, content: dict[str, Any]) -> None:
+    """Write `content` (keys as above; format and version are added) atomically to `path`."""
+    write_atomically(path, writer_of(content))
+
+
+def writer_of(content: dict[str, Any]) -> Writer:
+    """What writes a checkpoint's `content` into an open file."""
+    full = {"recipe": {}, "probe": None, "provenance": {}, **content}
+    full |= {"format": FORMAT, "version": VERSION}
+    if set(full) - OPTIONAL != KEYS:
+        raise ValueError(f"checkpoint keys: found {sorted(full)}, needed {sorted(KEYS)}")
+    return lambda file: torch.save(full, file)
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """The checked content of a snnconvert checkpoint.
+
+    Raises:
+        CheckpointError: as `read_file`, or another format, a newer version, wrong or missing keys.
+    """
+    content = read_file(path)
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise CheckpointError(f"{path}: is no snnconvert checkpoint (its key `format` is missing)")
+    version = content.get("version")
+    if type(version) is not int or version != VERSION:
+        raise CheckpointError(
+            f"{path}: has version {version!r}, this snnconvert reads {VERSION}: "
+            "upgrade snnconvert, or write the file again with this one"
+        )
+    if set(content) - OPTIONAL != KEYS:
+        wrong = ", ".join(sorted(map(str, (set(content) - OPTIONAL) ^ KEYS)))
+        raise CheckpointError(f"{path}: missing or unknown keys: {wrong}")
+    for key, fits in FORMS.items():
+        if key in content and not fits(content[key]):
+            raise CheckpointError(f"{path}: its {key} is not of a known form; the file is damaged")
+    if content["stage"] not in content["networks"]:
+        held = ", ".join(content["networks"]) or "none"
+        raise CheckpointError(f"{path}: stage {content['stage']!r}, but it holds: {held}")
+    return content
+
+
+def is_table(value: object) -> bool:
+    """A dictionary with names as its keys."""
+    return isinstance(value, dict) and all(isinstance(key, str) for key in value)
+
+
+def is_networks(value: object) -> bool:
+    """{stage: {"config": {...}, "state": {name: tensor}}}, with "model" unless it is "unet"."""
+    return is_table(value) and all(
+        stage in STAGES
+        and is_table(network)
+        and set(network) - {"model"} == {"config", "state"}
+        and isinstance(network.get("model", ""), str)
+        and is_table(network["config"])
+        and is_table(network["state"])
+        and all(isinstance(tensor, torch.Tensor) for tensor in network["state"].values())
+        for stage, network in value.items()  # type: ignore[attr-defined]
+    )
+
+
+def is_probe(value: object) -> bool:
+    """None or uint8 images [N, C, H, W]."""
+    images = isinstance(value, torch.Tensor) and value.ndim == 4 and value.dtype == torch.uint8
+    return value is None or images
+
+
+def is_moments(value: object) -> bool:
+    """{stage: {"eps_second_moment": float tensor [diffusion_steps], ...}}."""
+    return is_table(value) and all(
+        is_table(entry)
+        and isinstance(curve := entry.get("eps_second_moment"), torch.Tensor)
+        and curve.ndim == 1
+        and bool(curve.isfinite().all())
+        for entry in value.values()  # type: ignore[attr-defined]
+    )
+
+
+FORMS: dict[str, Callable[[object], bool]] = {
+    "networks": is_networks,
+    "recipe": is_table,
+    "provenance": is_table,
+    "probe": is_probe,
+    "moments": is_moments,
+}

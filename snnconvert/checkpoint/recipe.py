@@ -1,0 +1,263 @@
+"""A recipe: one flat TOML file that says all of a training."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from snnconvert.common.hardware import DEVICES
+from snnconvert.common.randomness import LARGEST_SEED
+from snnconvert.common.registry import nearest
+from snnconvert.errors import InputError, RecipeError
+from snnconvert.images.datasets import DATASETS
+from snnconvert.models import MODELS, Family
+
+LARGEST = {
+    "image_size": 4096, "channels": 8192, "channel_mult": 64, "blocks": 64, "patch": 64,
+    "classes": 1_000_000, "timesteps": 65_535, "crop": 4096, "batch_size": 65_536,
+    "diffusion_steps": 100_000, "levels": 65_535,
+}  # fmt: skip
+# with a "qann" stage
+QUANTIZED = {"levels", "quantized_steps", "quantized_learning_rate", "quantized_target"}
+OF_TASK = {
+    "noise": {"diffusion_steps", "beta_first", "beta_last", "sample_every"},
+    "classes": {"crop"},
+}
+
+
+def as_list(value: int | tuple[int, ...]) -> list[int]:
+    return list(value) if isinstance(value, tuple) else [value]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Every key of a recipe with its default. Lists in TOML become tuples.
+
+    The keys that shape a network have the meaning that its configuration in `snnconvert.models`
+    gives them; a key that the model does not have may not be changed.
+    """
+
+    model: str = "unet"  # unet, spiking-unet or resnet
+    dataset: str = "fashion-mnist"  # fashion-mnist, cifar10 or folder
+    data_root: str = "data"  # where torchvision keeps its files, or the folder of images
+    image_size: int = 32
+    flip: bool = False  # mirror images at random
+    crop: int = 0  # shift images by up to so many pixels at random (classifiers)
+    channels: int = 128
+    channel_mult: tuple[int, ...] = (1, 2, 2, 2)
+    blocks: int = 2
+    classes: int = 10
+    normalize: str = "none"
+    attention: tuple[int, ...] = ()
+    norm: str = "group"
+    groups: int = 32
+    dropout: float = 0.1
+    patch: int = 1
+    levels: int = 4  # 0: only the float network is trained
+    timesteps: int = 0  # 0: as many as levels, which is what a rate code needs
+    per_channel: bool = False
+    weight_bits: int = 0
+    tsm: bool = False
+    neuron: str = "if"
+    tau: float = 2.0
+    v_threshold: float = 1.0
+    reset: str = "hard"
+    surrogate: str = "atan"
+    sharpness: float = 2.0
+    backend: str = "torch"
+    checkpointing: bool = False
+    diffusion_steps: int = 1000
+    beta_first: float = 1e-4
+    beta_last: float = 0.02
+    initial: str = ""  # checkpoint or state dict that the first stage starts from
+    steps: int = 100_000  # of the first stage; 0 takes `initial` as it is
+    quantized_steps: int = 100_000  # of the quantised stage
+    quantized_target: str = "data"  # what it learns: "data", or the outputs of the "ann" before it
+    batch_size: int = 128
+    optimizer: str = "adam"  # "adam" (decoupled weight decay), or "sgd" (momentum 0.9)
+    weight_decay: float = 0.0
+    learning_rate: float = 2e-4
+    quantized_learning_rate: float = 2e-4
+    warmup: int = 5000  # steps of linear warm-up in each stage
+    decay: str = "cosine"  # "cosine" to zero, or "constant"
+    grad_clip: float = 1.0  # largest gradient norm
+    ema: float = 0.9999  # decay of the averaged weights, which are what is kept
+    seed: int = 0
+    device: str = "auto"  # "auto" (a GPU where there is one), "cpu" or "cuda"
+    precision: str = "auto"  # "auto", "float32" or "bfloat16" (autocast)
+    save_every: int = 500  # steps between two states to resume from
+    sample_every: int = 5000  # steps between two sample grids; 0: none
+    store: str = "float32"  # "float32" or "float16": precision of the weights in the result
+
+    def __post_init__(self) -> None:
+        try:
+            family = self.family
+        except InputError as error:
+            raise RecipeError(f"model: {error}") from error
+        if "qann" not in family.stages:
+            object.__setattr__(self, "levels", 0)
+        elif self.timesteps == 0:
+            object.__setattr__(self, "timesteps", self.levels)
+        problems = [
+            (self.decay not in ("cosine", "constant"), "decay: allowed are cosine and constant"),
+            (self.device not in DEVICES,
+             f"device: found {self.device!r}, allowed: {', '.join(DEVICES)}"),
+            (self.precision not in ("auto", "float32", "bfloat16"),
+             f"precision: found {self.precision!r}, allowed are auto, float32 and bfloat16"),
+            (self.store not in ("float32", "float16"), "store: allowed are float32 and float16"),
+            (self.quantized_target not in ("data", "ann"),
+             f"quantized_target: found {self.quantized_target!r}, allowed are data and ann"),
+            (self.optimizer not in ("adam", "sgd"), "optimizer: allowed are adam and sgd"),
+            ("qann" in family.stages and self.timesteps != self.levels,
+             f"timesteps: found {self.timesteps} with levels = {self.levels}; T spikes carry T "
+             "levels, leave timesteps out"),
+            (not 0 <= self.ema < 1, f"ema: found {self.ema}, allowed is [0, 1)"),
+            (min(self.image_size, self.batch_size, self.save_every) < 1,
+             "image_size, batch_size and save_every: allowed are 1 and more"),
+            (self.steps < (0 if self.initial else 1),
+             f"steps: found {self.steps}, allowed from 1 up (from 0 with `initial`)"),
+            (not 0 < self.beta_first <= self.beta_last < 1 or self.diffusion_steps < 1,
+             "beta_first, beta_last, diffusion_steps: allowed are 0 < first <= last < 1 and 1 step "
+             "or more"),
+            (self.levels > 0 and self.quantized_steps < 1, "quantized_steps: allowed from 1 up"),
+            (min(self.learning_rate, self.quantized_learning_rate, self.grad_clip) <= 0,
+             "learning_rate, quantized_learning_rate and grad_clip: must be positive"),
+            (min(self.warmup, self.sample_every, self.weight_decay) < 0,
+             "warmup, sample_every and weight_decay: must not be negative"),
+            (not 0 <= self.seed <= LARGEST_SEED,
+             f"seed: found {self.seed}, allowed are 0 ... {LARGEST_SEED}"),
+            (self.image_size % self.patch != 0 if self.patch > 0 else True,
+             f"image_size: {self.image_size} must be a multiple of patch = {self.patch}"),
+        ]  # fmt: skip
+        for name, value in dataclasses.asdict(self).items():
+            if isinstance(value, float) and not math.isfinite(value):
+                raise RecipeError(f"{name}: found {value}, a finite number is needed")
+        for name, most in LARGEST.items():
+            if not 0 <= max(as_list(getattr(self, name)), default=0) <= most:
+                raise RecipeError(f"{name}: found {getattr(self, name)}, allowed up to {most}")
+        for wrong, message in problems:
+            if wrong:
+                raise RecipeError(message)
+
+    @property
+    def family(self) -> Family:
+        """The kind of network that is trained. InputError if there is none of that name."""
+        return MODELS[self.model]
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """What the training goes through."""
+        return tuple(s for s in self.family.stages if s != "qann" or self.levels)
+
+    @property
+    def keys(self) -> list[str]:
+        """The keys that mean something for this model, in order."""
+        others = {k for family in MODELS.values() for k in family.keys}
+        others |= QUANTIZED.union(*OF_TASK.values())
+        own = self.family.keys | OF_TASK[self.family.task]
+        if "qann" in self.family.stages:
+            own |= QUANTIZED | {"timesteps"}
+        return [f.name for f in dataclasses.fields(self) if f.name in own or f.name not in others]
+
+    def network(self, in_channels: int, stage: str) -> Any:
+        """Configuration of the network of a stage for images of so many channels."""
+        family = self.family
+        values = {name: getattr(self, name) for name in family.keys}
+        if "levels" in values and stage != "qann":
+            values["levels"] = 0
+        try:
+            return family.config(**{**values, "in_channels": in_channels})
+        except InputError as error:
+            raise RecipeError(str(error)) from error
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain values of the keys that apply, for TOML and checkpoints."""
+        values = {key: getattr(self, key) for key in self.keys}
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
+
+    def to_toml(self) -> str:
+        """The resolved recipe as text that `load_recipe` reads back."""
+        return "".join(f"{key} = {toml_value(value)}\n" for key, value in self.to_dict().items())
+
+
+def toml_value(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return repr(value)
+
+
+def load_recipe(path: str | Path, changes: Sequence[str] = ()) -> Recipe:
+    """The recipe at `path` with `key=value` changes applied.
+
+    Raises:
+        RecipeError: no such file, no TOML, unknown key (with the nearest name), wrong type.
+    """
+    path = Path(path)
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RecipeError(f"{path}: cannot be read ({error.strerror})") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path}: is no TOML ({error})") from error
+    for change in changes:
+        key, equals, text = change.partition("=")
+        if not equals:
+            raise RecipeError(f"--set {change}: write it as key=value")
+        values[key.strip()] = parse_value(text.strip())
+    return recipe_from_dict(values, str(path))
+
+
+def parse_value(text: str) -> object:
+    """A TOML value; what is no TOML is taken as a string, so that quotes may be left out."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def recipe_from_dict(values: Mapping[str, object], source: str) -> Recipe:
+    """A checked recipe from plain values; `source` opens every error message."""
+    defaults = {f.name: f.default for f in dataclasses.fields(Recipe)}
+    checked: dict[str, Any] = {}
+    for key, value in values.items():
+        if key not in defaults:
+            raise RecipeError(f"{source}: unknown key {key!r}: {nearest(key, defaults)}")
+        checked[key] = checked_value(key, value, defaults[key], source)
+    dataset = checked.get("dataset", defaults["dataset"])
+    if dataset not in DATASETS:
+        raise RecipeError(
+            f"{source}: dataset: found {dataset!r}: {nearest(str(dataset), DATASETS)}"
+            f"allowed: {', '.join(DATASETS)}"
+        )
+    try:
+        recipe = Recipe(**checked)
+        for stage in recipe.stages:
+            recipe.network(3, stage)
+    except RecipeError as error:
+        raise RecipeError(f"{source}: {error}") from error
+    foreign = [key for key in checked if key not in recipe.keys]
+    if foreign:
+        raise RecipeError(
+            f"{source}: {', '.join(foreign)}: means nothing for model = {recipe.model!r}; leave out"
+        )
+    return recipe
+
+
+def checked_value(key: str, value: object, default: object, source: str) -> object:
+    """`value` in the type of `default`, or RecipeError."""
+    if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(default, tuple):
+        if isinstance(value, list) and all(type(item) is int for item in value):
+            return tuple(value)
+    elif type(value) is type(default):
+        return value
+    wanted = "list of integers" if isinstance(default, tuple) else type(default).__name__
+    raise RecipeError(f"{source}: {key}: found {value!r}, allowed is a {wanted}")

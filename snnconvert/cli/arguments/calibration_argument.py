@@ -1,0 +1,147 @@
+"""Inputs to calibrate on, from command-line arguments."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from snnconvert.checkpoint.content import recipe_of, schedule_for
+from snnconvert.cli.arguments.network import Source
+from snnconvert.diffusion.objectives import noised_batch
+from snnconvert.diffusion.schedule import Schedule, named_schedule
+from snnconvert.errors import InputError
+from snnconvert.files.tensors import read_file
+from snnconvert.images.datasets import DATASETS
+from snnconvert.images.pixels import to_unit_range
+
+BATCH = 32  # small enough for networks whose own code does something else with large batches
+
+
+def calibration_batches(args: argparse.Namespace, source: Source) -> Iterator[Any]:
+    """Batches of real inputs from `--calibrate`.
+
+    Raises:
+        InputError: no tensors, images of another size, or no inputs at all.
+    """
+    path, count = Path(args.calibrate), args.calibration_inputs
+    if count < 1:
+        raise InputError(f"--calibration-inputs: found {count}, allowed are integers from 1 up")
+    schedule = noise_of(args, source)
+    if path.is_file():
+        values = [value[:count] for value in tensors_of(path)]
+    else:
+        values = [images_of(args, path, image_size(source, schedule is not None), count)]
+    if args.schedule is not None and len(values) > 1:
+        raise InputError(
+            f"--schedule: {path} holds {len(values)} tensors, so x is noised already; leave it out"
+        )
+    if schedule is not None and len(values) == 1:
+        x, t = noised(values[0], image_size(source, True), schedule)
+        values = [x, t if source.examples is None else t.to(source.examples[1].dtype)]
+    fixed = fixed_batch(source.model)
+    if fixed is not None:  # whole batches only
+        if len(values[0]) < fixed:
+            raise InputError(
+                f"--calibrate: found {len(values[0])} inputs, the network was exported for batches "
+                f"of exactly {fixed}; give as many or more, or export it with a dynamic batch "
+                "(torch.export.export(..., dynamic_shapes=...))"
+            )
+        values = [value[: len(value) // fixed * fixed] for value in values]
+    yield from zip(*(value.split(fixed or BATCH) for value in values), strict=True)
+
+
+def noise_of(args: argparse.Namespace, source: Source) -> Schedule | None:
+    """The noise to put on clean images, for a denoiser; None for any other network."""
+    if source.content is None:
+        return None if args.schedule is None else named_schedule(args.schedule)
+    if args.schedule is None and recipe_of(source.content, source.name).family.task != "noise":
+        return None
+    return schedule_for(source.content, source.name, args.schedule)
+
+
+def fixed_batch(model: nn.Module) -> int | None:
+    """The only batch size that a captured network takes; None where it takes others too."""
+    program = getattr(model, "program", None)
+    if program is None or program.signature is None or program.batch_inputs:
+        return None
+    shapes = list(program.signature.shapes.values())
+    return shapes[0][0] if shapes and shapes[0] else None
+
+
+def tensors_of(path: Path) -> list[Tensor]:
+    """The tensors in a .pt file, one for each input of a network."""
+    content = read_file(path)
+    values = [content] if isinstance(content, Tensor) else content
+    if not isinstance(values, (list, tuple)) or not all(
+        isinstance(value, Tensor) and value.ndim for value in values
+    ):
+        raise InputError(f"{path}: needed is a tensor, or a tuple of tensors, batch first")
+    if len({len(value) for value in values}) != 1:
+        raise InputError(f"{path}: holds batches of {[len(v) for v in values]} inputs, or none")
+    return list(values)
+
+
+def images_of(args: argparse.Namespace, path: Path, size: int, count: int) -> Tensor:
+    """At most `count` normalised training images [N, C, size, size], drawn at random."""
+    if path.is_dir():
+        images = DATASETS["folder"](path, size, True)
+    else:
+        images = DATASETS[args.calibrate](Path(args.data_root), size, True)
+    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))[:count]
+    for option, values in (("--mean", args.mean), ("--std", args.std)):
+        if len(values) not in (1, images.channels):
+            raise InputError(
+                f"{option}: found {len(values)} values, the images have {images.channels} channels;"
+                " give one value, or one for each channel"
+            )
+    mean, std = torch.tensor(args.mean).view(-1, 1, 1), torch.tensor(args.std).view(-1, 1, 1)
+    return (images.take(order.tolist()).float() / 255 - mean) / std
+
+
+def noised(images: Tensor, size: int, schedule: Schedule) -> tuple[Tensor, Tensor]:
+    """(x_t, t) of clean images in [-1, 1], shuffled; t spread evenly over the whole diffusion.
+
+    Raises:
+        InputError: images of another size than the network's.
+    """
+    if images.ndim != 4 or tuple(images.shape[2:]) != (size, size):
+        raise InputError(
+            f"--calibrate: found clean images {list(images.shape)}, the network takes "
+            f"[N, C, {size}, {size}] (or give a .pt file with a tuple of tensors, one per input)"
+        )
+    if images.dtype == torch.uint8:
+        images = to_unit_range(images)
+    if not images.is_floating_point():
+        raise InputError(
+            f"--calibrate: found images of {images.dtype}, allowed are uint8 0 ... 255 and "
+            "floating point -1 ... 1"
+        )
+    images = images.float()
+    generator = torch.Generator().manual_seed(0)
+    order = torch.randperm(len(images), generator=generator)
+    x, t, _ = noised_batch(images[order], schedule, generator, spread=True)
+    order = torch.randperm(len(images), generator=generator)
+    return x[order], t[order]
+
+
+def image_size(source: Source, noisy: bool) -> int:
+    """Side of the square images that the network takes, with a time each if `noisy`."""
+    if source.content is not None:
+        return recipe_of(source.content, source.name).image_size
+    shapes = [list(value.shape) for value in source.examples or ()]
+    program = getattr(source.model, "program", None)
+    if program is not None and program.signature is not None:
+        shapes = [list(shape) for shape in program.signature.shapes.values()]
+    square = bool(shapes) and len(shapes[0]) == 4 and shapes[0][2] == shapes[0][3]
+    if not square or [len(shape) for shape in shapes[1:]] != [1] * noisy:
+        raise InputError(
+            f"--calibrate: found a network of inputs {shapes}; images fit networks whose only "
+            "input is [B, C, H, H], or, with --schedule, denoisers of x [B, C, H, H] and t [B]; "
+            "give a .pt file with a tuple of tensors, one per input"
+        )
+    return shapes[0][2]

@@ -1,0 +1,39 @@
+"""The network that a command is about."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+REPORTED_BATCHES = 8  # of the calibration data, in the report of a conversion
+
+
+@dataclass
+class Source:
+    """A network to check or convert.
+
+    Attributes:
+        name: for messages.
+        model: the network.
+        examples: arguments of one call, None where the file knows them itself.
+        batches: calibration inputs, None where there are none.
+        held_out: inputs to report on, where they are others.
+        content: of the checkpoint it comes from, if it is one of ours.
+        float_ann: the float network beside a quantised one.
+        stage: of `model` in that checkpoint.
+    """
+
+    name: str
+    model: nn.Module
+    examples: tuple[Tensor, ...] | None
+    batches: list[Any] | None = None
+    held_out: list[Any] | None = None
+    content: dict[str, Any] | None = None
+    float_ann: nn.Module | None = None
+    stage: str = "ann"
+
+    def reported(self) -> list[Any]:
+        """The inputs that a report is about: all that were held out, or some of the others."""
+        return self.held_out or (self.batches or [self.examples])[:REPORTED_BATCHES]

@@ -1,0 +1,132 @@
+"""Networks from command-line arguments."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from snnconvert.checkpoint.content import probe_batches
+from snnconvert.checkpoint.format import read_checkpoint
+from snnconvert.checkpoint.networks import load, network_from
+from snnconvert.checkpoint.state_dicts import weights_of
+from snnconvert.cli.arguments.calibration_argument import calibration_batches, tensors_of
+from snnconvert.cli.arguments.network import Source
+from snnconvert.errors import CheckpointError, InputError
+
+EXAMPLES = 2  # inputs of a file that serve to capture a network
+KINDS = {"float": torch.float32, "int": torch.int64, "bool": torch.bool}
+
+
+def source_of(args: argparse.Namespace) -> Source:
+    """The network that the arguments name.
+
+    Raises:
+        InputError: arguments that are missing or contradict each other.
+        CheckpointError: a file that cannot be used.
+    """
+    if args.model:
+        source = _from_factory(args)
+    elif not args.file:
+        raise InputError("name a FILE, or a network by --model MODULE:FACTORY")
+    elif args.file.endswith(".pt2"):
+        source = Source(args.file, load(args.file), None)
+    else:
+        source = checkpoint_source(read_checkpoint(args.file), args.file, args.stage)
+    if args.stage and source.content is None:
+        raise InputError(f"--stage {args.stage}: {source.name} is no checkpoint with stages")
+    if args.schedule and not args.calibrate:
+        raise InputError(
+            "--schedule: says by which noise --calibrate's images are noised; give both"
+        )
+    if args.calibrate:
+        source.batches = list(calibration_batches(args, source))
+    return source
+
+
+def _from_factory(args: argparse.Namespace) -> Source:
+    make = factory(args.model)
+    try:
+        model = make()
+    except Exception as error:  # whatever user code raises
+        raise InputError(
+            f"--model {args.model}: failed when called without arguments ({first_line(error)})"
+        ) from error
+    if not isinstance(model, nn.Module):
+        raise InputError(f"--model {args.model}: returned {type(model).__name__}, no nn.Module")
+    if args.file:
+        model.load_state_dict(weights_of(args.file, model))
+    return Source(args.model, model.eval(), examples_of(args))
+
+
+def examples_of(args: argparse.Namespace) -> tuple[Tensor, ...]:
+    """Example inputs of the shapes that the arguments give, or else the first to calibrate on."""
+    if args.example_shape:
+        return tuple(map(example, args.example_shape))
+    if args.calibrate and Path(args.calibrate).is_file():
+        return tuple(value[:EXAMPLES] for value in tensors_of(Path(args.calibrate)))
+    raise InputError(
+        "--example-shape: needed with --model (unless --calibrate is a .pt file of inputs), e.g. "
+        "--example-shape 2,3,32,32"
+    )
+
+
+def factory(name: str) -> Any:
+    """The function that "package.module:function" names."""
+    module, _, function = name.partition(":")
+    if not module or not function:
+        raise InputError(f"--model: found {name!r}, write MODULE:FACTORY")
+    if str(Path.cwd()) not in sys.path:  # an installed command does not look there
+        sys.path.insert(0, str(Path.cwd()))
+    try:
+        found = importlib.import_module(module)
+    except Exception as error:  # whatever user code raises
+        raise InputError(f"--model {name}: cannot import {module} ({first_line(error)})") from error
+    if not callable(getattr(found, function, None)):
+        raise InputError(f"--model {name}: {module} has no function {function!r}")
+    return getattr(found, function)
+
+
+def first_line(error: Exception) -> str:
+    """Kind and first line of what user code raised."""
+    text = str(error).strip()
+    return f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__
+
+
+def example(text: str) -> Tensor:
+    """An example input of the shape "2,3,32,32" or "2:int"."""
+    sizes, _, kind = text.partition(":")
+    try:
+        shape = [int(size) for size in sizes.split(",")]
+    except ValueError:
+        shape = [-1]
+    if min(shape) < 1 or (kind or "float") not in KINDS:
+        raise InputError(f"--example-shape: found {text!r}, write e.g. 2,3,32,32 or 2:int")
+    dtype = KINDS[kind or "float"]
+    values = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    return values if dtype == torch.float32 else torch.zeros(shape, dtype=dtype)
+
+
+def checkpoint_source(content: dict[str, Any], path: str, stage: str | None = None) -> Source:
+    """A network of a checkpoint that can be converted, and its real images, noised.
+
+    Args:
+        stage: "ann" or "qann"; None: the most advanced.
+
+    Raises:
+        CheckpointError: it holds no such network.
+    """
+    networks = content["networks"]
+    stage = stage or ("qann" if "qann" in networks else "ann")
+    if stage not in networks:
+        held = ", ".join(networks)
+        raise CheckpointError(f"{path}: holds no {stage} network to convert, only: {held}")
+    batches: list[Any] = list(probe_batches(content, path))
+    model = network_from(content, stage, path)
+    ann = network_from(content, "ann", path) if stage == "qann" and "ann" in networks else None
+    return Source(path, model, batches[0], batches, batches, content, ann, stage)

@@ -1,0 +1,218 @@
+"""Command-line arguments that several commands share; `network_argument.py` opens the network.
+
+Apart from that file, so that `snnconvert --help` imports no PyTorch.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from snnconvert.errors import InputError
+
+
+def add_source_arguments(command: argparse.ArgumentParser) -> None:
+    """FILE, --stage, --model, --example-shape, --calibrate and what goes with it."""
+    command.add_argument(
+        "file",
+        metavar="FILE",
+        nargs="?",
+        help="a checkpoint of snnconvert, a .pt2 file (torch.export.save; no code in it runs), or, "
+        "with --model, its weights (a state dict)",
+    )
+    add_stage_argument(command)
+    command.add_argument(
+        "--model",
+        metavar="MODULE:FACTORY",
+        help="Python function that returns the network, e.g. torchvision.models:resnet18; your "
+        "code, it runs",
+    )
+    command.add_argument(
+        "--example-shape",
+        action="append",
+        default=[],
+        metavar="B,C,H,W[:int]",
+        help="shape of an input of --model, batch first; once per input",
+    )
+    command.add_argument(
+        "--calibrate",
+        metavar="DATA",
+        help="inputs for networks with plain activations: a .pt file with a tensor (or a tuple of "
+        "tensors, one per input), a folder of images, or the name of a data set such as cifar10; "
+        "for a denoiser (a checkpoint, or any with --schedule) clean images, which are noised over "
+        "the whole range of t",
+    )
+    add_schedule(command)
+    command.add_argument("--data-root", default="data", help="where data sets lie (default data)")
+    command.add_argument("--mean", type=numbers, default=(0.5,), help="of images (default 0.5)")
+    command.add_argument("--std", type=numbers, default=(0.5,), help="of images (default 0.5)")
+    command.add_argument(
+        "--calibration-inputs", type=int, default=1024, metavar="N", help="default 1024"
+    )
+
+
+def add_schedule(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--schedule", metavar="NAME|FIRST,LAST,STEPS",
+        help="noise that the network was trained with, where the file does not say: linear, "
+        "cosine, or betas and their number",
+    )  # fmt: skip
+
+
+def add_stage_argument(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--stage",
+        choices=("ann", "qann"),
+        help="which network of a checkpoint: the float or the quantised one (default: the most "
+        "advanced that it holds)",
+    )
+
+
+def numbers(text: str) -> tuple[float, ...]:
+    """ "0.4,0.5,0.6" as numbers."""
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"found {text!r}, allowed are numbers: 0.4,0.5,0.6"
+        ) from None
+
+
+def settle_steps(text: str) -> int | str:
+    """An integer, or the word auto."""
+    if text == "auto":
+        return text
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"found {text!r}, allowed are integers from 0 up and 'auto'"
+        ) from None
+
+
+def start_potential(text: str) -> float | str:
+    """A number, or the word half or optimised."""
+    if text in ("half", "optimised"):
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"found {text!r}, allowed are numbers, 'half' and 'optimised'"
+        ) from None
+
+
+def add_conversion_options(command: argparse.ArgumentParser) -> None:
+    """How the network spikes; `conversion_options` reads them back."""
+    add = command.add_argument_group("spiking").add_argument
+    add("--timesteps", type=int, default=4, metavar="T",
+        help="steps in which the input is presented (default 4)")  # fmt: skip
+    add("--firing", choices=("immediate", "deferred"), default="immediate",
+        help="fire while integrating (default), or integrate first")  # fmt: skip
+    add("--code", choices=("rate", "radix"), default="rate",
+        help="what T spikes mean: their number (default; T levels), or their binary number "
+        "(2^T - 1 levels, needs --firing deferred)")  # fmt: skip
+    add("--settle", type=settle_steps, metavar="K|auto",
+        help="input-free steps after the T; auto (default): until silence")  # fmt: skip
+    add("--simulate", choices=("steps", "counts"), default="steps",
+        help="run the clock (default), or one pass where that is exact")  # fmt: skip
+    add("--norm", choices=("accumulated", "per_step"), default="accumulated",
+        help="what norms see; per_step reproduces the published SDM rule")  # fmt: skip
+    add_neuron_options(command)
+    add_threshold_options(command)
+
+
+def add_neuron_options(command: argparse.ArgumentParser) -> None:
+    group = command.add_argument_group("neurons")
+    sign = group.add_mutually_exclusive_group()
+    sign.add_argument("--signed", dest="signed", action="store_true", default=None,
+                      help="spikes may be taken back by negative ones (default, where nothing "
+                      "leaks)")  # fmt: skip
+    sign.add_argument("--unsigned", dest="signed", action="store_false",
+                      help="classical neurons without negative spikes")  # fmt: skip
+    add = group.add_argument
+    add("--neuron", choices=("if", "lif"), default="if",
+        help="integrate and fire (default), or with a leak, fitted to the "
+        "calibration inputs")  # fmt: skip
+    add("--tau", type=float, default=2.0, metavar="STEPS",
+        help="membrane time constant of --neuron lif (default 2)")  # fmt: skip
+    add("--hard-reset", dest="v_reset", action="store_const", const=0.0,
+        help="set the potential to zero after a spike instead of subtracting the "
+        "threshold")  # fmt: skip
+    add("--v-init", type=start_potential, default="half", metavar="V|half|optimised",
+        help="start of the potential, in thresholds (default half), or each channel's own, fitted "
+        "to the calibration inputs")  # fmt: skip
+
+
+def add_threshold_options(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument_group("thresholds").add_argument
+    add("--threshold", default="mse", metavar="RULE",
+        help="of plain activations: mse (default), max, percentile, a percentage such as 99.5%%, "
+        "or learned")  # fmt: skip
+    add("--per-layer", dest="per_channel", action="store_false",
+        help="one threshold a layer instead of a channel")  # fmt: skip
+    add("--thresholds-over-t", type=int, default=1, metavar="N",
+        help="for denoisers: a table of N thresholds over the range of t, looked up once a call "
+        "(default 1: the same for all t)")  # fmt: skip
+    add("--t-argument", metavar="NAME",
+        help="which input is t, where it is not called t, timestep, time, ...")  # fmt: skip
+    add("--no-bias-correction", dest="bias_correction", action="store_false",
+        help="leave the mean of each channel as it is")  # fmt: skip
+    add("--weights", choices=("kept", "blocks", "distilled"), default="kept",
+        help="kept (default); blocks: train weights on the --calibrate inputs, block by block, to "
+        "give what the float network gives (minutes, no labels); distilled: then all of them, to "
+        "give its output")  # fmt: skip
+
+
+def conversion_options(args: argparse.Namespace) -> dict[str, Any]:
+    """The arguments of `convert` that `add_conversion_options` read."""
+    names = ("timesteps", "firing", "code", "settle", "simulate", "norm", "signed", "neuron",
+             "tau", "v_reset", "v_init", "threshold", "per_channel", "bias_correction",
+             "thresholds_over_t", "t_argument", "weights")  # fmt: skip
+    return {name: getattr(args, name) for name in names}
+
+
+def add_reset(command: argparse.ArgumentParser, default: str | None) -> None:
+    command.add_argument(
+        "--reset",
+        choices=("call", "trajectory"),
+        default=default,
+        help="when spike counts start at zero: in every network call, or once, so that a "
+        "solver's calls are one continuous run (default: "
+        f"{default or 'as the file says'})",
+    )
+
+
+def add_threshold_scale(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--threshold-scale", type=float, default=1.0, metavar="FACTOR",
+        help="threshold guidance: every firing threshold times this, such as 0.997; see `guidance` "
+        "(default 1)",
+    )  # fmt: skip
+
+
+IMAGES = "dataset (NAME or NAME:test), folder of images, or .npz of uint8 images"
+
+
+def add_device(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:1, ...")
+
+
+def add_image_options(command: argparse.ArgumentParser, data_root: str | None) -> None:
+    command.add_argument(
+        "--data-root",
+        default=data_root,
+        help="where torchvision keeps datasets"
+        + (f" (default {data_root})" if data_root else " (default: as the checkpoint was trained)"),
+    )
+    command.add_argument(
+        "--image-size",
+        type=int,
+        metavar="N",
+        help="size of a dataset's images, or to crop and resize a folder's to",
+    )
+
+
+def check_batch_size(batch_size: int) -> None:
+    if batch_size < 1:
+        raise InputError(f"--batch-size: found {batch_size}, allowed are 1 and more")

@@ -1,0 +1,30 @@
+"""The command `check`: everything that keeps a network from being converted."""
+
+from __future__ import annotations
+
+import argparse
+
+from snnconvert.cli.arguments.options import add_source_arguments
+
+
+def add_check(commands: argparse._SubParsersAction) -> None:
+    command = commands.add_parser(
+        "check",
+        help="list everything that keeps a network from being converted",
+        description="List every operation of a network that cannot be converted, with layer, "
+        "reason and remedy. Exit code 0 when there is none, else 2.",
+    )
+    add_source_arguments(command)
+    command.set_defaults(run=run_check)
+
+
+def run_check(args: argparse.Namespace) -> int:
+    from snnconvert.cli.arguments.network_argument import source_of
+    from snnconvert.conversion.check import check
+
+    source = source_of(args)
+    problems = check(source.model, source.examples)
+    for problem in problems:
+        print(problem)
+    print(f"{source.name}: {len(problems) or 'no'} problem{'s' * (len(problems) != 1)}")
+    return 2 if problems else 0

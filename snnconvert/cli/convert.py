@@ -1,0 +1,68 @@
+"""The command `convert`: a network into a spiking one, and its report."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from snnconvert.cli.arguments.options import (
+    add_conversion_options,
+    add_reset,
+    add_source_arguments,
+    conversion_options,
+)
+from snnconvert.errors import InputError
+
+
+def add_convert(commands: argparse._SubParsersAction) -> None:
+    command = commands.add_parser(
+        "convert",
+        help="turn a network into a spiking one and report the error",
+        description="Rewrite a network into a spiking one and measure it: on the real images in a "
+        "checkpoint, noised over the whole diffusion, or on the inputs of --calibrate.",
+    )
+    add_source_arguments(command)
+    add_conversion_options(command)
+    add_reset(command, "call")
+    command.add_argument("-o", "--out", help="file to write (default: <FILE stem>.snn.pt)")
+    command.set_defaults(run=run_convert)
+
+
+def run_convert(args: argparse.Namespace) -> None:
+    from snnconvert.checkpoint.content import is_classifier
+    from snnconvert.checkpoint.format import writer_of
+    from snnconvert.checkpoint.networks import config_of, content_of
+    from snnconvert.cli.arguments.network_argument import source_of
+    from snnconvert.conversion.convert import convert
+    from snnconvert.files.atomic import check_destination, write_together
+    from snnconvert.report.compare import compare
+    from snnconvert.report.show.terminal import format_report
+    from snnconvert.report.trajectory import paths_of
+
+    named = args.file or args.model.partition(":")[2] if args.file or args.model else "network"
+    out = Path(args.out) if args.out else Path(named).parent / f"{Path(named).stem}.snn.pt"
+    source = source_of(args)
+    check_destination(out)
+    report_path = check_destination(out.with_name(f"{out.stem}.report.json"))
+    if args.file and out.resolve() == Path(args.file).resolve():
+        raise InputError(f"{out}: is the input itself; choose another output with -o")
+    if source.batches is None and source.examples is None:
+        raise InputError(
+            f"{source.name}: --calibrate is needed: inputs for calibration and for the report"
+        )
+    snn = convert(
+        source.model, example_inputs=source.examples, calibration=source.batches,
+        reset=args.reset, **conversion_options(args),
+    )  # fmt: skip
+    report = compare(source.model, snn, source.reported(), float_ann=source.float_ann)
+    if source.content is not None and not is_classifier(source.content, source.name):
+        qann = source.model if source.stage == "qann" else snn.quantized_ann()
+        report = report.extended(trajectory=paths_of(qann, snn, source.content, source.name))
+    content = content_of(snn, like=source.content)
+    write_together({out: writer_of(content), report_path: report.write})
+    print(format_report(report.to_dict()))
+    trained = config_of(source.model).levels if source.stage == "qann" else snn.config.levels
+    if trained != snn.config.levels:
+        print(f"note: trained at {trained} levels, converted at {snn.config.levels}: the quantised "
+              "ANN above rounds otherwise than the one that was trained")  # fmt: skip
+    print(f"\nwrote {out} and {report_path}")

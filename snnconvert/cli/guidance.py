@@ -1,0 +1,83 @@
+"""The command `guidance`: which firing thresholds draw the best images."""
+
+from __future__ import annotations
+
+import argparse
+
+from snnconvert.checkpoint import STAGES
+from snnconvert.cli.arguments.options import add_device, add_schedule, check_batch_size
+from snnconvert.cli.arguments.solver_options import add_solver_options
+from snnconvert.errors import InputError
+
+SCALES = "0.99,0.995,0.998,1,1.002,1.005,1.01"
+
+
+def add_guidance(commands: argparse._SubParsersAction) -> None:
+    command = commands.add_parser(
+        "guidance",
+        help="search the threshold scale that draws the best images",
+        description="Draw the same seeds with every firing threshold of a spiking network times "
+        "each scale, and report the FID against the scale (threshold guidance). `sample` and "
+        "`evaluate` take the best one as --threshold-scale.",
+    )
+    command.add_argument("file", metavar="FILE", help="checkpoint with a spiking network")
+    command.add_argument(
+        "--against", required=True, metavar="STATS", help="statistics (.npz), see `stats`"
+    )
+    command.add_argument("--scales", type=scales_of, default=SCALES, metavar="S,S,...",
+                         help=f"factors to try (default {SCALES})")  # fmt: skip
+    command.add_argument("--samples", type=int, default=1000, help="images each (default 1000)")
+    command.add_argument("--stage", choices=STAGES, help="which network")
+    command.add_argument("--steps", type=int, default=20, help="network evaluations (default 20)")
+    command.add_argument("--seed", type=int, default=0, help="default 0")
+    command.add_argument("--batch-size", type=int, default=32, help="images at once (default 32)")
+    add_device(command)
+    command.add_argument("-o", "--out", default="guidance.json", help="JSON to write "
+                         "(default guidance.json)")  # fmt: skip
+    command.add_argument("--plot", metavar="PNG", help="also a plot of the FID against the scale")
+    add_schedule(command)
+    add_solver_options(command)
+    command.set_defaults(run=run_guidance)
+
+
+def scales_of(text: str) -> list[float]:
+    """Numbers between commas."""
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"found {text!r}, write e.g. {SCALES}") from None
+
+
+def run_guidance(args: argparse.Namespace) -> None:
+    from snnconvert.checkpoint.content import schedule_for
+    from snnconvert.checkpoint.format import read_checkpoint
+    from snnconvert.cli.arguments.solver_options import chosen_options
+    from snnconvert.common.hardware import checked_device
+    from snnconvert.diffusion.sampling import plan
+    from snnconvert.evaluation.metrics.gaussian import load_statistics
+    from snnconvert.evaluation.sampled import Drawing
+    from snnconvert.evaluation.scale_search import search_scale
+    from snnconvert.files.atomic import check_destination, save_json
+    from snnconvert.report.show.guidance import format_search
+    from snnconvert.report.show.plots import plot_guidance
+
+    out = check_destination(args.out)
+    plot = check_destination(args.plot) if args.plot else None
+    check_batch_size(args.batch_size)
+    checked_device(args.device)
+    if len(set(args.scales)) < 2:
+        raise InputError(f"--scales: found {args.scales}, at least two different ones are needed")
+    content, against = read_checkpoint(args.file), load_statistics(args.against)
+    options = chosen_options(args, content, args.stage or content["stage"])
+    schedule = schedule_for(content, args.file, args.schedule)
+    drawing = Drawing(plan(args.solver, args.steps, schedule, args.grid, **options), args.seed,
+                      args.batch_size)  # fmt: skip
+    found = search_scale(
+        content, args.file, drawing, against, args.scales, count=args.samples, stage=args.stage,
+        device=args.device, command=args.command_line,
+    )  # fmt: skip
+    save_json(found, out)
+    if plot is not None:
+        plot_guidance(found, plot)
+    print(format_search(found))
+    print(f"wrote {out}{f' and {plot}' if plot else ''}")

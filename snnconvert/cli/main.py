@@ -1,0 +1,74 @@
+"""The command line: one sub-command per verb; parse, call, print. Heavy imports stay inside."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import sys
+import warnings
+from collections.abc import Sequence
+
+from snnconvert.cli.check import add_check
+from snnconvert.cli.convert import add_convert
+from snnconvert.cli.evaluate import add_evaluate
+from snnconvert.cli.finetune import add_finetune
+from snnconvert.cli.guidance import add_guidance
+from snnconvert.cli.info import add_info
+from snnconvert.cli.moments import add_moments
+from snnconvert.cli.report import add_report
+from snnconvert.cli.sample import add_sample
+from snnconvert.cli.stats import add_stats
+from snnconvert.cli.train import add_train
+from snnconvert.cli.trajectory import add_trajectory
+from snnconvert.errors import SnnconvertError
+from snnconvert.version import __version__
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code is 0, 2 for bad input, 130 after Ctrl-C, 141 as SIGPIPE."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    parsed = build_parser().parse_args(arguments)
+    parsed.command_line = shlex.join(["snnconvert", *arguments])
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = show_warning  # type: ignore[assignment]
+            code = parsed.run(parsed)
+            sys.stdout.flush()
+    except SnnconvertError as error:
+        print(f"snnconvert: error: {error}", file=sys.stderr)
+        return 2
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and "allocate memory" not in str(error):
+            raise
+        print("snnconvert: error: this needs more memory than there is; ask for fewer or smaller "
+              "images, or a smaller network", file=sys.stderr)  # fmt: skip
+        return 2
+    except BrokenPipeError:  # who reads the output has seen enough, as in `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except KeyboardInterrupt:
+        print("snnconvert: interrupted", file=sys.stderr)
+        return 130
+    return code or 0
+
+
+def show_warning(message: Warning | str, *_where: object) -> None:
+    """A warning as a line like the errors: its place in the code helps nobody here."""
+    print(f"snnconvert: warning: {message}", file=sys.stderr)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="snnconvert",
+        description="Convert artificial neural networks into spiking ones, without losing what "
+        "they computed, and say exactly what was lost when something was.",
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for add in (
+        add_train, add_check, add_convert, add_sample, add_trajectory, add_moments, add_stats,
+        add_evaluate, add_guidance, add_finetune, add_report, add_info,
+    ):  # fmt: skip
+        add(commands)
+    return parser

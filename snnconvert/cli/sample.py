@@ -1,0 +1,111 @@
+"""The command `sample`: images drawn from a network."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from snnconvert.checkpoint import STAGES
+from snnconvert.cli.arguments.options import add_reset, add_schedule, add_threshold_scale
+from snnconvert.cli.arguments.solver_options import add_solver_options, chosen_options
+from snnconvert.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from snnconvert.conversion.spiking.network import SpikingNetwork
+
+
+def add_sample(commands: argparse._SubParsersAction) -> None:
+    command = commands.add_parser(
+        "sample",
+        help="draw images from a network",
+        description="Draw images from any network of a checkpoint. Image i depends on the seed "
+        "and i alone, whatever the batch size and, under torchrun, the number of processes.",
+    )
+    command.add_argument("file", metavar="FILE", help="checkpoint")
+    command.add_argument("--stage", choices=STAGES, help="which network, where it holds several")
+    command.add_argument("-n", "--count", type=int, default=64, help="images (default 64)")
+    command.add_argument("--steps", type=int, default=20, help="network evaluations (default 20)")
+    command.add_argument("--seed", type=int, default=0, help="(default 0)")
+    command.add_argument("--batch-size", type=int, default=64, help="images a call (default 64)")
+    command.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:0, ...")
+    command.add_argument(
+        "-o",
+        "--out",
+        default="samples.png",
+        help=".png: one picture; .npz: array samples [N, H, W, C]; else a folder of PNGs, in "
+        "which the same command resumes (default samples.png)",
+    )
+    command.add_argument(
+        "--trajectory", metavar="PNG", help="also a picture of how the first images come about"
+    )
+    command.add_argument("--no-progress", dest="progress", action="store_false", help="no bar")
+    add_reset(command, None)
+    add_threshold_scale(command)
+    add_schedule(command)
+    add_solver_options(command)
+    command.set_defaults(run=run_sample)
+
+
+def run_sample(args: argparse.Namespace) -> None:
+    from snnconvert.checkpoint.content import image_shape_of, schedule_for, schedule_hash
+    from snnconvert.checkpoint.describe import describe_history
+    from snnconvert.checkpoint.format import read_checkpoint
+    from snnconvert.checkpoint.networks import network_from
+    from snnconvert.common.processes import open_shard
+    from snnconvert.conversion.spiking.network import SpikingNetwork
+    from snnconvert.diffusion.sampling import plan
+    from snnconvert.files.atomic import check_destination
+    from snnconvert.files.fingerprint import fingerprint
+    from snnconvert.generation.job import Job, generate, open_output, trajectory
+    from snnconvert.generation.threshold_scale import scale_thresholds
+    from snnconvert.images.pictures import save_png
+
+    content = read_checkpoint(args.file)
+    schedule = schedule_for(content, args.file, args.schedule)
+    stage = args.stage or content["stage"]
+    network = network_from(content, stage, args.file)
+    if args.threshold_scale != 1:
+        network = scale_thresholds(network, args.threshold_scale)
+    if args.reset is not None:
+        network = with_reset(network, args.reset, args.file)
+    if isinstance(network, SpikingNetwork):
+        network.keep_history()
+    chosen = plan(args.solver, args.steps, schedule, args.grid,
+                  **chosen_options(args, content, stage))  # fmt: skip
+    picture = check_destination(args.trajectory) if args.trajectory else None
+    shape = image_shape_of(content, network, args.file)
+    settings = {
+        "solver": args.solver, "times": chosen.times, "stage": stage, "seed": args.seed,
+        "threshold_scale": args.threshold_scale,
+        "network": fingerprint(content["networks"][stage]),
+        "schedule": schedule_hash(schedule),
+        **{name: value if isinstance(value, bool | int | float | str) else fingerprint(value)
+           for name, value in chosen.all_options.items()},
+    }  # fmt: skip
+    with open_shard(args.device) as shard:
+        job = Job(network.to(shard.device), chosen, shape, args.count, args.seed, args.batch_size)
+        output = open_output(args.out, job, settings)
+        drawn = generate(job, output, shard, progress=args.progress)
+        if shard.rank:
+            return
+        kept = f" ({args.count} images, {args.count - drawn} of them there before)"
+        print(f"wrote {args.out}{kept if shard.size == 1 and drawn < args.count else ''}")
+        if isinstance(network, SpikingNetwork) and network.history:
+            print(describe_history(network.history))
+        if picture:
+            save_png(picture, trajectory(job))
+            print(f"wrote {picture}")
+
+
+def with_reset(network: nn.Module, reset: str, source: str) -> SpikingNetwork:
+    """The network with another `reset`; InputError for a network that does not spike."""
+    from snnconvert.conversion.spiking.network import SpikingNetwork
+
+    if not isinstance(network, SpikingNetwork):
+        raise InputError(
+            f"{source}: --reset is for converted networks, this one is {type(network).__name__}; "
+            "convert it first, or choose it with --stage snn"
+        )
+    return network.with_config(reset=reset)

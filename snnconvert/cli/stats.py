@@ -1,0 +1,63 @@
+"""The command `stats`: statistics of images for the FID. Heavy imports stay inside."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from snnconvert.cli.arguments.options import IMAGES, add_device, add_image_options, check_batch_size
+from snnconvert.errors import InputError
+
+
+def add_stats(commands: argparse._SubParsersAction) -> None:
+    command = commands.add_parser(
+        "stats",
+        help="compute the statistics of a set of images for the FID",
+        description="Mean and covariance of Inception features, streamed, in the .npz of "
+        "pytorch-fid. Computed once: the same images, number and feature size are cached.",
+    )
+    command.add_argument("data", metavar="DATA", help=IMAGES)
+    command.add_argument("-o", "--out", required=True, help=".npz to write")
+    command.add_argument("--dims", type=int, default=2048, help="64, 192, 768 or 2048 (default)")
+    command.add_argument("--count", type=int, help="only the first COUNT images (default: all)")
+    command.add_argument("--batch-size", type=int, default=32, help="images at once (default 32)")
+    add_device(command)
+    add_image_options(command, "data")
+    command.set_defaults(run=run_stats)
+
+
+def run_stats(args: argparse.Namespace) -> None:
+    from snnconvert.common.hardware import checked_device
+    from snnconvert.evaluation.metrics.cache import checked_count, statistics_of
+    from snnconvert.evaluation.metrics.features import Inception, check_dims
+    from snnconvert.files.atomic import check_destination
+    from snnconvert.images.sources import open_source
+
+    out = check_destination(args.out)
+    if out.suffix != ".npz":
+        raise InputError(f"{out}: statistics are an .npz, which pytorch-fid tells by the name")
+    check_dims(args.dims)
+    check_batch_size(args.batch_size)
+    checked_device(args.device)
+    source = open_source(args.data, Path(args.data_root), args.image_size)
+    checked_count(source, args.count)
+    statistics = statistics_of(
+        source,
+        Inception(args.dims, args.device),
+        args.count,
+        batch_size=args.batch_size,
+        progress=True,
+    )
+    if statistics.singular:
+        print(
+            f"snnconvert: warning: {statistics.count} images for {statistics.dims} features: the "
+            "covariance is singular and a FID against it biased upwards",
+            file=sys.stderr,
+        )
+    statistics.save(out)
+    height, width = statistics.image_size
+    print(
+        f"wrote {out}: {statistics.count} images of {source.name}, {width} x {height}, "
+        f"{statistics.dims} features, Inception {statistics.weights}"
+    )

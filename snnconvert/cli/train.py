@@ -1,0 +1,49 @@
+"""The command `train`: a network from a recipe."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def add_train(commands: argparse._SubParsersAction) -> None:
+    command = commands.add_parser(
+        "train",
+        help="train a network from a recipe",
+        description="Train the float and then the quantised network of a recipe. The same command "
+        "again resumes an unfinished training.",
+    )
+    command.add_argument("recipe", metavar="RECIPE", help="TOML file, see recipes/")
+    command.add_argument("-o", "--out", help="checkpoint to write (default: <recipe stem>.pt)")
+    command.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change a key of the recipe; may be repeated",
+    )
+    command.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="print the resolved recipe and the size of the network, then stop",
+    )
+    command.set_defaults(run=run_train)
+
+
+def run_train(args: argparse.Namespace) -> None:
+    from snnconvert.checkpoint.recipe import load_recipe
+    from snnconvert.files.atomic import check_destination
+
+    recipe = load_recipe(args.recipe, args.set)
+    out = check_destination(args.out or f"{Path(args.recipe).stem}.pt")
+    if args.dry_run:
+        from snnconvert.checkpoint.describe import describe_recipe
+
+        print(recipe.to_toml(), end="")
+        print(describe_recipe(recipe))
+        return
+    from snnconvert.training.loop import train
+
+    finished = out.exists()
+    train(recipe, out)
+    print(f"{out}: was finished before" if finished else f"wrote {out}")

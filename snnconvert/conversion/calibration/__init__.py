@@ -1,0 +1,1 @@
+"""What is fitted to calibration inputs: thresholds, biases, starts, leaks."""

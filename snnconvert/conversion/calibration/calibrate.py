@@ -1,0 +1,147 @@
+"""Thresholds for activations that were trained without ceilings, from batches of inputs."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from snnconvert.conversion.calibration.batches import Kept, calls_of, kept_of
+from snnconvert.conversion.calibration.distributions import Statistics
+from snnconvert.conversion.calibration.options import Fit
+from snnconvert.conversion.calibration.over_t import OverT, divided
+from snnconvert.conversion.execution.interpreter import Interpreter
+from snnconvert.conversion.graph.program import Node, Program
+from snnconvert.conversion.prepare.sites import Site
+
+CONVERGED = 0.15  # allowed relative difference between the ceilings of two halves of the data
+
+
+@dataclass
+class Calibration:
+    """Ceilings found, and what the user should know about them.
+
+    Attributes:
+        ceilings: per site's node name, in a shape that broadcasts along the channels.
+        inputs: number of calibration inputs.
+        dead: channels that were zero on every input, by layer; they got their layer's median.
+        unsettled: relative difference between the ceilings of the two halves of the data, for the
+            layers where it is too large.
+        kept: a sample of the inputs, for the passes that follow.
+        bytes_per_input: of the largest activation.
+        over_t: where ceilings depend on t, its division; they are tables then, [N, ...].
+        weights: what training the weights achieved, where that was asked for.
+    """
+
+    ceilings: dict[str, Tensor]
+    inputs: int
+    kept: Kept
+    bytes_per_input: int = 1
+    dead: dict[str, list[int]] = field(default_factory=dict)
+    unsettled: dict[str, float] = field(default_factory=dict)
+    over_t: OverT | None = None
+    weights: dict[str, Any] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "inputs": self.inputs,
+            "dead_channels": self.dead,
+            "unsettled": self.unsettled,
+            "over_t": self.over_t.to_dict() if self.over_t else None,
+            "weights": self.weights,
+        }
+
+
+@torch.no_grad()
+def calibrate(
+    program: Program,
+    constants: dict[str, Tensor],
+    sites: list[Site],
+    batches: Iterable[Any],
+    levels: int,
+    fit: Fit,
+) -> Calibration:
+    """Ceilings of the sites that need one, from the float network's own activations.
+
+    One pass over `batches`; memory does not grow with their number. For ceilings that depend on t
+    the statistics come from the sample of the inputs that is kept, since only after all of them is
+    the range of t known.
+
+    Raises:
+        InputError: unusable batches, or activations that are no finite numbers.
+    """
+    wanted = {site.node.name: site for site in sites if site.needs_ceiling}
+    parts = fit.thresholds_over_t
+    found = {name: Statistics(site, fit.per_channel, parts) for name, site in wanted.items()}
+    over_t: OverT | None = None
+    kept, largest = Kept(program), 1
+    calls = calls_of(program, batches)
+    if parts > 1:
+        kept = kept_of(program, batches)
+        over_t, calls = divided(program, kept, parts, fit.t_argument), kept.calls()
+
+    def visit(node: Node, value: Any) -> Any:
+        nonlocal largest
+        if isinstance(value, Tensor) and value.ndim:
+            largest = max(largest, 4 * value.numel() // max(1, inputs_in_call))
+        if node.name in wanted:
+            found[node.name].add(value, rows)
+        return value
+
+    interpreter = Interpreter(program)
+    for call in calls:
+        rows = None if over_t is None else over_t.rows(program, call)
+        if over_t is None:
+            kept.add(call)
+        inputs_in_call = len(call[kept.along[0]]) if kept.along else 1
+        interpreter.run(constants, call, visit)
+    calibration = Calibration({}, kept.seen, kept, largest, over_t=over_t)
+    for name, statistics in found.items():
+        _choose(calibration, name, statistics, fit.threshold, levels)
+    _warn(calibration)
+    return calibration
+
+
+def _choose(
+    calibration: Calibration, name: str, statistics: Statistics, threshold: str, levels: int
+) -> None:
+    chosen = statistics.ceilings(threshold, levels)
+    seen = chosen > 0
+    dead = ~seen.any(0)
+    if bool(dead.any()):
+        calibration.dead[statistics.layer] = dead.nonzero().flatten().tolist()
+    alive = chosen[seen]
+    chosen = torch.where(seen, chosen, chosen.sum(0) / seen.sum(0))  # its mean over the other t
+    chosen[:, dead] = alive.median() if len(alive) else 1.0
+    calibration.ceilings[name] = statistics.laid_out(chosen)
+    both = [statistics.ceilings(threshold, levels, half) for half in (0, 1)]
+    gap = ((both[0] - both[1]).abs() / chosen)[seen]
+    difference = float(gap.median()) if len(gap) else 0.0
+    if not statistics.both_halves:
+        difference = float("inf")
+    if difference > CONVERGED:
+        calibration.unsettled[statistics.layer] = difference
+
+
+def _warn(calibration: Calibration) -> None:
+    if calibration.unsettled:
+        layer, worst = max(calibration.unsettled.items(), key=lambda item: item[1])
+        warnings.warn(
+            f"calibration has not converged after {calibration.inputs} inputs: ceilings of "
+            f"{len(calibration.unsettled)} layers differ between two halves of the data "
+            f"(most in {layer}, by {worst:.0%}); give more batches",
+            stacklevel=6,
+        )
+    silent = [layer for layer, channels in calibration.dead.items() if channels]
+    if silent:
+        total = sum(map(len, calibration.dead.values()))
+        warnings.warn(
+            f"{total} channels in {len(silent)} layers were zero on all {calibration.inputs} "
+            "calibration inputs; they got the median threshold of their layer "
+            "(see `calibration` of the converted network)",
+            stacklevel=6,
+        )

@@ -1,0 +1,59 @@
+"""Distribution of a layer's activations, per channel, in bounded memory however long the stream."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from snnconvert.common.subsample import drawn
+
+BINS = 512
+VALUES_PER_BATCH = 1 << 19  # binned per layer and batch; the largest value is taken from all
+
+
+class Histogram:
+    """Counts of magnitudes per row (channel), over two halves of the data.
+
+    The halves tell whether the data suffice: thresholds from one must agree with the other's. When
+    a value beyond the range appears, the bins of its row are merged in pairs and the range doubles.
+
+    Attributes:
+        counts: [2, rows, BINS], zeros not counted.
+        width: [rows], of a bin; 0 while a row has seen zeros only.
+        largest: [2, rows].
+        values: [2], number of values per row, zeros included.
+    """
+
+    def __init__(self, rows: int) -> None:
+        self.counts = torch.zeros(2, rows, BINS)
+        self.width = torch.zeros(rows)
+        self.largest = torch.zeros(2, rows)
+        self.values = torch.zeros(2)
+
+    def add(self, values: Tensor, half: int) -> None:
+        """Count |values| ([rows, n]) in one half; what is not finite shows in `largest` alone."""
+        values = values.abs().float()
+        top = values.amax(1)
+        self.largest[half] = self.largest[half].maximum(top)
+        if not bool(top.isfinite().all()):
+            return
+        self._widen(top)
+        values = drawn(values, max(1, VALUES_PER_BATCH // len(values)))
+        self.values[half] += values.shape[1]
+        width = torch.where(self.width > 0, self.width, 1.0)
+        bins = (values / width[:, None]).long().clamp_(max=BINS - 1)
+        bins += torch.arange(len(values))[:, None] * BINS
+        counts = torch.bincount(bins[values > 0], minlength=self.counts[half].numel())
+        self.counts[half] += counts.view_as(self.counts[half])
+
+    def _widen(self, top: Tensor) -> None:
+        fresh = (self.width == 0) & (top > 0)
+        self.width[fresh] = top[fresh] / BINS
+        while bool((narrow := top > self.width * BINS * (1 + 1e-6)).any()):
+            merged = self.counts[:, narrow].unflatten(2, (BINS // 2, 2)).sum(3)
+            self.counts[:, narrow] = torch.cat([merged, torch.zeros_like(merged)], 2)
+            self.width[narrow] *= 2
+
+    def centers(self) -> Tensor:
+        """[rows, BINS], the value that stands for each bin."""
+        return (torch.arange(BINS) + 0.5) * self.width[:, None]

@@ -1,0 +1,115 @@
+"""How thresholds, biases and weights are fitted to calibration data: the options of `convert`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from snnconvert.conversion.calibration.over_t import check_rows
+from snnconvert.conversion.calibration.thresholds import check_criterion
+from snnconvert.errors import InputError
+
+
+@dataclass(frozen=True)
+class WeightCalibration:
+    """Options of `convert(weights=...)`.
+
+    Attributes:
+        block_steps: training steps of each block.
+        output_steps: training steps of the whole network against the float one's output, after it.
+        batch: inputs of one step.
+        rate: relative change of a weight in one step, at the start; of Adam, block by block.
+        output_rate: the same against the output, at 4 levels; the finer they are the smaller.
+        quantised: share of the activations that is quantised while blocks are trained.
+        seed: of what is drawn.
+    """
+
+    block_steps: int = 400
+    output_steps: int = 0
+    batch: int = 32
+    rate: float = 0.01
+    output_rate: float = 0.003
+    quantised: float = 0.5
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for key in ("block_steps", "output_steps", "batch", "seed"):
+            value, least = getattr(self, key), int(key == "batch")
+            if type(value) is not int or value < least:
+                raise InputError(
+                    f"weights: {key}: found {value!r}, allowed are integers from {least} up"
+                )
+        for key in ("rate", "output_rate", "quantised"):
+            value = getattr(self, key)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1:
+                raise InputError(f"weights: {key}: found {value!r}, allowed are numbers in (0, 1]")
+        if not self.block_steps and not self.output_steps:
+            raise InputError("weights: no steps at all; use weights='kept' to leave them as are")
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+NAMED: dict[str, WeightCalibration | None] = {
+    "kept": None,
+    "blocks": WeightCalibration(),
+    "distilled": WeightCalibration(block_steps=0, output_steps=600, output_rate=0.01),
+}
+
+
+def weight_calibration(weights: str | WeightCalibration) -> WeightCalibration | None:
+    """The options behind a name, None for "kept".
+
+    Raises:
+        InputError: an unknown name, or something else.
+    """
+    if isinstance(weights, WeightCalibration):
+        return weights
+    if isinstance(weights, str) and weights in NAMED:
+        return NAMED[weights]
+    raise InputError(
+        f"weights: found {weights!r}, allowed: {', '.join(NAMED)}, or a "
+        "snnconvert.conversion.calibration.options.WeightCalibration"
+    )
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What to fit, and how; `convert` says what the options mean.
+
+    Attributes:
+        starts: fit each channel's `v_init`.
+
+    Raises:
+        InputError: an option out of its range.
+    """
+
+    threshold: str = "mse"
+    per_channel: bool = True
+    bias_correction: bool = False
+    thresholds_over_t: int = 1
+    t_argument: str | None = None
+    weights: str | WeightCalibration = "kept"
+    starts: bool = False
+
+    def __post_init__(self) -> None:
+        check_criterion(self.threshold)
+        check_rows(self.thresholds_over_t)
+        weight_calibration(self.weights)
+        if self.t_argument is not None and self.thresholds_over_t == 1:
+            raise InputError(
+                f"t_argument: found {self.t_argument!r}, but thresholds do not depend on it: give "
+                "thresholds_over_t a number of rows above 1, e.g. 8"
+            )
+
+    @property
+    def training(self) -> WeightCalibration | None:
+        """How weights are trained; None: they are kept."""
+        return weight_calibration(self.weights)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What a report repeats."""
+        return {
+            "threshold": self.threshold, "per_channel": self.per_channel,
+            "bias_correction": self.bias_correction,
+        }  # fmt: skip

@@ -1,0 +1,75 @@
+"""Ceilings from distributions: where to clip an activation so that quantising it costs least."""
+
+from __future__ import annotations
+
+import re
+
+import torch
+from torch import Tensor
+
+from snnconvert.conversion.calibration.histogram import Histogram
+from snnconvert.errors import InputError
+
+CANDIDATES = 100  # ceilings tried, evenly spaced up to the largest value seen
+PERCENTILE = 99.9
+CRITERIA = ("mse", "max", "percentile", "learned")  # or a percentage such as "99.5%"
+
+
+def check_criterion(threshold: str) -> str:
+    """`threshold` if it names a criterion, else InputError."""
+    if threshold in CRITERIA or percentage(threshold) is not None:
+        return threshold
+    raise InputError(
+        f"threshold: found {threshold!r}, allowed: {', '.join(CRITERIA)}, or a percentage in "
+        "(0, 100] such as '99.5%'"
+    )
+
+
+def percentage(threshold: str) -> float | None:
+    """The number in "99.5%"; None for anything else."""
+    if threshold == "percentile":
+        return PERCENTILE
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)%", str(threshold))
+    number = float(found[1]) if found else 0.0
+    return number if 0 < number <= 100 else None
+
+
+def ceilings(histogram: Histogram, threshold: str, levels: int, half: int | None = None) -> Tensor:
+    """The ceiling of each row, [rows], 0 where it has only seen zeros.
+
+    Args:
+        threshold: "mse" (least mean squared error at `levels`; "learned" starts there), "max",
+            "percentile" or a percentage of all values, zeros included.
+        half: use only this half of the data.
+    """
+    chosen = [0, 1] if half is None else [half]
+    largest = histogram.largest[chosen].amax(0)
+    if threshold == "max":
+        return largest
+    counts, total = histogram.counts[chosen].sum(0), float(histogram.values[chosen].sum())
+    percent = percentage(threshold)
+    if percent is not None:
+        return _percentile(histogram, counts, total, percent).minimum(largest)
+    return _least_error(histogram.centers(), counts, largest, levels)
+
+
+def _percentile(histogram: Histogram, counts: Tensor, total: float, percent: float) -> Tensor:
+    above = total * (1 - percent / 100)  # how many values may lie above the ceiling
+    from_top = counts.flip(1).cumsum(1).flip(1)  # values in this bin and those above it
+    inside = (from_top > above).sum(1)  # bins up to and including the percentile
+    inside = torch.where(inside > 0, inside, (counts > 0).any(1).long())
+    return inside * histogram.width
+
+
+def _least_error(centers: Tensor, counts: Tensor, largest: Tensor, levels: int) -> Tensor:
+    best_error = torch.full_like(largest, torch.inf)
+    best = largest.clone()
+    for fraction in torch.arange(1, CANDIDATES + 1) / CANDIDATES:
+        ceiling = largest * fraction
+        step = (ceiling / levels).clamp_min(torch.finfo(torch.float32).tiny)[:, None]
+        quantised = (centers / step).add_(0.5).floor_().clamp_(max=levels).mul_(step)
+        error = quantised.sub_(centers).square_().mul_(counts).sum(1)
+        better = error < best_error
+        best_error = torch.where(better, error, best_error)
+        best = torch.where(better, ceiling, best)
+    return best

@@ -1,0 +1,1 @@
+"""From a module, or a file of `torch.export`, to a program."""

@@ -1,0 +1,94 @@
+"""A captured network as a module: run it, train it, convert it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from torch import Tensor, nn
+
+from snnconvert.conversion.capture.captured import Captured
+from snnconvert.conversion.execution.interpreter import Interpreter
+from snnconvert.conversion.graph.program import Node, Program, Ref
+from snnconvert.conversion.rules import QUANTIZED_CLIP
+
+BATCH_NORM = "aten.batch_norm.default"
+TRAINING = 5  # position of the argument
+
+
+class CapturedNetwork(nn.Module):
+    """A captured network that runs as it was captured; its parameters keep their names.
+
+    In training mode batch norms use and update batch statistics; dropout is not part of it.
+
+    Args:
+        captured: program, constants, the user's names for them, and which are trainable.
+    """
+
+    def __init__(self, captured: Captured, functions: Mapping[str, str] | None = None) -> None:
+        super().__init__()
+        self.program = captured.program
+        self.functions = dict(functions or {})
+        self._paths: dict[str, str] = {}
+        taken: set[str] = set()
+        for name, value in captured.constants.items():
+            path = captured.paths.get(name, name)
+            path = name if path in taken else path
+            taken.add(path)
+            self._paths[name] = path
+            owner, last = _owner(self, path)
+            if name in captured.trainable and value.is_floating_point():
+                owner.register_parameter(last, nn.Parameter(value.clone()))
+            else:
+                owner.register_buffer(last, value)
+        self._interpreters: dict[bool, Interpreter] = {}  # by mode, made when it first runs
+
+    @property
+    def constants(self) -> dict[str, Tensor]:
+        """Every weight, buffer and ceiling by the name that the program uses."""
+        found = {}
+        for name, path in self._paths.items():
+            owner, last = _owner(self, path)
+            found[name] = getattr(owner, last)
+        return found
+
+    def captured(self) -> Captured:
+        """Program and current constants, detached."""
+        constants = {name: value.detach() for name, value in self.constants.items()}
+        trainable = {n for n, v in self.constants.items() if isinstance(v, nn.Parameter)}
+        return Captured(self.program, constants, self._paths, frozenset(trainable))
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        inputs = self.program.bind(args, kwargs)
+        if self.training not in self._interpreters:
+            program = _in_mode(self.program, self.training)
+            self._interpreters[self.training] = Interpreter(program)
+        return self._interpreters[self.training].run(self.constants, inputs)
+
+    def extra_repr(self) -> str:
+        clips = [node for node in self.program.nodes if node.op == QUANTIZED_CLIP]
+        levels = ", ".join(map(str, sorted({node.args[2] for node in clips})))
+        quantised = f", {len(clips)} quantised activations, levels {levels}" if clips else ""
+        return f"{len(self.program.nodes)} operations{quantised}"
+
+
+def _owner(root: nn.Module, path: str) -> tuple[nn.Module, str]:
+    """The module that holds `path`, made where it is missing, and the name in it."""
+    *parents, last = path.split(".")
+    for part in parents:
+        if part not in root._modules:
+            root.add_module(part, nn.Module())
+        root = root._modules[part]  # type: ignore[assignment]
+    return root, last
+
+
+def _in_mode(program: Program, training: bool) -> Program:
+    def changed(node: Node) -> Node:
+        if node.op != BATCH_NORM or not training:
+            return node
+        args = list(node.args)
+        args[TRAINING] = isinstance(args[3], Ref)  # with running statistics to update
+        return replace(node, args=tuple(args))
+
+    return replace(program, nodes=tuple(map(changed, program.nodes)))

@@ -1,0 +1,1 @@
+"""Programs executed, node by node."""

@@ -1,0 +1,130 @@
+"""Executes a `Program` operation by operation, and re-executes only what has changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from torch import Tensor
+
+from snnconvert.conversion.graph.program import Node, Program, Ref
+from snnconvert.conversion.graph.values import references, substitute
+from snnconvert.conversion.rules import NEURON, function_of
+
+Values = dict[str, Any]
+FRESH = ("aten.conv", "aten.linear.", "aten.batch_norm.", "aten.group_norm.", "aten.layer_norm.",
+         "aten.add.Tensor")  # their results share memory with nothing  # fmt: skip
+
+
+def call_of(node: Node) -> Callable[[Values], Any]:
+    """The operation of `node` as a function of all values so far."""
+    call = function_of(node.op)
+    if not node.kwargs and not any(isinstance(a, (list, tuple)) for a in node.args):
+        plain = [(a.name, None) if isinstance(a, Ref) else (None, a) for a in node.args]
+
+        def run_plain(values: Values) -> Any:
+            return call(*[values[name] if name else value for name, value in plain])
+
+        return run_plain
+
+    def run(values: Values) -> Any:
+        def look_up(ref: Ref) -> Any:
+            return values[ref.name]
+
+        args = [substitute(a, look_up) for a in node.args]
+        return call(*args, **{k: substitute(v, look_up) for k, v in node.kwargs.items()})
+
+    return run
+
+
+def last_reads(program: Program, among: set[str]) -> dict[str, list[str]]:
+    """Per node of `among` the names of `among` that it is the last to read."""
+    spent: dict[str, list[str]] = {name: [] for name in among}
+    seen = {ref.name for ref in references(program.output)}
+    for node in reversed([node for node in program.nodes if node.name in among]):
+        for name in node.refs:
+            if name in among and name not in seen:
+                seen.add(name)
+                spent[node.name].append(name)
+    return spent
+
+
+def sole_readers(program: Program, among: set[str]) -> set[str]:
+    """Neurons that alone read their input, in memory that nothing else uses: they may reuse it."""
+    readers = program.readers()
+    fresh = {
+        node.name for node in program.nodes
+        if node.name in among and node.op.startswith(FRESH)
+        and node.name not in program.output_names and len(readers.get(node.name, ())) == 1
+    }  # fmt: skip
+    return {n.name for n in program.nodes if n.op == NEURON and n.args[0].name in fresh}
+
+
+class Executor:
+    """Runs the nodes of a program against a dictionary of values.
+
+    Neurons are not executed here: a simulator supplies their values.
+
+    Attributes:
+        static: nodes that depend on no neuron, run once a call.
+        neurons: the neuron nodes in order.
+        dynamic: all nodes downstream of a neuron, neurons included (function None), in order,
+            with the names that each reads.
+        sole_readers: neurons that may overwrite their input in a pass that drops values.
+    """
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.neurons = [node for node in program.nodes if node.op == NEURON]
+        moving = program.downstream_of({node.name for node in self.neurons})
+        self.static = [(n, call_of(n)) for n in program.nodes if n.name not in moving]
+        self.dynamic = [
+            (n, None if n.op == NEURON else call_of(n), frozenset(n.refs))
+            for n in program.nodes
+            if n.name in moving
+        ]
+        self.dynamic_names = moving
+        self.spent = last_reads(program, moving)
+        self.sole_readers = sole_readers(program, moving)
+
+    def start(self, constants: Mapping[str, Tensor], inputs: Iterable[Tensor]) -> Values:
+        """Values of constants, inputs and all static nodes."""
+        values: Values = dict(constants)
+        values.update(zip(self.program.inputs, inputs, strict=True))
+        for node, run in self.static:
+            values[node.name] = run(values)
+        return values
+
+    def step(
+        self,
+        values: Values,
+        neuron: Callable[[Node, bool], bool],
+        changed: set[str] | None = None,
+        drop: bool = False,
+    ) -> None:
+        """One pass over the dynamic nodes, in order, updating `values`.
+
+        Args:
+            neuron: called as `neuron(node, input has changed)`; sets the node's value and returns
+                whether it changed.
+            changed: names that changed before the pass; None: everything is new.
+            drop: forget each value after its last use, so that its memory serves the next one;
+                only the output is left.
+        """
+        everything = changed is None
+        moved: set[str] = set() if changed is None else set(changed)
+        for node, run, reads in self.dynamic:
+            fresh = everything or not moved.isdisjoint(reads)
+            if run is None:
+                if neuron(node, fresh):
+                    moved.add(node.name)
+            elif fresh:
+                values[node.name] = run(values)
+                moved.add(node.name)
+            if drop:
+                for name in self.spent[node.name]:
+                    values.pop(name, None)
+
+    def output(self, values: Values) -> Any:
+        """What the program returns, in the structure the user's module returns."""
+        return substitute(self.program.output, lambda ref: values[ref.name])

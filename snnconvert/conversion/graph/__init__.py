@@ -1,0 +1,1 @@
+"""A captured network as data: values, operations, signature."""

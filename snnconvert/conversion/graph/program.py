@@ -1,0 +1,149 @@
+"""A captured network as data: operations by name, references, constants. No code inside.
+
+This is what the simulators execute and what a `.snn.pt` stores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from snnconvert.conversion.graph.signature import BATCH, Signature
+from snnconvert.conversion.graph.values import Ref, references, substitute
+from snnconvert.errors import InputError
+
+__all__ = ["Node", "Program", "Ref", "references", "substitute"]
+
+
+@dataclass(frozen=True)
+class Node:
+    """One operation.
+
+    Attributes:
+        name: unique; what a `Ref` points to.
+        op: ATen name such as "aten.conv2d.default", or "neuron".
+        args, kwargs: plain values, nested lists and tuples, `Ref`s.
+        layer: dotted path of the user's module that called it ("" for the root).
+    """
+
+    name: str
+    op: str
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    layer: str = ""
+
+    @property
+    def refs(self) -> list[str]:
+        """Names of everything this node reads, in order, repeats included."""
+        return [ref.name for ref in references((self.args, self.kwargs))]
+
+
+@dataclass(frozen=True)
+class Program:
+    """Nodes in execution order.
+
+    Attributes:
+        inputs: names of the caller's arguments, in order.
+        nodes: each reads only inputs, constants and earlier nodes.
+        output: what a call returns: a `Ref`, or lists, tuples and dicts of `Ref`s.
+        signature: how a call's arguments become the inputs; None: positional, one tensor each.
+    """
+
+    inputs: tuple[str, ...]
+    nodes: tuple[Node, ...]
+    output: Any
+    signature: Signature | None = None
+
+    @property
+    def largest_batch(self) -> int | None:
+        """What the module's own code allows; None for any."""
+        return self.signature.largest_batch if self.signature else None
+
+    def bind(
+        self, args: Sequence[Any], kwargs: Mapping[str, Any], any_batch: bool = False
+    ) -> list[Tensor]:
+        """The inputs, in order, of a call; InputError where it is not like the captured one.
+
+        any_batch: take more than `largest_batch`; the caller cuts them into calls.
+        """
+        if self.signature is not None:
+            return self.signature.bind(args, kwargs, self.inputs, any_batch)
+        if kwargs or len(args) != len(self.inputs):
+            names = ", ".join(self.inputs)
+            raise InputError(
+                f"found {len(args) + len(kwargs)} inputs, the network takes ({names}) by position"
+            )
+        return list(args)
+
+    def explained(self, error: RuntimeError, inputs: Sequence[Tensor]) -> Exception:
+        """What to raise for an error of the first operations: ours where an input's type is new."""
+        captured = self.signature.dtypes if self.signature else {}
+        for name, value in zip(self.inputs, inputs, strict=True):
+            if captured.get(name, value.dtype) != value.dtype:
+                found, wanted = (
+                    str(d).removeprefix("torch.") for d in (value.dtype, captured[name])
+                )
+                whole = (
+                    "" if captured[name].is_floating_point
+                    else " and takes whole numbers (times of a solver: give --grid uniform, in "
+                    "Python grid='uniform')"
+                )  # fmt: skip
+                return InputError(
+                    f"input {self.label(name)!r}: found {found}, it was captured as {wanted}"
+                    f"{whole} ({error})"
+                )
+        return error
+
+    def label(self, name: str) -> str:
+        """What the user calls the input `name`: its parameter, where it is one by itself."""
+        given = self.signature.values if self.signature else {}
+        return next((key for key, value in given.items() if value == Ref(name)), name)
+
+    def unbind(
+        self, inputs: Sequence[Tensor], positional: int = 0
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments of a call with these inputs: `bind` turned round.
+
+        positional: how many of them, the first ones, go by position; the others by name.
+        """
+        if self.signature is None:
+            return tuple(inputs), {}
+        found = dict(zip(self.inputs, inputs, strict=True))
+        given = substitute(self.signature.values, lambda ref: found[ref.name])
+        first = self.signature.parameters[:positional]
+        return tuple(given.pop(name) for name in first), given
+
+    @property
+    def batch_inputs(self) -> list[int]:
+        """Which inputs have the batch as axis 0; none where the batch is fixed or unknown."""
+        shapes = self.signature.shapes if self.signature else {}
+        return [i for i, name in enumerate(self.inputs) if shapes.get(name, ())[:1] == (BATCH,)]
+
+    def batch_size(self, inputs: Sequence[Tensor]) -> int:
+        """Rows of a call's inputs; where the batch is fixed or unknown, of its first input."""
+        first = inputs[next(iter(self.batch_inputs), 0)]
+        return len(first) if first.ndim else 1
+
+    @property
+    def output_names(self) -> set[str]:
+        """Names of the values that a call returns."""
+        return {ref.name for ref in references(self.output)}
+
+    def readers(self) -> dict[str, list[Node]]:
+        """The nodes that read each name."""
+        found: dict[str, list[Node]] = {}
+        for node in self.nodes:
+            for name in dict.fromkeys(node.refs):
+                found.setdefault(name, []).append(node)
+        return found
+
+    def downstream_of(self, starts: set[str]) -> set[str]:
+        """Names of nodes that depend on any of `starts` (which are included)."""
+        found = set(starts)
+        for node in self.nodes:
+            if any(name in found for name in node.refs):
+                found.add(node.name)
+        return found

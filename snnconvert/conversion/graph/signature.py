@@ -1,0 +1,172 @@
+"""How the arguments of a call become the inputs of a program."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from snnconvert.conversion.graph.values import Ref
+from snnconvert.errors import InputError
+
+BATCH = -1  # stands for the size of the batch in a shape
+
+
+def arguments_of(batch: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Positional and keyword arguments of one call.
+
+    Args:
+        batch: a tensor, a tuple or list of arguments, or a dict of keyword arguments.
+
+    Raises:
+        InputError: anything else.
+    """
+    if isinstance(batch, Tensor):
+        return (batch,), {}
+    if isinstance(batch, Mapping):
+        return (), {str(key): value for key, value in batch.items()}
+    if isinstance(batch, (list, tuple)):
+        return tuple(batch), {}
+    raise InputError(
+        f"inputs of the network: found {type(batch).__name__}; give a tensor, a tuple of the "
+        "arguments, or a dict of keyword arguments"
+    )
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What a call looked like when the network was captured.
+
+    Attributes:
+        parameters: names of the module's arguments, in order.
+        values: per given argument, nested lists, tuples and dicts of `Ref`s (tensors) and plain
+            values that were fixed by the capture.
+        shapes: per input, its shape with `BATCH` where the batch is.
+        largest_batch: what the module's own code allows; None for any.
+        smallest_batch: below it, the module's own code does something else.
+        dtypes: per input.
+    """
+
+    parameters: tuple[str, ...]
+    values: dict[str, Any]
+    shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    largest_batch: int | None = None
+    dtypes: dict[str, torch.dtype] = field(default_factory=dict)
+    smallest_batch: int = 0
+
+    def bind(
+        self, args: Sequence[Any], kwargs: Mapping[str, Any], inputs: Sequence[str],
+        any_batch: bool = False,
+    ) -> list[Tensor]:  # fmt: skip
+        """The tensors of a call in the order of `inputs`.
+
+        any_batch: take more than `largest_batch`; the caller cuts them into calls.
+
+        Raises:
+            InputError: other arguments, fixed values or shapes than the captured ones.
+        """
+        given = self.by_name(args, kwargs)
+        if set(given) != set(self.values):
+            raise InputError(
+                f"found inputs ({', '.join(given)}), the network takes ({', '.join(self.values)})"
+            )
+        found: dict[str, Tensor] = {}
+        for name, expected in self.values.items():
+            _match(name, expected, given[name], found)
+        batches = {
+            name: self._batch_of(name, value) for name, value in found.items() if name in inputs
+        }
+        sizes = {size for size in batches.values() if size is not None}
+        if len(sizes) > 1:
+            raise InputError(f"inputs: found batches of different sizes, {sorted(sizes)}")
+        largest = None if any_batch else self.largest_batch
+        if largest is not None and max(sizes, default=0) > largest:
+            raise InputError(
+                f"inputs: found a batch of {max(sizes)}; the network's own code distinguishes "
+                f"batches above {largest}: split the batch"
+            )
+        if min(sizes, default=self.smallest_batch) < self.smallest_batch:
+            raise InputError(
+                f"inputs: found a batch of {min(sizes)}; the network's own code does something "
+                f"else with batches below {self.smallest_batch}, which was not captured"
+            )
+        return [self._typed(name, found[name]) for name in inputs]
+
+    def _typed(self, name: str, value: Tensor) -> Tensor:
+        """Whole numbers as the integers that the input was captured as: t of a solver."""
+        wanted = self.dtypes.get(name, value.dtype)
+        integer = not (wanted.is_floating_point or wanted.is_complex or wanted == torch.bool)
+        if integer and value.is_floating_point():
+            whole = value.to(wanted)
+            if torch.equal(whole.to(value.dtype), value):
+                return whole
+        return value
+
+    def by_name(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """Arguments by parameter name. InputError for too many, unknown or doubled ones."""
+        if len(args) > len(self.parameters):
+            raise InputError(
+                f"found {len(args)} inputs, the network takes ({', '.join(self.values)})"
+            )
+        given = dict(zip(self.parameters, args, strict=False))
+        for name, value in kwargs.items():
+            if name in given or name not in self.values:
+                takes = ", ".join(self.values)
+                raise InputError(f"input {name!r}: unknown or given twice; it takes ({takes})")
+            given[name] = value
+        return given
+
+    def _batch_of(self, name: str, value: Tensor) -> int | None:
+        """The batch size of an input, None where it has none; InputError for another shape."""
+        expected = self.shapes.get(name)
+        if expected is None:
+            return None
+        shape = tuple(value.shape)
+        fits = len(shape) == len(expected) and all(
+            wanted in (BATCH, size) for size, wanted in zip(shape, expected, strict=True)
+        )
+        if not fits:
+            wanted = ", ".join("B" if size == BATCH else str(size) for size in expected)
+            raise InputError(
+                f"input {name!r}: found shape {list(shape)}, the network was captured for "
+                f"[{wanted}]; capture it again with example_inputs of the new shape"
+            )
+        return next((s for s, w in zip(shape, expected, strict=True) if w == BATCH), None)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "parameters": self.parameters, "values": self.values, "shapes": self.shapes,
+            "largest_batch": self.largest_batch, "dtypes": self.dtypes,
+            "smallest_batch": self.smallest_batch,
+        }  # fmt: skip
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> Signature:
+        return cls(**content)
+
+
+def _match(path: str, expected: Any, value: Any, found: dict[str, Tensor]) -> None:
+    """Walk an argument along its captured structure, collecting tensors by input name."""
+    if isinstance(expected, Ref):
+        if not isinstance(value, Tensor):
+            kind = type(value).__name__
+            raise InputError(f"input {path!r}: found {kind}, it was captured as a tensor")
+        found[expected.name] = value
+    elif isinstance(expected, (list, tuple)):
+        if not isinstance(value, (list, tuple)) or len(value) != len(expected):
+            raise InputError(f"input {path!r}: it was captured as {len(expected)} values")
+        for index, (wanted, item) in enumerate(zip(expected, value, strict=True)):
+            _match(f"{path}[{index}]", wanted, item, found)
+    elif isinstance(expected, dict):
+        if not isinstance(value, Mapping) or set(value) != set(expected):
+            raise InputError(f"input {path!r}: it was captured as a dict of {list(expected)}")
+        for key, wanted in expected.items():
+            _match(f"{path}[{key!r}]", wanted, value[key], found)
+    elif isinstance(value, Tensor) or value != expected:
+        raise InputError(
+            f"input {path!r}: found {value!r}, the network was captured with {expected!r}; give "
+            "it as a tensor in example_inputs where it shall vary"
+        )

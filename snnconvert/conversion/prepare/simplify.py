@@ -1,0 +1,105 @@
+"""Rewrites that change no value: constants folded, hand-written activations recognised."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from snnconvert.conversion.capture.captured import Captured
+from snnconvert.conversion.execution.executor import Executor
+from snnconvert.conversion.graph.program import Node, Program, Ref
+from snnconvert.conversion.graph.values import substitute
+from snnconvert.conversion.rules import QUANTIZED_CLIP, RULES
+from snnconvert.conversion.rules.fires import fake_quantize
+
+FAKE_QUANTIZERS = "aten.fake_quantize"
+
+
+def fold_constants(
+    program: Program, constants: dict[str, Tensor]
+) -> tuple[Program, dict[str, Tensor]]:
+    """Compute once what depends on no input (quantised weights); drop what nobody reads."""
+    varying = program.downstream_of(set(program.inputs))
+    fixed = Program((), tuple(n for n in program.nodes if n.name not in varying), [])
+    with torch.no_grad():
+        values = Executor(fixed).start(constants, ())
+    nodes = tuple(n for n in program.nodes if n.name in varying)
+    program = without_unread(replace(program, nodes=nodes))
+    read = {name for node in program.nodes for name in node.refs} | program.output_names
+    return program, {name: values[name] for name in values if name in read}
+
+
+def without_unread(program: Program) -> Program:
+    """`program` without operations whose result reaches no output."""
+    needed = set(program.output_names)
+    kept = []
+    for node in reversed(program.nodes):
+        if node.name in needed:
+            needed.update(node.refs)
+            kept.append(node)
+    return replace(program, nodes=tuple(reversed(kept)))
+
+
+def recognise_swish(program: Program) -> Program:
+    """x * sigmoid(x) is SiLU, as many U-Nets write it."""
+    readers = program.readers()
+    by_name = {node.name: node for node in program.nodes}
+    nodes = []
+    for node in program.nodes:
+        if node.op == "aten.mul.Tensor" and all(isinstance(a, Ref) for a in node.args[:2]):
+            a, b = node.args[:2]
+            for x, gate in ((a, b), (b, a)):
+                made = by_name.get(gate.name)
+                alone = len(readers.get(gate.name, ())) == 1
+                if made and alone and made.op == "aten.sigmoid.default" and made.args[0] == x:
+                    node = replace(node, op="aten.silu.default", args=(x,))
+                    break
+        nodes.append(node)
+    return without_unread(replace(program, nodes=tuple(nodes)))
+
+
+def absorb_relu(program: Program, constants: dict[str, Tensor]) -> Program:
+    """A ReLU that only quantisers of positive values read is part of them."""
+    readers, aliases = program.readers(), {}
+    for node in program.nodes:
+        read_by = readers.get(node.name, ())
+        if (
+            node.op == "aten.relu.default"
+            and read_by
+            and node.name not in program.output_names
+            and all(_clips_at_zero(reader, constants) for reader in read_by)
+        ):
+            aliases[node.name] = node.args[0]
+
+    def source(ref: Ref) -> Ref:
+        return aliases.get(ref.name, ref)
+
+    nodes = [
+        replace(node, args=tuple(substitute(arg, source) for arg in node.args))
+        for node in program.nodes
+        if node.name not in aliases
+    ]
+    return replace(program, nodes=tuple(nodes))
+
+
+def _clips_at_zero(node: Node, constants: dict[str, Tensor]) -> bool:
+    if node.op == QUANTIZED_CLIP:
+        return not (node.args[3:] and node.args[3])
+    if node.op.startswith(FAKE_QUANTIZERS):
+        found = fake_quantize(node, constants)
+        return found is not None and found.replaces and not found.signed
+    return False
+
+
+def prepared(captured: Captured, fold: bool = True) -> tuple[Program, dict[str, Tensor]]:
+    """Program and constants after the rewrites that change no value.
+
+    `fold`: compute once what depends on no input, unless an operation in it has no rule.
+    """
+    program, constants = captured.program, captured.constants
+    if fold and all(node.op in RULES for node in program.nodes):
+        program, constants = fold_constants(program, constants)
+    program = recognise_swish(program)
+    return absorb_relu(program, constants), constants

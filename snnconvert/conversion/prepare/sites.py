@@ -1,0 +1,200 @@
+"""Where neurons go: the activations of a program, and what each becomes.
+
+A quantised clip is a neuron wherever it stands. Another activation becomes one where weights lie
+before it (else it is arithmetic on the input, computed once) and weights read its result (else it
+is read-out, applied to the accumulated potential). A function such as SiLU is followed by neurons
+only where its result reaches weights through operations that pass spikes on. As a gate (SwiGLU,
+GEGLU, tanh times sigmoid) it stays a function, and the neurons follow the product, unless the
+network was trained with quantised clips of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from snnconvert.conversion.graph.program import Node, Program, Ref
+from snnconvert.conversion.rules import QUANTIZED_CLIP, RULES, Activation, is_commuting, rule_of
+
+PASSES = ("aten.max_pool1d.default", "aten.max_pool2d.default", "aten.max_pool3d.default")
+LAST_AXIS = ("aten.linear.default", "aten.layer_norm.default", "aten.matmul.default")
+PRODUCT, GLU = "aten.mul.Tensor", "aten.glu.default"
+GATED = Activation(replaces=False, signed=True)
+KEEPS_AXES = ("clone", "contiguous", "cat", "chunk", "split", "split_with_sizes", "getitem")
+FIRST_AXIS = ("conv", "batch_norm", "group_norm", "instance_norm")
+
+
+@dataclass(frozen=True)
+class Site:
+    """One activation that becomes a layer of neurons.
+
+    Attributes:
+        node: the activation, or the product of a value and its gate (GLU is one operation).
+        activation: what its rule says; None for a quantised clip, which has all it needs.
+        axis: the axis of its channels, counted from the front; None where unknown.
+    """
+
+    node: Node
+    activation: Activation | None
+    axis: int | None = 1
+
+    @property
+    def function(self) -> str | None:
+        """Name of the function before the neurons, None where the neurons are the activation."""
+        if self.activation is None or self.activation.replaces:
+            return None
+        return self.node.op.split(".")[1]
+
+    @property
+    def source(self) -> str | None:
+        """Name of what the activation reads; None for a product, which reads two."""
+        first = self.node.args[0]
+        return first.name if isinstance(first, Ref) and self.node.op != PRODUCT else None
+
+    @property
+    def signed(self) -> bool:
+        """Whether spikes of both signs are needed."""
+        if self.activation is None:
+            return bool(self.node.args[3:] and self.node.args[3])
+        return self.activation.signed
+
+    @property
+    def needs_ceiling(self) -> bool:
+        return self.activation is not None and self.activation.ceiling is None
+
+
+def find_sites(program: Program, constants: Mapping[str, Tensor]) -> list[Site]:
+    """The sites of `program` in execution order. Operations without a rule are passed over.
+
+    A gate that is never negative (sigmoid) scales, as in squeeze and excitation, and brings no
+    neurons, except where there would be none at all.
+    """
+    search = _Search(program)
+    if any(node.op == QUANTIZED_CLIP for node in program.nodes):
+        return _sites(search, constants, ())
+    return _sites(search, constants, (True,)) or _sites(search, constants, (True, False))
+
+
+def _sites(
+    search: _Search, constants: Mapping[str, Tensor], gate_signs: tuple[bool, ...]
+) -> list[Site]:
+    """`gate_signs`: of the functions behind whose products there are neurons."""
+    found: list[Site] = []
+    for node in search.program.nodes:
+        rule = rule_of(node.op)
+        if node.op == QUANTIZED_CLIP:
+            found.append(Site(node, None))
+        elif rule is not None and rule.activation is not None and search.driven(node):
+            activation = rule.activation(node, constants)
+            if activation is not None and search.wanted(node, activation):
+                found.append(Site(node, activation, channel_axis(node, search.by_name)))
+        elif search.gated(node, constants, gate_signs, found):
+            found.append(Site(node, GATED, channel_axis(node, search.by_name)))
+    return found
+
+
+class _Search:
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.readers = program.readers()
+        self.by_name = {node.name: node for node in program.nodes}
+        weighted = {node.name for node in program.nodes if has_weights(node)}
+        self.after_weights = program.downstream_of(weighted)
+        self.before_weights: set[str] = set()  # values that weights read, however indirectly
+        for node in reversed(program.nodes):
+            if node.name in weighted or node.name in self.before_weights:
+                self.before_weights.update(node.refs)
+
+    def driven(self, node: Node) -> bool:
+        return any(name in self.after_weights for name in node.refs)
+
+    def wanted(self, node: Node, activation: Activation) -> bool:
+        if activation.always:
+            return True
+        if activation.replaces:
+            return node.name in self.before_weights
+        return self._reaches_weights(node.name, set())
+
+    def gated(
+        self, node: Node, constants: Mapping[str, Tensor], signs: tuple[bool, ...],
+        found: Collection[Site],
+    ) -> bool:  # fmt: skip
+        """Whether `node` is a GLU, or a product of a value and a function of one of `signs`.
+
+        Both depend on weights, and the function has no neurons of its own (none among `found`).
+        """
+        driven = node.op in (PRODUCT, GLU) and self.after_weights.issuperset(node.refs)
+        if not signs or not driven or not self._reaches_weights(node.name, set()):
+            return False
+        if node.op == GLU:
+            return True
+        sites = {site.node.name for site in found}
+        origins = [self._origin(name) for name in node.refs] if len(node.refs) == 2 else []
+        free = [origin for origin in origins if origin and origin.name not in sites]
+        gates = [function_at(origin, constants) for origin in free]
+        return any(gate is not None and gate.signed in signs for gate in gates) or (
+            True in signs and any(origin.op == GLU for origin in free)
+        )
+
+    def _origin(self, name: str) -> Node | None:
+        """The operation that made a value, before others only moved it."""
+        node = self.by_name.get(name)
+        while node is not None and node.refs:
+            rule = rule_of(node.op)
+            if rule is None or not rule.moves:
+                return node
+            node = self.by_name.get(node.refs[0])
+        return node
+
+    def _reaches_weights(self, name: str, seen: set[str]) -> bool:
+        for reader in self.readers.get(name, ()):
+            if reader.name in seen or reader.op not in RULES:
+                continue
+            seen.add(reader.name)
+            if has_weights(reader):
+                return True
+            if self._passes(reader, name) and self._reaches_weights(reader.name, seen):
+                return True
+        return False
+
+    def _passes(self, reader: Node, name: str) -> bool:
+        """Whether `reader` hands on the spikes of `name`; scaling by a fixed tensor does."""
+        if reader.op in PASSES or RULES[reader.op].kind == "linear":
+            return True
+        return is_commuting(reader, [name]) and not any(
+            other in self.after_weights for other in reader.refs if other != name
+        )
+
+
+def channel_axis(node: Node, by_name: Mapping[str, Node]) -> int | None:
+    """Axis of the channels: 1 behind convolutions, -1 behind linear layers, None if unknown."""
+    current: Node | None = node
+    while current is not None and current.refs:
+        short = current.op.split(".")[1] if "." in current.op else current.op
+        if current.op in LAST_AXIS:
+            return -1
+        if any(word in short for word in FIRST_AXIS):
+            return 1
+        rule = rule_of(current.op)
+        if rule is None or (rule.moves and short not in KEEPS_AXES):
+            return None
+        if current.op == PRODUCT:
+            factors = (by_name[name] for name in current.refs if name in by_name)
+            axes = (channel_axis(factor, by_name) for factor in factors)
+            return next((axis for axis in axes if axis is not None), None)
+        current = by_name.get(current.refs[0])
+    return None
+
+
+def has_weights(node: Node) -> bool:
+    """Whether `node` multiplies by weights or by another input: synapses."""
+    return node.op in RULES and RULES[node.op].macs is not None
+
+
+def function_at(node: Node | None, constants: Mapping[str, Tensor]) -> Activation | None:
+    """What the rule of `node` says if it is a function such as SiLU, None otherwise."""
+    rule = rule_of(node.op) if node else None
+    made = rule.activation(node, constants) if node and rule and rule.activation else None
+    return None if made is None or made.replaces else made

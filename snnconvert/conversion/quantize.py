@@ -1,0 +1,162 @@
+"""The quantised ANN of any network: quantised clips in place of its activations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from torch import Tensor, nn
+
+from snnconvert.conversion.calibration.bias_correction import adjust
+from snnconvert.conversion.calibration.calibrate import Calibration, calibrate
+from snnconvert.conversion.calibration.options import Fit
+from snnconvert.conversion.calibration.over_t import time_argument
+from snnconvert.conversion.calibration.quantizers import place_quantizers
+from snnconvert.conversion.calibration.start_potential import start_fits
+from snnconvert.conversion.calibration.weights.calibrate import calibrate_weights
+from snnconvert.conversion.calibration.weights.learned_ceilings import learn_ceilings
+from snnconvert.conversion.calibration.weights.reconstruct import Networks
+from snnconvert.conversion.capture.captured import Captured
+from snnconvert.conversion.capture.captured_network import CapturedNetwork
+from snnconvert.conversion.graph.program import Program
+from snnconvert.conversion.opened import Opened, opened
+from snnconvert.conversion.prepare.batch_norm import fold_batch_norms
+from snnconvert.conversion.prepare.sites import Site
+from snnconvert.errors import InputError
+
+PASS_BYTES = 1 << 28  # what the largest activation of one pass of bias correction may take
+PASS_INPUTS = 256
+
+
+def quantize(
+    model: nn.Module,
+    levels: int,
+    *,
+    example_inputs: Any = None,
+    calibration: Iterable[Any] | None = None,
+    threshold: str = "mse",
+    per_channel: bool = True,
+    bias_correction: bool = False,
+) -> CapturedNetwork:
+    """`model` with quantised clips for activations, to be trained further and then converted.
+
+    Its weights keep their names, so `state_dict` keys are those of `model` plus one
+    `<activation>_ceiling` each, which learns too. Convert the result with `timesteps=levels` and
+    nothing is lost.
+
+    Args:
+        model: any network that `check` accepts; it is left as it was.
+        levels: steps above zero of every activation.
+        example_inputs: arguments of one call, as `convert` takes them.
+        calibration: batches to start the ceilings from; default the example inputs.
+
+    Raises:
+        UnsupportedOpError: operations without a rule, all of them by layer.
+        InputError: `levels` is no positive integer, or unusable example or calibration inputs.
+    """
+    if isinstance(levels, bool) or not isinstance(levels, int) or levels < 1:
+        raise InputError(f"levels: found {levels!r}, allowed are integers from 1 up")
+    batches = [example_inputs] if calibration is None else calibration
+    fit = Fit(threshold=threshold, per_channel=per_channel, bias_correction=bias_correction)
+    network = opened(model, example_inputs, trainable=True)
+    return quantized_network(network, levels, batches, fit, trainable=True)[0]
+
+
+def quantized_network(
+    network: Opened,
+    levels: int,
+    calibration: Iterable[Any] | None,
+    fit: Fit,
+    *,
+    trainable: bool = False,
+) -> tuple[CapturedNetwork, Calibration | None]:
+    """The quantised network that a conversion of `network` equals, and what calibration found.
+
+    None where every activation had its threshold already, so that `calibration` was not read.
+
+    Raises:
+        InputError: it needs calibration and there is none, or there is nothing to fit.
+    """
+    refuse_nothing_to_fit(network, fit)
+    found: Calibration | None = None
+    ceilings: dict[str, Tensor] = {}
+    if network.open_sites:
+        if calibration is None:
+            raise InputError(needs_calibration(network.name, network.open_sites))
+        found = calibrate(
+            network.program, network.constants, network.sites, calibration, levels, fit
+        )
+        ceilings = found.ceilings
+    over_t = found.over_t if found else None
+    quantised, constants = place_quantizers(
+        network.program, network.constants, network.sites, ceilings, levels, over_t
+    )
+    if found is not None:
+        quantised, constants = _fitted(network, quantised, constants, found, fit)
+        if not trainable:
+            quantised, constants = fold_batch_norms(quantised, constants)
+    paths, parameters = _named_ceilings(network.captured, quantised, ceilings)
+    kept = parameters if trainable else frozenset()
+    result = Captured(quantised, constants, paths, kept)
+    return CapturedNetwork(result, network.functions), found
+
+
+def _fitted(
+    network: Opened, quantised: Program, constants: dict[str, Tensor], found: Calibration, fit: Fit
+) -> tuple[Program, dict[str, Tensor]]:
+    """The quantised network with trained ceilings and weights and corrected biases."""
+    ceilings = {f"{name}_ceiling" for name in found.ceilings}
+    if fit.threshold == "learned":
+        constants = learn_ceilings(
+            network.program, quantised, constants, sorted(ceilings), found.kept.calls(32)
+        )
+    if fit.training is not None:
+        trainable = network.captured.trainable | ceilings
+        networks = Networks(network.program, quantised, frozenset(found.ceilings), trainable)
+        constants, found.weights = calibrate_weights(networks, constants, found.kept, fit.training)
+    if fit.bias_correction or fit.starts:
+        rows = max(1, min(PASS_INPUTS, PASS_BYTES // found.bytes_per_input))
+        fits = start_fits(quantised, network.sites, fit.per_channel) if fit.starts else {}
+        quantised, constants = adjust(
+            network.program, quantised, constants, network.sites, found.kept.calls(rows),
+            network.constants, bias=fit.bias_correction, starts=fits,
+        )  # fmt: skip
+    return quantised, constants
+
+
+def _named_ceilings(
+    captured: Captured, quantised: Program, ceilings: dict[str, Tensor]
+) -> tuple[dict[str, str], frozenset[str]]:
+    """User names of all constants with the new ceilings, and which of them are trainable."""
+    layers = {node.name: node.layer for node in quantised.nodes}
+    paths = dict(captured.paths)
+    for name in ceilings:
+        prefix = f"{layers[name]}." if layers[name] else ""
+        paths[f"{name}_ceiling"] = f"{prefix}{name}_ceiling"
+    return paths, captured.trainable | {f"{name}_ceiling" for name in ceilings}
+
+
+def refuse_nothing_to_fit(network: Opened, fit: Fit) -> None:
+    """InputError where weights or thresholds over t are wanted and every activation has its own."""
+    wanted = {
+        "weights": fit.training is not None,
+        "thresholds_over_t": fit.thresholds_over_t > 1,
+        "v_init": fit.starts,
+    }
+    for option in (name for name, given in wanted.items() if given and not network.open_sites):
+        raise InputError(
+            f"{option}: every activation of {network.name} was trained quantised, there is nothing "
+            f"to calibrate: leave {option} out"
+        )
+    if fit.thresholds_over_t > 1:
+        time_argument(network.program, fit.t_argument)  # before the slow passes
+
+
+def needs_calibration(name: str, sites: list[Site]) -> str:
+    layers = ", ".join(site.node.layer or site.node.name for site in sites[:3])
+    more = f" and {len(sites) - 3} more" if len(sites) > 3 else ""
+    return (
+        f"{name}: {len(sites)} activations have no threshold ({layers}{more}); pass "
+        "calibration=batches, an iterable of a few batches of real inputs (--calibrate on the "
+        "command line), or train it with quantised activations (snnconvert.quantize)"
+    )

@@ -1,0 +1,1 @@
+"""The spiking network: its neurons' configuration, the network, a second plain simulation."""

@@ -1,0 +1,154 @@
+"""Neuron nodes: put in place of quantised clips, turned back into them, and into cells that spike.
+
+A neuron node's arguments are what it reads, the name of its threshold, whether its counts go below
+zero, the name of the function before it (applied to the accumulated potential) or None, and, where
+it has one of its own, the name of the start of its potential.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from snnconvert.conversion.graph.program import Node, Program, Ref
+from snnconvert.conversion.rules import NEURON, QUANTIZED_CLIP
+from snnconvert.conversion.spiking.config import SpikingConfig
+from snnconvert.errors import InputError, UnsupportedOpError
+from snnconvert.neurons.counts import IF
+from snnconvert.neurons.potential import Potential
+from snnconvert.neurons.radix import RadixIF
+from snnconvert.operators.clip import HALF
+from snnconvert.operators.threshold_table import THRESHOLD_AT
+
+Cell = IF | Potential
+COMMON_START = "v_init"  # name of the constant
+
+
+def place_neurons(
+    program: Program, constants: Mapping[str, Tensor], functions: Mapping[str, str]
+) -> Program:
+    """Replace every quantised clip by a neuron with the learned ceiling as its threshold.
+
+    Args:
+        functions: name of the function before a quantised clip, by the clip's name.
+
+    Raises:
+        UnsupportedOpError: a ceiling that is computed.
+        InputError: a ceiling that is not positive.
+    """
+    nodes = []
+    tables = tables_of(program)
+    for node in program.nodes:
+        if node.op == QUANTIZED_CLIP:
+            source, ceiling, _levels, *rest = node.args
+            table = tables.get(ceiling.name, ceiling.name) if isinstance(ceiling, Ref) else ""
+            if table not in constants:
+                raise UnsupportedOpError(f"{node.layer}: its ceiling is computed, not learned")
+            if not bool((constants[table] > 0).all()):
+                raise InputError(f"{node.layer}: its ceiling is not positive; train it again")
+            signed, start = bool(rest and rest[0]), [ref.name for ref in rest[1:]]
+            args = (source, ceiling.name, signed, functions.get(node.name), *start)
+            node = Node(node.name, NEURON, args, {}, node.layer)
+        nodes.append(node)
+    return replace(program, nodes=tuple(nodes))
+
+
+def tables_of(program: Program) -> dict[str, str]:
+    """Name of the table over t behind each threshold that is looked up in one."""
+    return {node.name: node.args[0].name for node in program.nodes if node.op == THRESHOLD_AT}
+
+
+def place_clips(program: Program, config: SpikingConfig) -> Program:
+    """Inverse of `place_neurons`: the quantised ANN that the neurons, if exact, compute.
+
+    Where `config` has one start other than half for all of them, it reads it as `COMMON_START`.
+    """
+    own = config.v_init == "optimised"
+    common = [COMMON_START] if config.held_as_counts and config.start != HALF else []
+
+    def clip(node: Node) -> Node:
+        if node.op != NEURON:
+            return node
+        source, ceiling, signed, _, *start = node.args
+        start = [Ref(name) for name in (start if own else common)]
+        args = (source, Ref(ceiling), config.levels, signed, *start)
+        return replace(node, op=QUANTIZED_CLIP, args=args)
+
+    return replace(program, nodes=tuple(map(clip, program.nodes)))
+
+
+def function_before(node: Node) -> str | None:
+    """Name of the function applied to the accumulated potential before a neuron, or None."""
+    return node.args[3]
+
+
+def fitted_names(neuron: str) -> dict[str, str]:
+    """Names of the constants that hold the fit of a leaky neuron layer."""
+    return {key: f"{neuron}__{key}" for key in ("v_threshold", "gain", "bias")}
+
+
+def cell_of(node: Node, values: Mapping[str, Any], config: SpikingConfig) -> Cell:
+    """The neurons of `node` as `config` wants them.
+
+    Args:
+        values: of a call: constants, and thresholds that depend on its t.
+    """
+    levels, ceiling = config.levels, values[node.args[1]]
+    lowest = -levels if node.args[2] else 0
+    if config.held_as_counts:
+        start = values[node.args[4]] if config.v_init == "optimised" else config.start
+        return (RadixIF if config.code == "radix" else IF)(ceiling, levels, lowest, start)
+    fitted = {"v_threshold": ceiling, "gain": ceiling, "bias": torch.zeros_like(ceiling)}
+    if config.neuron == "lif":
+        fitted = {key: values[name] for key, name in fitted_names(node.name).items()}
+    return Potential(
+        ceiling, levels=levels, lowest=lowest, tau=config.leak, v_reset=config.v_reset,
+        v_init=config.start, **fitted,
+    )  # fmt: skip
+
+
+def refuse_signed(signed: Iterable[tuple[str, str | None]], config: SpikingConfig) -> None:
+    """InputError where a neuron would need spikes that its leak or hard reset cannot have.
+
+    Args:
+        signed: (layer, function before the neurons) of every signed activation.
+    """
+    for layer, function in signed:
+        if config.forgets:
+            raise InputError(
+                f"{layer}: its activation ({function or 'clip'}) is signed, so its neurons fire "
+                "negative spikes, which neurons with a leak or a hard reset cannot: use "
+                "neuron='if' with v_reset=None"
+            )
+
+
+def signed_of(neurons: Iterable[Node]) -> list[tuple[str, str | None]]:
+    """(layer, function before them) of the neuron nodes that fire with both signs."""
+    return [(n.layer or n.name, function_before(n)) for n in neurons if n.args[2]]
+
+
+def has_start(node: Node) -> bool:
+    """Whether a neuron or a quantised clip has a start of the potential of its own."""
+    return len(node.args) > 4
+
+
+def refuse_unfitted(
+    neurons: Iterable[Node], constants: Collection[str], config: SpikingConfig
+) -> None:
+    """InputError where a neuron needs a fit that is not among the names of `constants`."""
+    for node in neurons:
+        if config.v_init == "optimised" and not has_start(node):
+            raise InputError(
+                f"{node.layer or node.name}: v_init='optimised' needs a start fitted to data: "
+                "convert a float network with v_init='optimised' and calibration=[...]"
+            )
+        missing = set(fitted_names(node.name).values()) - set(constants)
+        if config.neuron == "lif" and missing:
+            raise InputError(
+                f"{node.layer or node.name}: neuron='lif' needs a threshold fitted to data: "
+                "convert with calibration=[...], some batches of the network's inputs"
+            )

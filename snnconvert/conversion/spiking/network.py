@@ -1,0 +1,267 @@
+"""The converted network: an `nn.Module` with the signature of its ANN and a clock inside."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from snnconvert.conversion.capture.captured import Captured
+from snnconvert.conversion.capture.captured_network import CapturedNetwork
+from snnconvert.conversion.execution.executor import Executor
+from snnconvert.conversion.graph.encoding import check_references, decode_program, encode_program
+from snnconvert.conversion.graph.program import Program
+from snnconvert.conversion.spiking import simulation
+from snnconvert.conversion.spiking.cells import (
+    COMMON_START,
+    Cell,
+    cell_of,
+    function_before,
+    place_clips,
+    refuse_signed,
+    refuse_unfitted,
+    signed_of,
+    tables_of,
+)
+from snnconvert.conversion.spiking.config import SpikingConfig
+from snnconvert.conversion.spiking.simulation import Call, Recorder, Run
+from snnconvert.conversion.spiking.trial_run import check_neurons, verify
+from snnconvert.errors import CheckpointError, InputError
+
+RECORDS = (None, "counts", "spikes")
+FITTED_FOR = ("timesteps", "firing", "tau", "v_reset", "v_init")  # what a leaky fit depends on
+
+
+@dataclass(frozen=True)
+class CallRecord:
+    """What `SpikingNetwork.history` keeps of one call.
+
+    Attributes:
+        steps: clock steps it took.
+        spikes: of either sign, per input of the batch.
+        counts: sum of the absolute counts in which it ended, per input of the batch.
+        carried: True where it went on from the counts of the call before.
+    """
+
+    steps: int
+    spikes: float
+    counts: float
+    carried: bool
+
+
+class SpikingNetwork(nn.Module):
+    """A converted network. Call it like its ANN; it resets itself at every call.
+
+    With `reset="trajectory"` the counts stay from one call to the next, and the next input is
+    a change. Every call still ends in silence, so its result depends on its own inputs alone; a
+    batch of another shape therefore just starts at zero again, and `reset()` does so at any time.
+
+    Attributes:
+        history: a `CallRecord` per call after `keep_history()`; None (default) keeps none.
+        calibration: what was found where thresholds were calibrated; empty for learned ones.
+
+    Args:
+        program: captured network whose activations are neuron nodes (see `cells`).
+        constants: weights, thresholds and other fixed tensors by name.
+        config: how it spikes.
+    """
+
+    def __init__(
+        self, program: Program, constants: dict[str, Tensor], config: SpikingConfig
+    ) -> None:
+        super().__init__()
+        self.program = program
+        self.config = config
+        self.executor = Executor(program)
+        self.calibration: dict[str, Any] = {}
+        self.history: list[CallRecord] | None = None
+        self._carried: dict[str, Tensor] = {}
+        self._carried_from: Any = None  # shapes, types and places of the inputs that left them
+        self._names = tuple(constants)
+        for name, value in constants.items():
+            self.register_buffer(f"constant_{name}", value)
+        refuse_signed(signed_of(self.executor.neurons), config)
+        refuse_unfitted(self.executor.neurons, constants, config)
+
+    @property
+    def constants(self) -> dict[str, Tensor]:
+        return {name: getattr(self, f"constant_{name}") for name in self._names}
+
+    @property
+    def neurons(self) -> dict[str, Cell]:
+        """Neuron layers by node name, in execution order.
+
+        Where thresholds depend on t, they are the whole table, [rows, ...].
+        """
+        constants = self.constants
+        tables = tables_of(self.program).items()
+        return self.cells({**constants, **{name: constants[table] for name, table in tables}})
+
+    def cells(self, values: Mapping[str, Any]) -> dict[str, Cell]:
+        """The neuron layers in a call, by node name.
+
+        Args:
+            values: of its constants, inputs and all that depends on no spike.
+        """
+        return {n.name: cell_of(n, values, self.config) for n in self.executor.neurons}
+
+    @property
+    def layers(self) -> dict[str, str]:
+        """The user's module path of each neuron layer, by node name."""
+        return {node.name: node.layer or node.name for node in self.executor.neurons}
+
+    @property
+    def functions(self) -> dict[str, str | None]:
+        """Function applied to the accumulated potential before each neuron layer, or None."""
+        return {node.name: function_before(node) for node in self.executor.neurons}
+
+    def quantized_ann(self) -> CapturedNetwork:
+        """The quantised ANN of `config.levels` as a module; weights are shared.
+
+        What this network equals wherever nothing is lost.
+        """
+        program = place_clips(self.program, self.config)
+        read = {name for node in program.nodes for name in node.refs} | program.output_names
+        start = {COMMON_START: torch.tensor(self.config.start)}
+        constants = {n: value for n, value in (self.constants | start).items() if n in read}
+        functions = {name: function for name, function in self.functions.items() if function}
+        return CapturedNetwork(Captured(program, constants, {}), functions).eval()
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        return self._run(args, kwargs, None, lean=self.history is None).output
+
+    @torch.no_grad()
+    def run(self, *args: Any, record: str | None = None, **kwargs: Any) -> Run:
+        """One call with its bookkeeping.
+
+        Args:
+            args, kwargs: as the ANN takes them, batch first.
+            record: "counts" adds spikes emitted and the output by step, "spikes" whole trains too.
+
+        Raises:
+            InputError: other inputs than the captured ones, or an unknown `record`.
+        """
+        return self._run(args, kwargs, record)
+
+    @torch.no_grad()
+    def _run(self, args: Any, kwargs: Any, record: str | None, lean: bool = False) -> Run:
+        """As `run`; `lean`: nothing but the output is wanted."""
+        if record not in RECORDS:
+            raise InputError(f"record: found {record!r}, allowed are None, 'counts' and 'spikes'")
+        inputs = self.program.bind(args, kwargs)
+        if record == "spikes" and self.config.simulate == "counts":
+            raise InputError("record='spikes' needs simulate='steps'")
+        recorder = Recorder(self.executor, record, tally=self.history is not None)
+        try:
+            values = self.executor.start(self.constants, inputs)
+        except RuntimeError as error:
+            raise self.program.explained(error, inputs) from error
+        cells = self.cells(values)
+        call = Call(self.executor, values, cells, self.config.timesteps, recorder)
+        kept = [(value.shape, value.dtype, value.device) for value in inputs]
+        carried = self._carried if self._carried_from == kept else None
+        run = self._simulate(call, carried, lean)
+        run.neurons = cells
+        if self.config.reset == "trajectory":
+            sound = all(bool(n.sum().isfinite()) for n in run.counts.values())  # else: NaN inputs
+            self._carried, self._carried_from = run.counts, kept if sound else None
+        if self.history is not None:
+            counts = sum(float(n.abs().sum()) for n in run.counts.values())
+            each = self.program.batch_size(inputs)
+            self.history.append(
+                CallRecord(run.steps, recorder.fired / each, counts / each, carried is not None)
+            )
+        return run
+
+    def _simulate(self, call: Call, carried: dict[str, Tensor] | None, lean: bool) -> Run:
+        config = self.config
+        if config.simulate == "counts":
+            return simulation.by_counts(call, lean)
+        if config.norm == "per_step":
+            return simulation.per_step(call, config.signed)
+        if config.firing == "deferred":
+            return simulation.deferred(call)
+        if not config.held_as_counts:
+            return simulation.potentials(call, config.settle or 0, config.signed)
+        return simulation.immediate(call, config.settle, config.signed, carried, lean)
+
+    def reset(self) -> None:
+        """Forget the counts that `reset="trajectory"` carries from call to call."""
+        self._carried, self._carried_from = {}, None
+
+    def keep_history(self) -> None:
+        """From now on `history` holds a `CallRecord` of every call; starts an empty one."""
+        self.history = []
+
+    def _apply(self, *args: Any, **kwargs: Any) -> SpikingNetwork:
+        self.reset()  # carried counts do not move to another device or type
+        return super()._apply(*args, **kwargs)
+
+    def with_config(self, **changes: Any) -> SpikingNetwork:
+        """The same network spiking another way; weights are shared, not copied.
+
+        Raises:
+            InputError: as `SpikingConfig`, or a change that a leaky network's fit does not fit.
+        """
+        fitted = [key for key in FITTED_FOR if key in changes]
+        changed = [key for key in fitted if changes[key] != getattr(self.config, key)]
+        if changed and self.config.neuron == changes.get("neuron", "lif") == "lif":
+            raise InputError(
+                f"{', '.join(changed)}: the thresholds of neuron='lif' were fitted for other "
+                "values; convert again"
+            )
+        config = SpikingConfig(**{**asdict(self.config), **changes})
+        network = SpikingNetwork(self.program, self.constants, config)
+        network.calibration = self.calibration
+        return network
+
+    @property
+    def latency_steps(self) -> int | None:
+        """Clock steps from input to output; None where a call ends only at silence."""
+        config = self.config
+        if config.firing == "deferred":
+            deepest = max(simulation.depths(self.executor).values(), default=0)
+            return config.timesteps * (deepest + 1)
+        return None if config.settle is None else config.timesteps + config.settle
+
+    def extra_repr(self) -> str:
+        c = self.config
+        settle = "auto" if c.settle is None else c.settle
+        kind = c.neuron if c.leak is None else f"lif, tau={c.leak:g}"
+        kind += "" if c.v_reset is None else ", hard reset"
+        kind += "" if c.v_init == 0.5 else f", v_init={c.v_init}"
+        return (
+            f"neuron={kind}, timesteps={c.timesteps}, firing={c.firing}, signed={c.signed}, "
+            f"settle={settle}, code={c.code}, simulate={c.simulate}, norm={c.norm}, "
+            f"reset={c.reset}, neuron layers={len(self.executor.neurons)}"
+        )
+
+    def to_content(self) -> dict[str, Any]:
+        """Plain values and tensors from which `from_content` rebuilds the network."""
+        config = {
+            **asdict(self.config),
+            "program": encode_program(self.program),
+            "calibration": self.calibration,
+        }
+        return {"config": config, "state": {k: v.cpu() for k, v in self.constants.items()}}
+
+    @classmethod
+    def from_content(cls, content: dict[str, Any]) -> SpikingNetwork:
+        """Inverse of `to_content`. CheckpointError if the content is damaged."""
+        try:
+            config = dict(content["config"])
+            program = decode_program(config.pop("program"))
+            check_references(program, content["state"])
+            check_neurons(program, content["state"])
+            calibration = dict(config.pop("calibration", {}))
+            network = cls(program, dict(content["state"]), SpikingConfig(**config))
+            network.calibration = calibration
+            verify(program, network.constants, network.config)
+            return network
+        except CheckpointError:
+            raise
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+            raise CheckpointError(f"converted network: is damaged ({error})") from error

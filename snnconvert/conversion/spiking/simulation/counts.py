@@ -1,0 +1,34 @@
+"""One pass over spike counts, without a clock."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from snnconvert.conversion.graph.program import Node
+from snnconvert.conversion.spiking.simulation.recorder import Call, Run
+
+
+def by_counts(call: Call, lean: bool = False) -> Run:
+    """One pass in which every neuron emits its final count at once.
+
+    Exact wherever the clocked network is known to end there: deferred firing, and immediate signed
+    firing at silence.
+
+    lean: only the output is wanted; memory does not hold every layer's values at once.
+    """
+    counts: dict[str, Tensor] = {}
+    values = call.values
+
+    def neuron(node: Node, _fresh: bool) -> bool:
+        cell = call.neurons[node.name]
+        mean = values[node.args[0].name]
+        if lean:
+            reuse = node.name in call.executor.sole_readers
+            values[node.name] = cell.settled(mean, mean if reuse else None)
+        else:
+            counts[node.name] = cell.final(mean)
+            values[node.name] = cell.value(counts[node.name])
+        return True
+
+    call.executor.step(values, neuron, drop=lean)
+    return Run(call.output()) if lean else call.end(0, None, counts)

@@ -1,0 +1,49 @@
+"""The published SDM conversion, kept so that its error can be measured."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from snnconvert.conversion.graph.program import Node
+from snnconvert.conversion.graph.values import substitute
+from snnconvert.conversion.spiking.simulation.recorder import Call, Run
+
+
+def per_step(call: Call, signed: bool) -> Run:
+    """Norms and all else see the current of each single step.
+
+    Potentials are added up step by step, the output is the mean over the steps. The error does
+    not vanish with T.
+    """
+    values, timesteps, recorder = call.values, call.timesteps, call.recorder
+    charge: dict[str, Tensor] = {}  # sum of the input currents
+    counts: dict[str, Tensor] = {}
+
+    def neuron(node: Node, _fresh: bool) -> bool:
+        name, cell = node.name, call.neurons[node.name]
+        current = values[node.args[0].name]
+        charge[name] = charge[name] + current if name in charge else current
+        target = cell.target(charge[name] / timesteps, timesteps)
+        n = counts.get(name, torch.zeros((), dtype=current.dtype))
+        spikes = cell.spikes(n, target, signed)
+        counts[name] = n + spikes
+        recorder.spikes(name, spikes)
+        values[name] = cell.value(spikes, 1)
+        return True
+
+    total: dict[str, Tensor] = {}
+    for step in range(1, timesteps + 1):
+        call.executor.step(values, neuron)
+        for name in call.executor.program.output_names:
+            total[name] = total[name] + values[name] if step > 1 else values[name]
+
+        def mean(steps: int = step) -> Any:
+            output = call.executor.program.output
+            return substitute(output, lambda ref: total[ref.name] / steps)
+
+        recorder.end_step(mean)
+    inputs = {name: value / timesteps for name, value in charge.items()}
+    return recorder.finish(Run(mean(), timesteps, None, counts, inputs))

@@ -1,0 +1,128 @@
+"""One call of a spiking network while it runs, and what it leaves behind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from snnconvert.conversion.execution.executor import Executor, Values
+
+
+@dataclass
+class Run:
+    """What one call of a spiking network did.
+
+    Attributes:
+        output: what the call returns.
+        steps: clock steps taken (0 for a simulation by counts).
+        silent: True where it ended because no neuron had anything left to fire; None where it
+            did not look.
+        counts: signed count per neuron (of spikes; of their weights under the radix code), by
+            neuron name, each [B, ...].
+        inputs: accumulated mean input per neuron, like `counts`.
+        emitted: spikes of either sign per neuron, like `counts`; empty unless recorded.
+        trains: int8 [steps, B, ...] per neuron layer; empty unless recorded.
+        neurons: the cells that fired, by neuron name.
+        by_step: (output after the step, spikes in the step) per step; empty unless recorded.
+    """
+
+    output: Any
+    steps: int = 0
+    silent: bool | None = None
+    counts: dict[str, Tensor] = field(default_factory=dict)
+    inputs: dict[str, Tensor] = field(default_factory=dict)
+    emitted: dict[str, Tensor] = field(default_factory=dict)
+    trains: dict[str, Tensor] = field(default_factory=dict)
+    neurons: Mapping[str, Any] = field(default_factory=dict)
+    by_step: list[tuple[Any, int]] = field(default_factory=list)
+
+
+class Recorder:
+    """Collects what a caller asked to know of a run; costs nothing where it asked for nothing.
+
+    Args:
+        executor: of the network.
+        record: None, "counts" (spikes per neuron, output by step) or "spikes" (whole trains too).
+        tally: count the spikes of the whole call even where nothing else is recorded.
+    """
+
+    def __init__(self, executor: Executor, record: str | None, tally: bool = False) -> None:
+        self.executor = executor
+        self.totals = record is not None
+        self.whole_trains = record == "spikes"
+        self.tally = tally or self.totals
+        self.emitted: dict[str, Tensor] = {}
+        self.rows: dict[str, list[Tensor]] = {node.name: [] for node in executor.neurons}
+        self.by_step: list[tuple[Any, int]] = []
+        self.fired = 0  # spikes of the call so far
+        self.before = 0  # those of earlier steps
+
+    def spikes(self, name: str, spikes: Tensor) -> None:
+        """One neuron layer fired `spikes` (-1, 0 or 1 each) in this step."""
+        if not self.tally:
+            return
+        self.fired += int(torch.count_nonzero(spikes))
+        if not self.totals:
+            return
+        magnitude = spikes.abs()
+        self.emitted[name] = self.emitted[name] + magnitude if name in self.emitted else magnitude
+        if self.whole_trains:
+            self.rows[name].append(spikes.to(torch.int8))
+
+    def rest(self, name: str, like: Tensor) -> None:
+        """One neuron layer was not even looked at in this step."""
+        if self.whole_trains:
+            self.rows[name].append(torch.zeros_like(like, dtype=torch.int8))
+
+    def end_step(self, output: Callable[[], Any]) -> None:
+        if self.totals:
+            self.by_step.append((output(), self.fired - self.before))
+            self.before = self.fired
+
+    def finish(self, run: Run) -> Run:
+        run.emitted, run.by_step = self.emitted, self.by_step
+        if self.whole_trains:
+            run.trains = {name: torch.stack(rows) for name, rows in self.rows.items() if rows}
+        return run
+
+
+@dataclass
+class Call:
+    """A call in progress.
+
+    Attributes:
+        executor, neurons: of the network; neurons are the cells of `snnconvert.neurons`, of the
+            kind that the simulation runs.
+        values: every constant, input and static value; the simulation adds the rest.
+        timesteps: T.
+        recorder: where the simulation reports its spikes.
+    """
+
+    executor: Executor
+    values: Values
+    neurons: Mapping[str, Any]
+    timesteps: int
+    recorder: Recorder
+
+    def output(self) -> Any:
+        return self.executor.output(self.values)
+
+    def inputs(self) -> dict[str, Tensor]:
+        """Mean input of every neuron layer so far."""
+        return {node.name: self.values[node.args[0].name] for node in self.executor.neurons}
+
+    def end(self, steps: int, silent: bool | None, counts: dict[str, Tensor]) -> Run:
+        """The finished run."""
+        return self.recorder.finish(Run(self.output(), steps, silent, counts, self.inputs()))
+
+
+def any_spike(spikes: Tensor) -> bool:
+    """Whether a layer fired; not-a-number counts, so that one bad input stops no other early.
+
+    (A sum of magnitudes: several times faster than `any` on a CPU.)
+    """
+    return not bool(torch.linalg.vector_norm(spikes, 1) == 0)

@@ -1,0 +1,123 @@
+"""A checked choice of solver, grid and options, and one run of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from snnconvert.common.registry import nearest
+from snnconvert.diffusion.denoiser import Denoiser
+from snnconvert.diffusion.grids import make_grid
+from snnconvert.diffusion.noise import SampleNoise
+from snnconvert.diffusion.schedule import CLEAN, NoiseLevels, as_schedule
+from snnconvert.diffusion.solvers import SOLVERS
+from snnconvert.errors import InputError
+
+Network = Callable[[Tensor, Tensor], Tensor]
+OnCall = Callable[[Tensor, float | Tensor, Tensor], object]
+OF_DENOISER = ("prediction", "clip", "thresholding")  # options that every solver shares
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A checked choice of solver, grid and options: a whole sampling but for network and start."""
+
+    solver: str
+    schedule: NoiseLevels
+    times: list[float]
+    options: dict[str, object]  # of the solver
+    corrections: dict[str, object] = field(default_factory=dict)  # of the denoiser
+
+    def denoiser(self, network: Network) -> Denoiser:
+        """The network as the solver will see it."""
+        return Denoiser(network, self.schedule, **self.corrections)  # type: ignore[arg-type]
+
+    @property
+    def all_options(self) -> dict[str, object]:
+        """Options of solver and denoiser, those left at their defaults too."""
+        defaults = SOLVERS[self.solver].options
+        return {"prediction": "eps", **defaults, **self.options, **self.corrections}
+
+    @property
+    def adaptive(self) -> bool:
+        """True where the number of evaluations depends on the network."""
+        return self.options.get("method") == "adaptive"
+
+    @property
+    def calls(self) -> int | None:
+        """Evaluations for one batch; None where they depend on the network."""
+        return None if self.adaptive else len(self.times) - 1
+
+
+def plan(
+    solver: str = "dpm-solver++",
+    steps: int = 20,
+    schedule: NoiseLevels | Tensor | None = None,
+    grid: str | Tensor | Sequence[float] | None = None,
+    *,
+    denoise_to_zero: bool = False,
+    **options: Any,
+) -> Plan:
+    """Check everything that can be checked without the network. Arguments as `sample`.
+
+    Raises:
+        InputError: unknown solver, grid or option, or a value outside its range.
+    """
+    entry = SOLVERS[solver]
+    schedule = as_schedule(schedule)
+    allowed = {*entry.options, *OF_DENOISER, "denoise_to_zero"}
+    for name in options:
+        if name not in allowed and not (name == "eps_second_moment" and grid == "optimal"):
+            raise InputError(
+                f"solver {solver!r} has no option {name!r}: {nearest(name, allowed)}"
+                f"it takes {', '.join(sorted(allowed))}"
+            )
+    own = {name: value for name, value in options.items() if name in entry.options}
+    corrections = {name: value for name, value in options.items() if name in OF_DENOISER}
+    times = make_grid(grid, schedule, steps, default=entry.grid, end=entry.end,
+                      eps_second_moment=options.get("eps_second_moment"))  # fmt: skip
+    if denoise_to_zero and times[-1] != CLEAN:
+        times = [*times, CLEAN]
+    made = Plan(solver, schedule, times, own, corrections)
+    rehearse(made)
+    return made
+
+
+def rehearse(plan: Plan) -> None:
+    """Have the solver check its options, on one number and a network that costs nothing."""
+    ends = Plan(plan.solver, plan.schedule, plan.times[:1] + plan.times[-1:], plan.options,
+                plan.corrections)  # fmt: skip
+    zero = torch.zeros(1, 1)
+    with torch.no_grad():
+        run(ends, lambda x, t: torch.zeros_like(x), zero, SampleNoise([0]))
+
+
+def run(
+    plan: Plan, network: Network, x: Tensor, noise: SampleNoise, on_call: OnCall | None = None
+) -> tuple[Tensor, int]:
+    """Follow a plan from `x` [B, ...] at its first time: the result and the network's calls."""
+    start_over(network)
+    denoiser = plan.denoiser(network)
+    denoiser.on_call = on_call
+    with torch.no_grad():
+        result = SOLVERS[plan.solver].solve(
+            denoiser, x, plan.schedule, plan.times, noise=noise, **plan.options
+        )
+    return result, denoiser.nfe
+
+
+def start_over(network: object) -> None:
+    """Reset a network that carries state from call to call; other denoisers have no `reset`."""
+    reset = getattr(network, "reset", None)
+    if callable(reset):
+        reset()
+
+
+def fitting(network: object, batch_size: int) -> int:
+    """`batch_size`, or the most that a converted network takes, where its own code limits it."""
+    program = getattr(network, "program", None)
+    return min(batch_size, getattr(program, "largest_batch", None) or batch_size)

@@ -1,0 +1,1 @@
+"""Files, whatever they hold: written atomically, read without code, told apart by a hash."""

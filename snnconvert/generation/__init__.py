@@ -1,0 +1,1 @@
+"""Many images out of a network."""

@@ -1,0 +1,1 @@
+"""Images: pixels, pictures, and what is written."""

@@ -1,0 +1,19 @@
+"""Images by name. Each file of this package registers one source; importing it finds them.
+
+A source is a function `(root, image_size, train) -> Images`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable
+from pathlib import Path
+
+from snnconvert.common.registry import Registry
+from snnconvert.images.pixels import Images
+
+DATASETS: Registry[Callable[[Path, int, bool], Images]] = Registry("dataset")
+
+for _module in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_module.name}")

@@ -1,0 +1,92 @@
+"""A folder of image files, decoded on demand so that memory does not grow with the folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+from torchvision.transforms.v2 import functional as transforms
+
+from snnconvert.errors import DataError
+from snnconvert.images.datasets import DATASETS
+
+EXTENSIONS = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff"}
+EIGHT_BIT = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "LAB"}
+UNREADABLE = (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError)
+HELD_OUT = 20  # one file in twenty is kept from training, for probes and calibration
+
+
+def read_image(file: Path) -> Tensor:
+    """uint8 [3, H, W] of an image file. DataError if unreadable or of more than 8 bits."""
+    try:
+        with Image.open(file) as opened:
+            check_mode(file, opened.mode)
+            return transforms.pil_to_tensor(opened.convert("RGB"))
+    except UNREADABLE as error:
+        raise DataError(f"{file}: not a readable image ({error}); remove or repair it") from error
+
+
+def check_mode(file: Path, mode: str) -> None:
+    """DataError for pixels that do not fit into 8 bits a channel."""
+    if mode not in EIGHT_BIT:
+        raise DataError(f"{file}: has pixels of mode {mode}; save it with 8 bits a channel")
+
+
+class FolderImages:
+    """RGB images of a file list, cropped to their central square and resized."""
+
+    channels = 3
+
+    def __init__(
+        self, files: Sequence[Path], image_size: int, labels: Tensor | None = None
+    ) -> None:
+        self.files = list(files)
+        self.labels = labels
+        self.image_size = image_size
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def take(self, indices: Sequence[int]) -> Tensor:
+        return torch.stack([self._read(self.files[int(index)]) for index in indices])
+
+    def _read(self, file: Path) -> Tensor:
+        picture = read_image(file)
+        square = transforms.center_crop(picture, [min(picture.shape[-2:])] * 2)
+        return transforms.resize(square, [self.image_size] * 2, antialias=True)
+
+
+@DATASETS.register("folder")
+def folder(root: Path, image_size: int, train: bool) -> FolderImages:
+    """Every image under `root`, sub-folders included; each twentieth is held out from training.
+
+    Where all lie in sub-folders, these are the classes, numbered by name.
+    """
+    if not root.is_dir():
+        raise DataError(f"data_root: {root} is not a folder")
+    files = image_files(root)
+    chosen = [i for i in range(len(files)) if (i % HELD_OUT == HELD_OUT - 1) != train]
+    if not chosen:
+        raise DataError(
+            f"{root}: found {len(files)} image files, at least {HELD_OUT} are needed "
+            f"({', '.join(sorted(EXTENSIONS))})"
+        )
+    labels = labels_of([file.relative_to(root) for file in files])
+    chosen_labels = None if labels is None else labels[chosen]
+    return FolderImages([files[i] for i in chosen], image_size, chosen_labels)
+
+
+def image_files(root: Path) -> list[Path]:
+    """Every image file under `root`, sub-folders included, in the order of their names."""
+    return sorted(f for f in root.rglob("*") if f.suffix.lower() in EXTENSIONS and f.is_file())
+
+
+def labels_of(files: Sequence[Path]) -> Tensor | None:
+    """Number of each file's first folder among all, or None where a file lies in none."""
+    if any(len(file.parts) < 2 for file in files):
+        return None
+    names = sorted({file.parts[0] for file in files})
+    return torch.tensor([names.index(file.parts[0]) for file in files])

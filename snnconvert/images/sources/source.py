@@ -1,0 +1,113 @@
+"""A source of images by the name that a user gives.
+
+A source yields batches in order, so that nothing has to be held in memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from snnconvert.common.registry import nearest
+from snnconvert.errors import DataError, InputError
+from snnconvert.images.datasets import DATASETS
+from snnconvert.images.sources.archive import ArchiveSource
+from snnconvert.images.sources.directory import DirectorySource
+
+IMAGE_SIZE = 32  # of datasets, as in a recipe that does not say
+SAMPLED = 16  # images of a dataset that stand for all of it in its identity
+
+
+class Source(Protocol):
+    """A finite, ordered set of equally sized images.
+
+    Attributes:
+        name: as reports call it.
+        image_size: (height, width).
+        channels: 1 or 3.
+    """
+
+    name: str
+    image_size: tuple[int, int]
+    channels: int
+
+    def __len__(self) -> int: ...
+
+    def batches(self, batch_size: int, count: int) -> Iterator[Tensor]:
+        """uint8 [B, C, H, W] of the first `count` images, in order."""
+
+    def facts(self) -> dict[str, Any]:
+        """What a report says of the images; complete once they have been drawn."""
+
+
+class StoredSource(Source, Protocol):
+    """A source that exists before it is asked, so that its statistics can be kept."""
+
+    def identity(self) -> str:
+        """Text that changes when the images change."""
+
+
+class DatasetSource:
+    """A registered dataset; `part` is "train" or "test"."""
+
+    def __init__(self, dataset: str, part: str, root: Path, image_size: int) -> None:
+        self.images = DATASETS[dataset](root, image_size, part == "train")
+        self.name = f"{dataset}:{part}"
+        self.channels = self.images.channels
+        self.image_size = (image_size, image_size)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def batches(self, batch_size: int, count: int) -> Iterator[Tensor]:
+        for first in range(0, count, batch_size):
+            yield self.images.take(range(first, min(first + batch_size, count)))
+
+    def facts(self) -> dict[str, Any]:
+        return {"kind": "dataset", "source": self.name, "image_size": list(self.image_size)}
+
+    def identity(self) -> str:
+        sample = self.images.take(range(min(SAMPLED, len(self))))
+        content = hashlib.sha256(sample.contiguous().numpy().tobytes()).hexdigest()
+        return f"dataset {self.name} {self.image_size} {len(self)} {content}"
+
+
+def open_source(data: str, data_root: Path, image_size: int | None = None) -> StoredSource:
+    """The images that `data` names.
+
+    Args:
+        data: a registered dataset, `NAME` (its training images) or `NAME:test`; else a folder of
+            images; else an `.npz` of uint8 images.
+        data_root: where torchvision keeps its files.
+        image_size: of datasets default 32 (they are padded); folders keep their own size, or are
+            cropped to squares and resized to this one.
+
+    Raises:
+        DataError: nothing of the kind, an empty folder, images of mixed sizes.
+        InputError: an unknown part of a dataset, or a size for an `.npz`.
+    """
+    if image_size is not None and image_size < 1:
+        raise InputError(f"image_size: found {image_size}, allowed are 1 and more")
+    name, colon, part = data.partition(":")
+    if name in DATASETS and name != "folder":
+        if colon and part not in ("train", "test"):
+            raise InputError(
+                f"{data}: found part {part!r}, allowed are {name}:train and {name}:test"
+            )
+        return DatasetSource(name, part or "train", data_root, image_size or IMAGE_SIZE)
+    path = Path(data)
+    if path.is_dir():
+        return DirectorySource(path, image_size)
+    if path.suffix == ".npz" and path.is_file():
+        if image_size is not None:
+            raise InputError(f"{data}: the images of an .npz are not resized; leave image_size out")
+        return ArchiveSource(path)
+    names = sorted(set(DATASETS) - {"folder"})
+    raise DataError(
+        f"{data}: is no dataset ({nearest(data, names)}available: {', '.join(names)}), "
+        "no folder of images and no .npz"
+    )

@@ -1,0 +1,1 @@
+"""The spiking U-Net that is trained natively."""

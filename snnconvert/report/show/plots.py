@@ -1,0 +1,49 @@
+"""Plots of reports, written without a display."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from snnconvert.files.atomic import write_atomically
+
+COLOURS = {"call": "#8c8c8c", "trajectory": "#c43c39"}
+WORDS = {"call": "reset at every call", "trajectory": "one continuous run"}
+
+
+def plot_trajectory(content: dict[str, Any], path: str | Path) -> None:
+    """Spikes and clock steps of each call against diffusion time, both resets, as PNG."""
+    figure = Figure(figsize=(7.5, 5.2), layout="constrained")
+    above, below = figure.subplots(2, 1, sharex=True)
+    times = [row["t"] for row in content["calls"]]
+    for name in content["total"]:
+        for axes, key in ((above, "spikes"), (below, "clock_steps")):
+            values = [row[name][key] for row in content["calls"]]
+            axes.plot(times, values, ".-", color=COLOURS[name], label=WORDS[name])
+    above.set_ylabel("spikes per image and call")
+    above.set_ylim(bottom=0)
+    below.set_ylabel("clock steps per call")
+    below.set_ylim(bottom=0)
+    below.set_xlabel("diffusion time t (sampling runs from right to left)")
+    above.legend(frameon=False)
+    above.set_title(f"{content['solver']}, {content['nfe']} network calls")
+    for axes in (above, below):
+        axes.spines[["top", "right"]].set_visible(False)
+    write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=110))
+
+
+def plot_guidance(content: dict[str, Any], path: str | Path) -> None:
+    """FID against the scale of all firing thresholds, as PNG."""
+    figure = Figure(figsize=(6.0, 3.4), layout="constrained")
+    axes = figure.subplots()
+    rows, best = content["rows"], content["best"]
+    axes.plot([row["scale"] for row in rows], [row["fid"] for row in rows], ".-", color="#8c8c8c")
+    axes.plot(best["scale"], best["fid"], "o", color="#c43c39", label=f"lowest: {best['scale']:g}")
+    axes.axvline(1.0, color="#cccccc", linewidth=1, zorder=0)
+    axes.set_xlabel("firing thresholds times")
+    axes.set_ylabel(f"{content['metric']}, {content['samples']} images")
+    axes.legend(frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=110))

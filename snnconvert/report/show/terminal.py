@@ -1,0 +1,116 @@
+"""The report as a person reads it in a terminal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from snnconvert.report.measures.layers import PARTS
+
+
+def format_report(content: dict[str, Any]) -> str:
+    """Several lines: verdict, steps, layers, cost, time."""
+    return "\n".join([*_verdict(content), "", *_layers(content["layers"]), "", *_figures(content)])
+
+
+def _verdict(c: dict[str, Any]) -> list[str]:
+    output, immediate = c["output"], c["immediate"]
+    signed = "signed" if c["signed"] else "unsigned"
+    kind = "" if c["tau"] is None else f"leaky neurons, tau {c['tau']:g}, "
+    kind += "" if c["v_reset"] is None else "hard reset, "
+    kind += f"v_init {c['v_init']}, " if c["v_init"] != 0.5 else ""
+    kind += f"code {c['code']}, " if c["code"] != "rate" else ""
+    kind += f"{c['firing']} firing" + (f", {signed} spikes" if c["firing"] == "immediate" else "")
+    if output["bit_equal"]:
+        loss = "nothing was lost: bit-equal to the quantised ANN"
+    else:
+        loss = f"relative error against the quantised ANN {output['relative_error']:.3g}"
+    lines = [
+        f"T = {c['timesteps']}, {kind}, norm {c['norm']}, {c['images']} inputs: {loss}",
+        f"spike counts that differ {c['counts']['mismatched_fraction']:.3g}, "
+        f"clock steps {c['latency_steps']}",
+    ]
+    if immediate is not None:
+        lines.append(
+            f"immediate firing until silence: {immediate['steps_to_silence']} steps, "
+            f"{immediate['spikes_per_count']:.2f} spikes per count, "
+            + ("bit-equal" if immediate["bit_equal"] else "not bit-equal")
+        )
+    kinds = c["neurons"]
+    if kinds["function_fraction"]:
+        lines.append(
+            f"{kinds['plain_fraction']:.1%} of the neurons are plain integrate-and-fire, "
+            f"{kinds['function_fraction']:.1%} apply a function to what has accumulated"
+        )
+    over_t = (c["calibration"] or {}).get("over_t")
+    if over_t is not None:
+        lines.append(
+            f"thresholds over {over_t['argument']}: {over_t['rows']} rows, from "
+            f"{min(over_t['inputs'])} calibration inputs or more each"
+        )
+    if c["output_ann"] is not None:
+        lines.append(
+            f"relative distance from the float ANN {c['output_ann']['relative_error']:.3g}"
+        )
+    if c["by_step"]:
+        rows = c["by_step"] if len(c["by_step"]) <= 12 else [*c["by_step"][:3], *c["by_step"][-3:]]
+        errors = "  ".join(f"{row['step']}: {row['relative_error']:.3g}" for row in rows)
+        lines.append(f"error after step  {errors}")
+    return lines
+
+
+def _layers(layers: list[dict[str, Any]]) -> list[str]:
+    width = max(len(layer["name"]) for layer in layers)
+    columns = ("threshold", *PARTS, "rate", "silent", "saturated")
+    lines = [" ".join([f"{'layer':{width}}", *(f"{column:>12}" for column in columns)])]
+    for layer in layers:
+        shown = shown_threshold(layer["v_threshold"])
+        numbers = [layer[part] for part in PARTS]
+        numbers += [layer["spike_rate"], layer["silent_fraction"], layer["saturated_fraction"]]
+        cells = [f"{layer['name']:{width}}", f"{shown:>12}", *(f"{n:12.4f}" for n in numbers)]
+        lines.append(" ".join(cells))
+    return lines
+
+
+def shown_threshold(theta: Any) -> str:
+    """A number, or how many there are (over t: times a channel)."""
+    if isinstance(theta, float):
+        return f"{theta:.4g}"
+    each = f" x {len(theta[0])}" if isinstance(theta[0], list) else ""
+    return f"{len(theta)}{each} values"
+
+
+def _figures(c: dict[str, Any]) -> list[str]:
+    cost, timing = c["cost"], c["timing"]
+    times = f"one real step {timing['step_s'] / timing['qann_s']:.2f}"
+    if timing["counts_s"] is not None:
+        times += f", one call by counts {timing['counts_s'] / timing['qann_s']:.2f}"
+    return [
+        f"per image and call: {cost['macs'] / 1e6:.1f} M MACs, {cost['acs'] / 1e6:.1f} M ACs, "
+        f"{cost['spike_driven_fraction']:.1%} of the ANN's MACs are spike-driven",
+        f"energy (45 nm, arithmetic only): ANN {cost['energy_ann_mj']:.4f} mJ, quantised ANN "
+        f"{cost['energy_qann_mj']:.4f} mJ, SNN {cost['energy_snn_mj']:.4f} mJ",
+        f"time, as a multiple of the quantised ANN's call: {times}",
+    ]
+
+
+def format_trajectory(content: dict[str, Any]) -> str:
+    """Several lines: verdict, then a row per reset."""
+    worst = max(content["calls"], key=lambda row: row["eps_error"])
+    equal = all(content["images_equal"].values())
+    lines = [
+        f"{content['solver']}, {content['nfe']} calls, {content['images']} images: "
+        + ("equal to those of the quantised ANN, bit for bit" if equal else
+           f"relative distance from the quantised ANN's {content['image_error']['call']:.3g}"),
+        f"largest error of a prediction {worst['eps_error']:.3g} (t = {worst['t']:g})",
+        f"{'per image':28} {'clock steps':>12} {'spikes':>12} {'per count':>10} {'energy mJ':>10}",
+    ]  # fmt: skip
+    names = {"call": "counts reset at every call", "trajectory": "one continuous run"}
+    for reset, total in content["total"].items():
+        lines.append(
+            f"{names[reset]:28} {total['clock_steps']:12.0f} {total['spikes']:12.0f} "
+            f"{total['spikes_per_count']:10.2f} {total['energy_mj']:10.3f}"
+        )
+    if "trajectory" in content["total"] and content["total"]["call"]["spikes"]:
+        share = content["total"]["trajectory"]["spikes"] / content["total"]["call"]["spikes"]
+        lines.append(f"the continuous run takes {share:.2f} of the spikes")
+    return "\n".join(lines)

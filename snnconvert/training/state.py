@@ -1,0 +1,69 @@
+"""The state that a training resumes from: a file beside its result until the end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from snnconvert.checkpoint.recipe import Recipe, recipe_from_dict
+from snnconvert.common.hardware import best_precision, choose_device
+from snnconvert.errors import CheckpointError
+from snnconvert.files.atomic import write_atomically
+from snnconvert.files.tensors import read_file
+
+STATE_KEYS = {"recipe", "device", "precision", "threads", "stage", "step", "finished", "losses"}
+
+
+def beside(out: Path, ending: str) -> Path:
+    """A companion of the result: its name without ".pt", and `ending`."""
+    return out.with_name(out.name.removesuffix(".pt") + ending)
+
+
+def load_state(path: Path, recipe: Recipe) -> dict[str, Any]:
+    """The state to resume from, or a fresh one. CheckpointError if another recipe's is there."""
+    if path.exists():
+        state = read_file(path)
+        if not isinstance(state, dict) or not set(state) >= STATE_KEYS:
+            raise CheckpointError(f"{path}: is no training state; delete it to start again")
+        check_same_recipe(path, state["recipe"], recipe)
+        return state
+    device = choose_device(recipe.device)
+    precision = best_precision(device) if recipe.precision == "auto" else recipe.precision
+    return {
+        "recipe": recipe.to_dict(),
+        "device": device,
+        "precision": precision,
+        "threads": torch.get_num_threads(),
+        "stage": None,
+        "step": 0,
+        "finished": {},
+        "losses": {},
+    }
+
+
+def save_state(path: Path, state: dict[str, Any]) -> None:
+    write_atomically(path, lambda file: torch.save(state, file))
+
+
+def save_losses(out: Path, losses: dict[str, list[float]]) -> None:
+    """Loss of every step so far, as CSV beside the result."""
+    rows = ["stage,step,loss"]
+    for stage, values in losses.items():
+        rows += [f"{stage},{step},{loss!r}" for step, loss in enumerate(values, 1)]
+    text = "\n".join(rows) + "\n"
+    write_atomically(beside(out, ".losses.csv"), lambda file: file.write(text.encode()))
+
+
+def check_same_recipe(path: Path, found: object, recipe: Recipe) -> None:
+    """CheckpointError that names the keys in which the file's recipe differs."""
+    if not isinstance(found, dict):
+        raise CheckpointError(f"{path}: holds no recipe; choose another output with -o")
+    wanted, held = recipe.to_dict(), recipe_from_dict(found, str(path)).to_dict()
+    differing = sorted(k for k in wanted if wanted[k] != held[k])
+    if differing:
+        raise CheckpointError(
+            f"{path}: comes from another recipe (it differs in {', '.join(differing)}); "
+            "choose another output with -o, or delete the file to start again"
+        )

@@ -1,0 +1,95 @@
+"""What a network is trained on: a batch of inputs and targets, and its loss."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from snnconvert.checkpoint.content import schedule_of
+from snnconvert.checkpoint.recipe import Recipe
+from snnconvert.diffusion.objectives import noise_loss, noised_batch
+from snnconvert.errors import DataError
+from snnconvert.images.datasets import Images
+from snnconvert.images.order import step_indices
+from snnconvert.images.pixels import to_unit_range
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Arguments of one network call and what it should give; all [B, ...]."""
+
+    inputs: tuple[Tensor, ...]
+    target: Tensor
+
+    def part(self, rank: int, size: int) -> Batch:
+        """The share of process `rank` of `size`, which divides the batch."""
+        share = len(self.target) // size
+        here = slice(rank * share, (rank + 1) * share)
+        return Batch(tuple(value[here] for value in self.inputs), self.target[here])
+
+    def to(self, device: torch.device) -> Batch:
+        moved = (value.to(device, non_blocking=True) for value in self.inputs)
+        return Batch(tuple(moved), self.target.to(device, non_blocking=True))
+
+
+def check_images(recipe: Recipe, images: Images) -> None:
+    """DataError unless a classifier's images have labels that it can give."""
+    if recipe.family.task != "classes":
+        return
+    if images.labels is None:
+        raise DataError(f"{recipe.dataset}: has no labels, and {recipe.model} needs them")
+    largest = int(images.labels.max())
+    if largest >= recipe.classes:
+        raise DataError(
+            f"{recipe.dataset}: has labels up to {largest}; set classes = {largest + 1} or more "
+            f"(found {recipe.classes})"
+        )
+
+
+def batch_of(recipe: Recipe, images: Images, step: int, rng: torch.Generator) -> Batch:
+    """What the networks of `recipe` see in one training step, drawn by `rng`."""
+    indices = step_indices(recipe.seed, step, recipe.batch_size, len(images))
+    x = augmented(to_unit_range(images.take(indices)), recipe, rng)
+    if recipe.family.task == "classes":
+        if images.labels is None:
+            raise DataError(f"{recipe.dataset}: has no labels")
+        return Batch((x,), images.labels[torch.as_tensor(indices)])
+    x_t, t, eps = noised_batch(x, schedule_of(recipe), rng)
+    return Batch((x_t, t), eps)
+
+
+def augmented(images: Tensor, recipe: Recipe, rng: torch.Generator) -> Tensor:
+    """Images mirrored and shifted at random where the recipe says so."""
+    if recipe.flip:
+        mirrored = torch.rand(len(images), 1, 1, 1, generator=rng) < 0.5
+        images = torch.where(mirrored, images.flip(-1), images)
+    return shifted(images, recipe.crop, rng) if recipe.crop else images
+
+
+def shifted(images: Tensor, most: int, rng: torch.Generator) -> Tensor:
+    """Images [B, C, H, W] moved by up to `most` pixels each way; black (-1) comes in."""
+    count, _, height, width = images.shape
+    framed = F.pad(images, (most, most, most, most), value=-1.0)
+    rows, columns = torch.randint(2 * most + 1, (2, count, 1), generator=rng)
+    rows = rows + torch.arange(height)  # [B, H]
+    columns = columns + torch.arange(width)  # [B, W]
+    which = torch.arange(count).view(-1, 1, 1)
+    return framed[which, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2).contiguous()
+
+
+@torch.no_grad()
+def taught(recipe: Recipe, teacher: nn.Module, batch: Batch) -> Batch:
+    """`batch` with what `teacher` answers as its target: noise, or probabilities of classes."""
+    answer = teacher(*batch.inputs).float()
+    return Batch(batch.inputs, answer.softmax(1) if recipe.family.task == "classes" else answer)
+
+
+def loss_of(recipe: Recipe, network: nn.Module, batch: Batch) -> Tensor:
+    """Mean loss over a batch: squared error of the noise, or cross entropy of the classes."""
+    if recipe.family.task == "classes":
+        return F.cross_entropy(network(*batch.inputs).float(), batch.target)
+    x_t, t = batch.inputs
+    return noise_loss(network, x_t, t, batch.target)
