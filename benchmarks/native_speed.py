@@ -27,8 +27,8 @@ from torch import nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from examples.plain_spiking_unet import plain_copy
 from snnconvert.models import SpikingUNet
-from tests.plain_spiking_unet import plain_copy
 
 MIB = 2**20
 NAMES = ("plain", "ours", "ours, checkpointing")

@@ -21,7 +21,7 @@ from snnconvert.conversion.graph.signature import arguments_of
 from snnconvert.conversion.graph.values import leaves
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from tests.networks import FAST, SLOW
+from examples.networks import FAST, SLOW
 
 WAYS = [("rate", 8), ("rate", 32), ("rate", 128), ("radix", 4), ("radix", 8)]
 FIRING = {"rate": "immediate", "radix": "deferred"}

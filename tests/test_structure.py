@@ -5,10 +5,11 @@ import graphlib
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.support.paths import ROOT
 
 PACKAGE = ROOT / "snnconvert"
 FILES = sorted(PACKAGE.rglob("*.py"))
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
 LOOSE = ["errors", "version"]  # at the top of the package, below every folder
 DOORS = ["__init__", "__main__"]  # at the top too, above every folder
 FOLDERS = [  # a folder may import those above it, never those below
@@ -65,8 +66,8 @@ def folder_of(module: str) -> str:
     return "" if found == "." else found
 
 
-def imports_of(path) -> set[str]:
-    """Modules of the package that a file names, for the type checker and in functions too."""
+def imports_of(path, top: str = "snnconvert") -> set[str]:
+    """Modules below `top` that a file names, for the type checker and in functions too."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -78,7 +79,7 @@ def imports_of(path) -> set[str]:
             found |= submodules
             if submodules != inner:
                 found.add(node.module)
-    return {name for name in found if name.split(".")[0] == "snnconvert"}
+    return {name for name in found if name.split(".")[0] == top}
 
 
 def is_door(importer: str, imported: str) -> bool:
@@ -156,3 +157,20 @@ def test_strangers_never_meet(one, other):
         names = {folder_of(imported).split("/")[0] for imported in found}
         assert not (own == one and other in names), module
         assert not (own == other and one in names), module
+
+
+def test_tests_lie_where_the_code_lies():
+    folders = {str(path.parent.relative_to(ROOT / "tests")) for path in TESTS}
+    assert folders - {".", "support"} <= set(FOLDERS)
+
+
+def test_tests_share_by_support_alone():
+    for path in TESTS:
+        shared = imports_of(path, "tests")
+        assert all(name.startswith("tests.support.") for name in shared), (path, shared)
+        assert not imports_of(path, "benchmarks"), path
+
+
+def test_benchmarks_import_no_test():
+    for path in [*(ROOT / "benchmarks").glob("*.py"), *(ROOT / "examples").glob("*.py")]:
+        assert not imports_of(path, "tests"), path

@@ -1,0 +1,1 @@
+"""Networks to try things on, for tests and benchmarks alike."""

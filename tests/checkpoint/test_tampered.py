@@ -1,0 +1,176 @@
+"""A damaged `.snn.pt` is refused when it is read, in one sentence, whatever is wrong with it."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+
+import snnconvert
+from examples.networks import FAST, KeywordOnly, PlanarDenoiser
+from snnconvert.conversion.spiking.network import SpikingNetwork
+from snnconvert.errors import CheckpointError
+from tests.support.command_line import assert_refused, call_cli
+from tests.support.spiking_networks import pair
+from tests.support.unets import tiny_unet, unet_inputs
+
+
+@pytest.fixture(scope="module")
+def content():
+    return snnconvert.convert(tiny_unet(), 4, example_inputs=unet_inputs()).to_content()
+
+
+def rows_of(content, op: str) -> list:
+    """The nodes of an operation, [name, op, args, kwargs, layer] each."""
+    return [row for row in content["config"]["program"]["nodes"] if row[1] == op]
+
+
+def arguments(content, op: str) -> list:
+    return rows_of(content, op)[0][2]["tuple"]
+
+
+def weight(content, rank: int) -> str:
+    return next(name for name, value in content["state"].items() if value.ndim == rank)
+
+
+def stride_is_text(content):
+    arguments(content, "aten.conv2d.default")[3] = "two"
+
+
+def too_many_arguments(content):
+    arguments(content, "aten.cat.default").extend([1, 2, 3])
+
+
+def another_operation(content):
+    rows_of(content, "aten.conv2d.default")[0][1] = "aten.linear.default"
+
+
+def unknown_operation(content):
+    rows_of(content, "aten.conv2d.default")[0][1] = "aten.system.default"
+
+
+def weight_of_another_shape(content):
+    name = weight(content, 4)
+    content["state"][name] = content["state"][name][:, :1]
+
+
+def weight_of_another_type(content):
+    name = weight(content, 4)
+    content["state"][name] = content["state"][name].double()
+
+
+def threshold_of_another_shape(content):
+    content["state"][arguments(content, "neuron")[1]] = torch.ones(5)
+
+
+def threshold_not_there(content):
+    arguments(content, "neuron")[1] = "nowhere"
+
+
+def threshold_is_a_number(content):
+    arguments(content, "neuron")[1] = 1.0
+
+
+def neuron_without_arguments(content):
+    del arguments(content, "neuron")[1:]
+
+
+def neuron_reads_a_number(content):
+    arguments(content, "neuron")[0] = 3
+
+
+def signature_dropped(content):
+    del content["config"]["program"]["signature"]
+
+
+def signature_of(content) -> dict:
+    return dict(content["config"]["program"]["signature"]["dict"])
+
+
+def input_shape_dropped(content):
+    signature_of(content)["shapes"]["dict"].pop()
+
+
+def input_of_another_shape(content):
+    signature_of(content)["shapes"]["dict"][0][1] = {"tuple": [-1, 7]}
+
+
+def input_shape_is_text(content):
+    signature_of(content)["shapes"]["dict"][0][1] = "large"
+
+
+def argument_dropped(content):
+    signature_of(content)["values"]["dict"].pop()
+
+
+def starts_not_there(content):
+    content["config"]["v_init"] = "optimised"
+
+
+TAMPERED = [
+    stride_is_text,
+    too_many_arguments,
+    another_operation,
+    unknown_operation,
+    weight_of_another_shape,
+    weight_of_another_type,
+    threshold_of_another_shape,
+    threshold_not_there,
+    threshold_is_a_number,
+    neuron_without_arguments,
+    neuron_reads_a_number,
+    signature_dropped,
+    input_shape_dropped,
+    input_of_another_shape,
+    input_shape_is_text,
+    argument_dropped,
+    starts_not_there,
+]
+
+
+@pytest.mark.parametrize("tamper", TAMPERED, ids=lambda f: f.__name__)
+def test_what_cannot_run_is_refused_when_it_is_read(content, tamper):
+    damaged = copy.deepcopy(content)
+    tamper(damaged)
+    with pytest.raises(CheckpointError) as caught:
+        SpikingNetwork.from_content(damaged)
+    assert "damaged" in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_the_command_line_names_the_file_and_the_operation(content, tmp_path, shipped):
+    damaged = copy.deepcopy(content)
+    stride_is_text(damaged)
+    whole = {**shipped, "stage": "snn", "networks": {"snn": damaged}}
+    torch.save(whole, tmp_path / "net.snn.pt")
+    result = call_cli("sample", "net.snn.pt", "--steps", "2", cwd=tmp_path)
+    assert_refused(result, "net.snn.pt", "aten.conv2d.default")
+
+
+@pytest.fixture(scope="module")
+def intact():
+    """Networks with inputs of several types and structures, and every kind of neuron."""
+    cases = [(PlanarDenoiser(), (torch.randn(4, 2), torch.rand(4))),
+             (KeywordOnly(), {"sample": torch.randn(2, 3, 8, 8), "scale": torch.rand(2)}),
+             FAST["LayerNorm over whole images, class-conditional"]()]  # fmt: skip
+    networks = [
+        snnconvert.convert(model, 2, example_inputs=x, calibration=[x]) for model, x in cases
+    ]
+    network, inputs, _ = pair("mlp", 3)
+    kinds = [{"neuron": "lif"}, {"v_reset": 0.0}, {"code": "radix", "firing": "deferred"}]
+    return [
+        *networks,
+        *(snnconvert.convert(network, 3, example_inputs=inputs, calibration=[inputs], **kind)
+          for kind in kinds),
+    ]  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("typed", [True, False])
+def test_intact_networks_come_back(intact, typed):
+    """Also where the file does not say the types of its inputs, as older ones do not."""
+    for network in intact:
+        content = network.to_content()
+        if not typed:
+            signature_of(content)["dtypes"]["dict"].clear()
+        assert SpikingNetwork.from_content(content).config == network.config
