@@ -1,5 +1,5 @@
 """The command line. Imports no PyTorch, so that `snnconvert --help` is quick."""
 
-from snnconvert.cli.main import main
+from snnconvert.cli.main import build_parser, main
 
-__all__ = ["main"]
+__all__ = ["build_parser", "main"]

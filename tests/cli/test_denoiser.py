@@ -11,10 +11,10 @@ from torch import Tensor
 import snnconvert
 from snnconvert.checkpoint.content import recipe_of, schedule_of
 from snnconvert.checkpoint.networks import network_from
+from snnconvert.cli import build_parser
 from snnconvert.cli.arguments.calibration_argument import noised
 from snnconvert.cli.arguments.network import Source
 from snnconvert.cli.arguments.network_argument import source_of
-from snnconvert.cli.main import build_parser
 from snnconvert.conversion.calibration.options import WeightCalibration
 from snnconvert.diffusion.objectives import noise_loss, noised_batch
 from snnconvert.images.pixels import to_unit_range

@@ -214,7 +214,7 @@ def test_factories_are_found_beside_the_user_and_may_fail(tmp_path):
 
 
 def test_parts_of_the_package_are_reached_by_name():
-    code = "import snnconvert as s; s.models.SpikingUNet; s.datasets; s.finetune"
+    code = "import snnconvert as s; s.models.SpikingUNet; s.images; s.finetune"
     subprocess.run([sys.executable, "-c", code], check=True)
     with pytest.raises(AttributeError, match="nothing"):
         _ = snnconvert.nothing
