@@ -40,6 +40,12 @@ class Registry(Mapping[str, T]):
 
         return add
 
+    def unregister(self, name: str) -> T:
+        """Take out the entry `name` and return it; InputError where there is none."""
+        entry = self[name]
+        del self._entries[name]
+        return entry
+
     def __getitem__(self, name: str) -> T:
         if name not in self._entries:
             raise InputError(

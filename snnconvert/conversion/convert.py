@@ -14,11 +14,11 @@ from snnconvert.conversion.calibration.leak_compensation import compensate_leak
 from snnconvert.conversion.calibration.options import Fit, WeightCalibration
 from snnconvert.conversion.capture.captured_network import CapturedNetwork
 from snnconvert.conversion.check import check
+from snnconvert.conversion.graph.made import Neuron
 from snnconvert.conversion.opened import Opened, opened
 from snnconvert.conversion.prepare.problems import Problem
 from snnconvert.conversion.quantize import quantized_network
-from snnconvert.conversion.rules import NEURON
-from snnconvert.conversion.spiking.cells import has_start, place_neurons, refuse_signed, tables_of
+from snnconvert.conversion.spiking.cells import place_neurons, refuse_signed, tables_of
 from snnconvert.conversion.spiking.config import SpikingConfig, spiking_config
 from snnconvert.conversion.spiking.network import SpikingNetwork
 from snnconvert.errors import InputError
@@ -102,7 +102,7 @@ def spiking_network(
     if config.neuron == "lif" and calibration is not None:
         kept = kept_of(program, calibration) if found is None else found.kept
         constants |= compensate_leak(program, constants, config, kept, fit.per_channel)
-    own_starts = any(node.op == NEURON and has_start(node) for node in program.nodes)
+    own_starts = any(Neuron.found(n) and Neuron.of(n).v_init is not None for n in program.nodes)
     if own_starts and config.held_as_counts and config.start == HALF:  # from a quantised ANN
         config = replace(config, v_init="optimised")
     snn = SpikingNetwork(program, constants, config)

@@ -24,9 +24,10 @@ from snnconvert.conversion.calibration.batches import calls_of
 from snnconvert.conversion.calibration.weights.reconstruct import relative_error
 from snnconvert.conversion.calibration.weights.relative_adam import RelativeAdam
 from snnconvert.conversion.execution.interpreter import Interpreter
+from snnconvert.conversion.graph.made import Neuron
 from snnconvert.conversion.graph.program import Node
 from snnconvert.conversion.graph.values import leaves
-from snnconvert.conversion.rules import RULES
+from snnconvert.conversion.rules import has_weights
 from snnconvert.conversion.spiking.cells import cell_of, place_clips
 from snnconvert.conversion.spiking.network import SpikingNetwork
 from snnconvert.errors import InputError
@@ -73,7 +74,8 @@ class Clock:
 
     def layer(self, node: Node) -> Callable[[dict[str, Any]], Tensor]:
         """A neuron layer as a function of all values: its mean current in this step."""
-        source, threshold = node.args[0].name, node.args[1]
+        neuron = Neuron.of(node)
+        source, threshold = neuron.input.name, neuron.v_threshold
 
         def current(values: dict[str, Any]) -> Tensor:
             seen = min(self.step, self.config.timesteps)
@@ -114,11 +116,11 @@ def trained_names(network: SpikingNetwork) -> tuple[list[str], set[str]]:
     weights = {
         name
         for node in network.program.nodes
-        if node.op in RULES and RULES[node.op].macs is not None
+        if has_weights(node)
         for name in node.refs
         if name in constants and constants[name].is_floating_point()
     }
-    thresholds = {node.args[1] for node in network.executor.neurons} & set(constants)
+    thresholds = {Neuron.of(node).v_threshold for node in network.executor.neurons} & set(constants)
     return sorted(weights | thresholds), thresholds
 
 

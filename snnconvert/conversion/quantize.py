@@ -18,6 +18,7 @@ from snnconvert.conversion.calibration.weights.learned_ceilings import learn_cei
 from snnconvert.conversion.calibration.weights.reconstruct import Networks
 from snnconvert.conversion.capture.captured import Captured
 from snnconvert.conversion.capture.captured_network import CapturedNetwork
+from snnconvert.conversion.graph.made import ceiling_name
 from snnconvert.conversion.graph.program import Program
 from snnconvert.conversion.opened import Opened, opened
 from snnconvert.conversion.prepare.batch_norm import fold_batch_norms
@@ -105,7 +106,7 @@ def _fitted(
     network: Opened, quantised: Program, constants: dict[str, Tensor], found: Calibration, fit: Fit
 ) -> tuple[Program, dict[str, Tensor]]:
     """The quantised network with trained ceilings and weights and corrected biases."""
-    ceilings = {f"{name}_ceiling" for name in found.ceilings}
+    ceilings = set(map(ceiling_name, found.ceilings))
     if fit.threshold == "learned":
         constants = learn_ceilings(
             network.program, quantised, constants, sorted(ceilings), found.kept.calls(32)
@@ -132,8 +133,8 @@ def _named_ceilings(
     paths = dict(captured.paths)
     for name in ceilings:
         prefix = f"{layers[name]}." if layers[name] else ""
-        paths[f"{name}_ceiling"] = f"{prefix}{name}_ceiling"
-    return paths, captured.trainable | {f"{name}_ceiling" for name in ceilings}
+        paths[ceiling_name(name)] = f"{prefix}{ceiling_name(name)}"
+    return paths, captured.trainable | set(map(ceiling_name, ceilings))
 
 
 def refuse_nothing_to_fit(network: Opened, fit: Fit) -> None:

@@ -11,9 +11,9 @@ from dataclasses import replace
 
 from torch import nn
 
+from snnconvert.conversion.graph.made import Neuron
 from snnconvert.conversion.graph.program import Node
 from snnconvert.conversion.graph.values import Ref
-from snnconvert.conversion.rules import NEURON
 from snnconvert.conversion.spiking.network import SpikingNetwork
 from snnconvert.errors import InputError
 from snnconvert.models import SpikingUNet
@@ -51,11 +51,12 @@ def scale_converted(network: SpikingNetwork, scale: float) -> SpikingNetwork:
     """
     nodes: list[Node] = []
     for node in network.program.nodes:
-        if node.op == NEURON:
-            source, *others = node.args
-            weaker = Node(f"{node.name}__input", SCALE, (source, 1.0 / scale), {}, node.layer)
+        if Neuron.found(node):
+            neuron = Neuron.of(node)
+            args = (neuron.input, 1.0 / scale)
+            weaker = Node(f"{node.name}__input", SCALE, args, {}, node.layer)
             nodes.append(weaker)
-            node = replace(node, args=(Ref(weaker.name), *others))
+            node = replace(neuron, input=Ref(weaker.name)).node(node.name, node.layer)
         nodes.append(node)
     program = replace(network.program, nodes=tuple(nodes))
     scaled = SpikingNetwork(program, network.constants, network.config)

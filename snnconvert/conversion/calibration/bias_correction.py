@@ -20,14 +20,7 @@ from snnconvert.conversion.execution.interpreter import Interpreter
 from snnconvert.conversion.graph.program import Node, Program, Ref
 from snnconvert.conversion.graph.values import substitute
 from snnconvert.conversion.prepare.sites import Site, channel_axis
-
-BIAS_ARGUMENT = {
-    "aten.conv1d.default": 2, "aten.conv2d.default": 2, "aten.conv3d.default": 2,
-    "aten.conv1d.padding": 2, "aten.conv2d.padding": 2, "aten.conv3d.padding": 2,
-    "aten.conv_transpose1d.default": 2, "aten.conv_transpose2d.input": 2,
-    "aten.conv_transpose3d.input": 2, "aten.linear.default": 2, "aten.batch_norm.default": 2,
-    "aten.layer_norm.default": 3, "aten.group_norm.default": 3,
-}  # fmt: skip
+from snnconvert.conversion.rules import argument_at, rule_of, with_bias
 
 
 @torch.no_grad()
@@ -130,14 +123,11 @@ def absorb(
             extra[name] = f"{name}_correction"
             constants[extra[name]] = correction
             continue
-        position = BIAS_ARGUMENT[holder.op]
-        args = list(holder.args) + [None] * (position + 1 - len(holder.args))
-        old = args[position]
+        old = _bias_of(holder)
         bias = f"{holder.name}_bias"
         flat = correction.flatten()
         constants[bias] = flat if old is None else constants[old.name] + flat
-        args[position] = Ref(bias)
-        by_name[holder.name] = replace(holder, args=tuple(args))
+        by_name[holder.name] = with_bias(holder, Ref(bias))
     return _with_additions(program, by_name, extra), constants
 
 
@@ -174,10 +164,9 @@ def bias_holder(
     node = by_name.get(name)
     if node is None:
         return None
-    if node.op in BIAS_ARGUMENT:
-        bias = (
-            node.args[BIAS_ARGUMENT[node.op]] if len(node.args) > BIAS_ARGUMENT[node.op] else None
-        )
+    rule = rule_of(node.op)
+    if rule is not None and rule.bias is not None:
+        bias = _bias_of(node)
         return node if bias is None or (isinstance(bias, Ref) and bias.name in constants) else None
     if node.op == "aten.add.Tensor" and not node.kwargs:
         for operand in node.args:
@@ -186,3 +175,8 @@ def bias_holder(
                 if holder is not None:
                     return holder
     return None
+
+
+def _bias_of(node: Node) -> Any:
+    rule = rule_of(node.op)
+    return None if rule is None else argument_at(node, rule.bias)

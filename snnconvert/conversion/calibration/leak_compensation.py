@@ -20,6 +20,7 @@ from snnconvert.common.subsample import drawn
 from snnconvert.conversion.calibration.batches import Kept
 from snnconvert.conversion.calibration.distributions import rows_of, shape_of
 from snnconvert.conversion.execution.executor import Executor, Values
+from snnconvert.conversion.graph.made import Neuron
 from snnconvert.conversion.graph.program import Node, Program
 from snnconvert.conversion.spiking.cells import fitted_names
 from snnconvert.conversion.spiking.config import SpikingConfig
@@ -62,7 +63,9 @@ def compensate_leak(
     fits: dict[str, Tensor] = {}
     for node, run, _ in executor.dynamic:
         if run is None:
-            fits |= fit_layer(node, constants[node.args[1]], clean, leaky, config, per_channel)
+            fits |= fit_layer(
+                node, constants[Neuron.of(node).v_threshold], clean, leaky, config, per_channel
+            )
         else:
             for values in (clean, *leaky):
                 values[node.name] = run(values)
@@ -82,7 +85,7 @@ def fit_layer(
     per_channel: bool,
 ) -> dict[str, Tensor]:
     """Fit one neuron layer and set its value in all of `clean` and `leaky`."""
-    source, levels = node.args[0].name, config.timesteps
+    source, levels = Neuron.of(node).input.name, config.timesteps
     x = clean[source]
     counts = to_counts(x, ceiling, levels, 0, levels)
     clean[node.name] = from_counts(counts, ceiling, levels)

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from snnconvert.conversion.calibration.batches import Kept
+from snnconvert.conversion.graph.made import Lookup
 from snnconvert.conversion.graph.program import Node, Program, Ref
 from snnconvert.conversion.graph.signature import BATCH
 from snnconvert.errors import InputError
-from snnconvert.operators.threshold_table import THRESHOLD_AT, rows_at
+from snnconvert.operators.threshold_table import rows_at
 
 NAMES = ("t", "timestep", "timesteps", "time", "sigma")
 BEYOND = 0.05  # of the calibrated range: how far outside t may lie, in the outermost rows
@@ -44,8 +45,8 @@ class OverT:
 
     def lookup(self, name: str, table: str, layer: str) -> Node:
         """The operation that takes each sample's thresholds from a table."""
-        args = (Ref(table), Ref(self.input), Ref(EDGES), self.low, self.high)
-        return Node(name, THRESHOLD_AT, args, {}, layer)
+        found = Lookup(Ref(table), Ref(self.input), Ref(EDGES), self.low, self.high)
+        return found.node(name, layer)
 
     def to_dict(self) -> dict[str, Any]:
         return {

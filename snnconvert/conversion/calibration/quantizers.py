@@ -7,9 +7,9 @@ from dataclasses import replace
 from torch import Tensor
 
 from snnconvert.conversion.calibration.over_t import EDGES, OverT
+from snnconvert.conversion.graph.made import Clip, before_name, ceiling_name
 from snnconvert.conversion.graph.program import Node, Program, Ref
 from snnconvert.conversion.prepare.sites import Site
-from snnconvert.conversion.rules import QUANTIZED_CLIP
 
 
 def place_quantizers(
@@ -35,15 +35,15 @@ def place_quantizers(
             nodes.append(node)
             continue
         given = site.activation.ceiling
-        ceiling = f"{node.name}_ceiling"
+        ceiling = ceiling_name(node.name)
         constants[ceiling] = ceilings[node.name] if given is None else given
         source = node.args[0]
         if site.function is not None:
-            source = Ref(f"{node.name}_before")
+            source = Ref(before_name(node.name))
             nodes.append(replace(node, name=source.name))
         if over_t is not None and given is None:
             nodes.append(over_t.lookup(f"{ceiling}_at_t", ceiling, node.layer))
             ceiling = nodes[-1].name
-        args = (source, Ref(ceiling), levels, site.activation.signed)
-        nodes.append(Node(node.name, QUANTIZED_CLIP, args, {}, node.layer))
+        clip = Clip(source, Ref(ceiling), levels, site.activation.signed)
+        nodes.append(clip.node(node.name, node.layer))
     return replace(program, nodes=tuple(nodes)), constants

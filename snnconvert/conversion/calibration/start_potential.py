@@ -18,9 +18,9 @@ from torch import Tensor
 
 from snnconvert.common.subsample import drawn
 from snnconvert.conversion.calibration.distributions import rows_of, shape_of
+from snnconvert.conversion.graph.made import Clip, start_name
 from snnconvert.conversion.graph.program import Node, Program, Ref
 from snnconvert.conversion.prepare.sites import Site
-from snnconvert.conversion.rules import QUANTIZED_CLIP
 from snnconvert.operators.clip import along_channels, quantized_clip
 
 STARTS = torch.arange(1, 32) / 32  # those tried
@@ -39,14 +39,16 @@ class StartFit:
     """
 
     def __init__(self, node: Node, axis: int | None) -> None:
-        self.source, self.ceiling, self.levels, self.signed = node.args[:4]
+        clip = Clip.of(node)
+        self.source, self.ceiling = clip.input.name, clip.ceiling.name
+        self.levels, self.signed = clip.levels, clip.signed
         self.axis = axis
         self.wanted = self.start = torch.tensor(0.5)
         self.errors: Tensor | float = 0.0
 
     def clip(self, values: Mapping[str, Any]) -> Tensor:
         """The clip's value in this call, for an `Interpreter`; looks at the call first."""
-        x, ceiling = values[self.source.name], values[self.ceiling.name]
+        x, ceiling = values[self.source], values[self.ceiling]
         self._look(x, along_channels(ceiling, x).expand_as(x))
         return quantized_clip(x, ceiling, self.levels, self.signed, self.start)
 
@@ -69,7 +71,7 @@ def start_fits(quantised: Program, sites: Iterable[Site], per_channel: bool) -> 
     return {
         node.name: StartFit(node, axes[node.name])
         for node in quantised.nodes
-        if node.op == QUANTIZED_CLIP and node.name in axes
+        if Clip.found(node) and node.name in axes
     }
 
 
@@ -77,12 +79,13 @@ def with_starts(
     program: Program, constants: Mapping[str, Tensor], fits: Mapping[str, StartFit]
 ) -> tuple[Program, dict[str, Tensor]]:
     """The quantised network whose clips round where the fits say, and its constants."""
-    starts = {f"{name}_v_init": fit.start for name, fit in fits.items()}
+    starts = {start_name(name): fit.start for name, fit in fits.items()}
 
     def started(node: Node) -> Node:
         if node.name not in fits:
             return node
-        return replace(node, args=(*node.args[:4], Ref(f"{node.name}_v_init")))
+        clip = replace(Clip.of(node), v_init=Ref(start_name(node.name)))
+        return clip.node(node.name, node.layer)
 
     nodes = tuple(map(started, program.nodes))
     return replace(program, nodes=nodes), {**constants, **starts}

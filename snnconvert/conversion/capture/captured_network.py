@@ -10,11 +10,8 @@ from torch import Tensor, nn
 
 from snnconvert.conversion.capture.captured import Captured
 from snnconvert.conversion.execution.interpreter import Interpreter
-from snnconvert.conversion.graph.program import Node, Program, Ref
-from snnconvert.conversion.rules import QUANTIZED_CLIP
-
-BATCH_NORM = "aten.batch_norm.default"
-TRAINING = 5  # position of the argument
+from snnconvert.conversion.graph.made import BatchNorm, Clip
+from snnconvert.conversion.graph.program import Node, Program
 
 
 class CapturedNetwork(nn.Module):
@@ -67,8 +64,8 @@ class CapturedNetwork(nn.Module):
         return self._interpreters[self.training].run(self.constants, inputs)
 
     def extra_repr(self) -> str:
-        clips = [node for node in self.program.nodes if node.op == QUANTIZED_CLIP]
-        levels = ", ".join(map(str, sorted({node.args[2] for node in clips})))
+        clips = [Clip.of(node) for node in self.program.nodes if Clip.found(node)]
+        levels = ", ".join(map(str, sorted({clip.levels for clip in clips})))
         quantised = f", {len(clips)} quantised activations, levels {levels}" if clips else ""
         return f"{len(self.program.nodes)} operations{quantised}"
 
@@ -85,10 +82,7 @@ def _owner(root: nn.Module, path: str) -> tuple[nn.Module, str]:
 
 def _in_mode(program: Program, training: bool) -> Program:
     def changed(node: Node) -> Node:
-        if node.op != BATCH_NORM or not training:
-            return node
-        args = list(node.args)
-        args[TRAINING] = isinstance(args[3], Ref)  # with running statistics to update
-        return replace(node, args=tuple(args))
+        trains = training and BatchNorm.found(node)
+        return BatchNorm.of(node).in_training(node) if trains else node
 
     return replace(program, nodes=tuple(map(changed, program.nodes)))

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from snnconvert.conversion.graph.program import Node, Ref
-from snnconvert.conversion.rules.table import SYMBOLIC
+from snnconvert.conversion.rules import rule_of
 from snnconvert.errors import UnsupportedOpError
 
 CHECKS = {"aten._assert_tensor_metadata.default", "aten._assert_scalar.default",
@@ -91,7 +91,8 @@ def op_name(target: Any) -> str:
     if target is operator.getitem:
         return "aten.getitem"
     name = f"operator.{getattr(target, '__name__', '')}"
-    return name if SYMBOLIC.get(name) is target else str(target)
+    rule = rule_of(name)  # of arithmetic on sizes
+    return name if rule is not None and rule.function is target else str(target)
 
 
 def own_path(path: str) -> str:

@@ -14,19 +14,8 @@ from typing import Any
 from snnconvert.conversion.capture.usual_form import usual
 from snnconvert.conversion.graph.program import Node, Program, Ref
 from snnconvert.conversion.graph.values import references, substitute
+from snnconvert.conversion.rules import View, rule_of
 from snnconvert.errors import UnsupportedOpError
-
-VIEWS = {
-    "view", "reshape", "slice", "select", "permute", "transpose", "unsqueeze", "squeeze",
-    "flatten", "unflatten", "expand", "detach", "alias", "chunk", "split", "split_with_sizes",
-    "unbind", "getitem", "contiguous", "t", "numpy_T", "mT", "movedim", "narrow", "view_as",
-    "reshape_as", "expand_as", "swapaxes", "diagonal", "lift_fresh_copy", "to",
-}  # fmt: skip
-COPIES = {"lift_fresh_copy"}  # of those
-DROPOUTS = {"dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout"}
-SAME_ORDER = {"view", "unsqueeze", "squeeze", "unflatten", "alias", "detach"}  # never copies
-SCATTERS = {"aten.slice.Tensor": "aten.slice_scatter.default",
-            "aten.select.int": "aten.select_scatter.default"}  # fmt: skip
 
 
 def functionalized(program: Program, paths: Mapping[str, str]) -> Program:
@@ -80,19 +69,19 @@ class _Pass:
             args=tuple(substitute(arg, self._now) for arg in original.args),
             kwargs={key: substitute(value, self._now) for key, value in original.kwargs.items()},
         )
-        short = short_name(node.op)
-        if short.rstrip("_") in DROPOUTS and not (node.args[1] and node.args[2]):
+        if is_dropout(node) and not (node.args[1] and node.args[2]):
             self.latest[node.name] = node.args[0]  # the identity in evaluation mode
         elif writes(node):
-            self._write(original, node, short)
+            self._write(original, node)
         else:
             self.nodes.append(node)
-            if short in VIEWS and node.args and isinstance(node.args[0], Ref):
+            if view_of(node) and node.args and isinstance(node.args[0], Ref):
                 source = original.args[0].name
                 first = Ref(self.same.get(source, source))
                 self.views[node.name] = replace(original, args=(first, *original.args[1:]))
 
-    def _write(self, original: Node, node: Node, short: str) -> None:
+    def _write(self, original: Node, node: Node) -> None:
+        short = short_name(node.op)
         target = self.same[original.name]
         self._refuse_state(target, node)
         if short == "copy_":
@@ -124,7 +113,7 @@ class _Pass:
         """UnsupportedOpError if what is written is a constant, and no copy of one."""
         made = [self.views[name] for name in self._chain(target) if name in self.views]
         base = self._base(target)
-        if base not in self.computed and not any(short_name(n.op) in COPIES for n in made):
+        if base not in self.computed and not any(is_copy(n) for n in made):
             raise holds_state(self.paths.get(base, base), by.op)
 
     def _read_later(self, name: str) -> bool:
@@ -143,17 +132,14 @@ class _Pass:
 
     def _scatter(self, made: Node, source: str, written: Ref, by: Node) -> Ref:
         name, into = f"{by.name}_in_{source}", self._now(Ref(source))
-        if short_name(made.op) in SAME_ORDER:
-            self.nodes.append(Node(name, "aten.reshape_as.default", (written, into), {}, by.layer))
-            return Ref(name)
-        if made.op not in SCATTERS:
+        view = view_of(made)
+        if view is None or view.back is None:
             raise UnsupportedOpError(
                 f"{by.layer or '(root)'}: {by.op} writes through a view ({made.op}); write to a "
                 "copy, or give the value back instead of changing it in place"
             )
-        self.nodes.append(
-            Node(name, SCATTERS[made.op], (into, written, *made.args[1:]), made.kwargs, by.layer)
-        )
+        op, args, kwargs = view.back(made, into, written)
+        self.nodes.append(Node(name, op, args, kwargs, by.layer))
         return Ref(name)
 
     def _retake(self, name: str, made: Node, by: Node) -> None:
@@ -175,7 +161,23 @@ def writes(node: Node) -> bool:
     """Whether `node` is an in-place operation."""
     short = short_name(node.op)
     in_place = short.endswith("_") and not short.endswith("__") and node.op.startswith("aten.")
-    return in_place and short.rstrip("_") not in DROPOUTS
+    return in_place and not is_dropout(node)
+
+
+def view_of(node: Node) -> View | None:
+    """How the result of `node` shares memory with its first argument; None where it does not."""
+    rule = rule_of(node.op)
+    return rule.view if rule is not None else None
+
+
+def is_copy(node: Node) -> bool:
+    view = view_of(node)
+    return view is not None and view.copies
+
+
+def is_dropout(node: Node) -> bool:
+    rule = rule_of(node.op)
+    return rule is not None and rule.dropout
 
 
 def short_name(op: str) -> str:

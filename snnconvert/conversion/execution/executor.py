@@ -7,13 +7,12 @@ from typing import Any
 
 from torch import Tensor
 
+from snnconvert.conversion.graph.made import Neuron
 from snnconvert.conversion.graph.program import Node, Program, Ref
 from snnconvert.conversion.graph.values import references, substitute
-from snnconvert.conversion.rules import NEURON, function_of
+from snnconvert.conversion.rules import function_of, rule_of
 
 Values = dict[str, Any]
-FRESH = ("aten.conv", "aten.linear.", "aten.batch_norm.", "aten.group_norm.", "aten.layer_norm.",
-         "aten.add.Tensor")  # their results share memory with nothing  # fmt: skip
 
 
 def call_of(node: Node) -> Callable[[Values], Any]:
@@ -54,10 +53,17 @@ def sole_readers(program: Program, among: set[str]) -> set[str]:
     readers = program.readers()
     fresh = {
         node.name for node in program.nodes
-        if node.name in among and node.op.startswith(FRESH)
+        if node.name in among and has_own_memory(node)
         and node.name not in program.output_names and len(readers.get(node.name, ())) == 1
     }  # fmt: skip
-    return {n.name for n in program.nodes if n.op == NEURON and n.args[0].name in fresh}
+    neurons = [(n.name, Neuron.of(n)) for n in program.nodes if Neuron.found(n)]
+    return {name for name, neuron in neurons if neuron.input.name in fresh}
+
+
+def has_own_memory(node: Node) -> bool:
+    """Whether the result of `node` shares memory with nothing."""
+    rule = rule_of(node.op)
+    return rule is not None and rule.fresh
 
 
 class Executor:
@@ -68,6 +74,7 @@ class Executor:
     Attributes:
         static: nodes that depend on no neuron, run once a call.
         neurons: the neuron nodes in order.
+        currents: names of what they integrate, by their own.
         dynamic: all nodes downstream of a neuron, neurons included (function None), in order,
             with the names that each reads.
         sole_readers: neurons that may overwrite their input in a pass that drops values.
@@ -75,11 +82,12 @@ class Executor:
 
     def __init__(self, program: Program) -> None:
         self.program = program
-        self.neurons = [node for node in program.nodes if node.op == NEURON]
+        self.neurons = [node for node in program.nodes if Neuron.found(node)]
+        self.currents = {node.name: Neuron.of(node).input.name for node in self.neurons}
         moving = program.downstream_of({node.name for node in self.neurons})
         self.static = [(n, call_of(n)) for n in program.nodes if n.name not in moving]
         self.dynamic = [
-            (n, None if n.op == NEURON else call_of(n), frozenset(n.refs))
+            (n, None if Neuron.found(n) else call_of(n), frozenset(n.refs))
             for n in program.nodes
             if n.name in moving
         ]

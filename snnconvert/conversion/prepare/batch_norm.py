@@ -9,10 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from snnconvert.conversion.graph.made import BatchNorm
 from snnconvert.conversion.graph.program import Node, Program, Ref
-
-BATCH_NORM = "aten.batch_norm.default"
-CONVOLUTIONS = {f"aten.conv{n}d.{kind}" for n in (1, 2, 3) for kind in ("default", "padding")}
+from snnconvert.conversion.rules import argument_at, rule_of, with_bias
 
 
 def fold_batch_norms(
@@ -29,21 +28,26 @@ def fold_batch_norms(
     gone: set[str] = set()
     constants = dict(constants)
     for node in program.nodes:
-        conv = by_name.get(node.args[0].name) if node.op == BATCH_NORM else None
-        if conv is None or conv.op not in CONVOLUTIONS or conv.name in program.output_names:
+        norm = BatchNorm.of(node) if BatchNorm.found(node) else None
+        conv = by_name.get(norm.input.name) if norm is not None else None
+        rule = rule_of(conv.op) if conv is not None else None
+        if norm is None or conv is None or rule is None or not rule.folds:
             continue
-        given = [*node.args[1:5], conv.args[1], *conv.args[2:3]]
-        if len(readers[conv.name]) > 1 or not all(_fixed(value, constants) for value in given):
+        if conv.name in program.output_names or len(readers[conv.name]) > 1:
             continue
-        if node.args[5] or node.args[3] is None:  # statistics of the batch itself
+        weight, bias = (argument_at(conv, place) for place in (rule.weight, rule.bias))
+        given = [norm.weight, norm.bias, norm.mean, norm.variance, weight, bias]
+        if weight is None or not all(_fixed(value, constants) for value in given):
             continue
-        weight, bias = _merged(node, conv, constants)
-        shared = len(readers[conv.args[1].name]) > 1
-        names = (f"{node.name}_weight" if shared else conv.args[1].name, f"{node.name}_bias")
-        constants |= dict(zip(names, (weight, bias), strict=True))
-        args = (conv.args[0], *map(Ref, names), *conv.args[3:])
-        folded[node.name] = replace(conv, name=node.name, args=args)
+        if norm.training or norm.mean is None:  # statistics of the batch itself
+            continue
+        shared = len(readers[weight.name]) > 1
+        names = (f"{node.name}_weight" if shared else weight.name, f"{node.name}_bias")
+        merged = _merged(norm, weight, bias, constants)
+        constants |= dict(zip(names, merged, strict=True))
+        conv = with_bias(conv, Ref(names[1]), Ref(names[0]))
         gone.add(conv.name)
+        folded[node.name] = replace(conv, name=node.name)
     nodes = tuple(folded.get(n.name, n) for n in program.nodes if n.name not in gone)
     program = replace(program, nodes=nodes)
     read = {name for node in program.nodes for name in node.refs} | program.output_names
@@ -54,7 +58,9 @@ def _fixed(value: Any, constants: Mapping[str, Tensor]) -> bool:
     return value is None or (isinstance(value, Ref) and value.name in constants)
 
 
-def _merged(norm: Node, conv: Node, constants: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+def _merged(
+    norm: BatchNorm, weight: Ref, bias: Ref | None, constants: Mapping[str, Tensor]
+) -> tuple[Tensor, Tensor]:
     """Weight and bias of the convolution that does both; in float64, rounded once."""
 
     def value(ref: Ref | None, default: float) -> Tensor:
@@ -62,9 +68,8 @@ def _merged(norm: Node, conv: Node, constants: Mapping[str, Tensor]) -> tuple[Te
             return torch.tensor(default, dtype=torch.float64)
         return constants[ref.name].detach().double()
 
-    weight, mean, variance = (value(r, 0.0) for r in (conv.args[1], norm.args[3], norm.args[4]))
-    scale = value(norm.args[1], 1.0) / (variance + norm.args[7]).sqrt()
-    bias = value(conv.args[2] if len(conv.args) > 2 else None, 0.0)
-    bias = value(norm.args[2], 0.0) + (bias - mean) * scale
-    dtype = constants[conv.args[1].name].dtype
-    return (weight * scale.view(-1, *(1,) * (weight.ndim - 1))).to(dtype), bias.to(dtype)
+    old, mean, variance = (value(r, 0.0) for r in (weight, norm.mean, norm.variance))
+    scale = value(norm.weight, 1.0) / (variance + norm.eps).sqrt()
+    new_bias = value(norm.bias, 0.0) + (value(bias, 0.0) - mean) * scale
+    dtype = constants[weight.name].dtype
+    return (old * scale.view(-1, *(1,) * (old.ndim - 1))).to(dtype), new_bias.to(dtype)

@@ -9,14 +9,12 @@ import torch
 from torch import Tensor
 
 from snnconvert.conversion.capture.captured import Captured
-from snnconvert.conversion.capture.functionalize import DROPOUTS
+from snnconvert.conversion.graph.made import BatchNorm
 from snnconvert.conversion.graph.program import Node, Program
 from snnconvert.conversion.prepare.sites import find_sites
-from snnconvert.conversion.rules import RULES
+from snnconvert.conversion.rules import Rule, rule_of
 from snnconvert.errors import UnsupportedOpError
 
-RANDOM = ("rand", "randn", "rand_like", "randn_like", "bernoulli", "normal", "multinomial",
-          "randint", "randperm", "rrelu", "native_dropout")  # fmt: skip
 LISTED = 40  # problems printed in one error
 
 
@@ -80,14 +78,15 @@ def find_problems(
 
 
 def _problem(node: Node, dynamic: bool) -> Problem | None:
-    if node.op not in RULES:
-        return Problem(node.layer, node.op, *_no_rule(node.op))
-    if RULES[node.op].kind == "static" and dynamic:
+    rule = rule_of(node.op)
+    if rule is None or not rule.converts:
+        return Problem(node.layer, node.op, *_no_rule(node.op, rule))
+    if rule.kind == "static" and dynamic:
         return Problem(
             node.layer, node.op, "depends on spikes but only makes sense without them",
             "move it before the first activation",
         )  # fmt: skip
-    if node.op == "aten.batch_norm.default" and node.args[5]:
+    if BatchNorm.found(node) and BatchNorm.of(node).training:
         return Problem(
             node.layer, node.op, "uses the statistics of each batch",
             "keep running statistics (track_running_stats=True)",
@@ -95,11 +94,10 @@ def _problem(node: Node, dynamic: bool) -> Problem | None:
     return None
 
 
-def _no_rule(op: str) -> tuple[str, str]:
-    short = op.split(".")[1] if op.count(".") == 2 else op
-    if short.rstrip("_") in DROPOUTS:
+def _no_rule(op: str, known: Rule | None) -> tuple[str, str]:
+    if known is not None and known.dropout:
         return "is on in evaluation mode too", "use nn.Dropout, or pass training=self.training"
-    if short.rstrip("_") in RANDOM:
+    if known is not None and known.random:
         return "draws random numbers in every call", "draw them outside and pass them as an input"
     if "higher_order" in op or op in ("cond", "while_loop", "map_impl", "scan"):
         return "is control flow inside the network", "unroll it, or use torch.where"

@@ -9,12 +9,10 @@ from torch import Tensor
 
 from snnconvert.conversion.capture.captured import Captured
 from snnconvert.conversion.execution.executor import Executor
+from snnconvert.conversion.graph.made import Clip
 from snnconvert.conversion.graph.program import Node, Program, Ref
 from snnconvert.conversion.graph.values import substitute
-from snnconvert.conversion.rules import QUANTIZED_CLIP, RULES
-from snnconvert.conversion.rules.fires import fake_quantize
-
-FAKE_QUANTIZERS = "aten.fake_quantize"
+from snnconvert.conversion.rules import converts, rule_of
 
 
 def fold_constants(
@@ -85,12 +83,13 @@ def absorb_relu(program: Program, constants: dict[str, Tensor]) -> Program:
 
 
 def _clips_at_zero(node: Node, constants: dict[str, Tensor]) -> bool:
-    if node.op == QUANTIZED_CLIP:
-        return not (node.args[3:] and node.args[3])
-    if node.op.startswith(FAKE_QUANTIZERS):
-        found = fake_quantize(node, constants)
-        return found is not None and found.replaces and not found.signed
-    return False
+    if Clip.found(node):
+        return not Clip.of(node).signed
+    rule = rule_of(node.op)
+    found = rule.activation(node, constants) if rule is not None and rule.activation else None
+    if found is None or found.ceiling is None:  # no quantiser
+        return False
+    return found.replaces and not found.signed
 
 
 def prepared(captured: Captured, fold: bool = True) -> tuple[Program, dict[str, Tensor]]:
@@ -99,7 +98,7 @@ def prepared(captured: Captured, fold: bool = True) -> tuple[Program, dict[str, 
     `fold`: compute once what depends on no input, unless an operation in it has no rule.
     """
     program, constants = captured.program, captured.constants
-    if fold and all(node.op in RULES for node in program.nodes):
+    if fold and all(converts(node.op) for node in program.nodes):
         program, constants = fold_constants(program, constants)
     program = recognise_swish(program)
     return absorb_relu(program, constants), constants

@@ -15,15 +15,18 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from snnconvert.conversion.graph.made import Clip
 from snnconvert.conversion.graph.program import Node, Program, Ref
-from snnconvert.conversion.rules import QUANTIZED_CLIP, RULES, Activation, is_commuting, rule_of
+from snnconvert.conversion.rules import (
+    RULES,
+    Activation,
+    converts,
+    has_weights,
+    is_commuting,
+    rule_of,
+)
 
-PASSES = ("aten.max_pool1d.default", "aten.max_pool2d.default", "aten.max_pool3d.default")
-LAST_AXIS = ("aten.linear.default", "aten.layer_norm.default", "aten.matmul.default")
-PRODUCT, GLU = "aten.mul.Tensor", "aten.glu.default"
 GATED = Activation(replaces=False, signed=True)
-KEEPS_AXES = ("clone", "contiguous", "cat", "chunk", "split", "split_with_sizes", "getitem")
-FIRST_AXIS = ("conv", "batch_norm", "group_norm", "instance_norm")
 
 
 @dataclass(frozen=True)
@@ -51,13 +54,13 @@ class Site:
     def source(self) -> str | None:
         """Name of what the activation reads; None for a product, which reads two."""
         first = self.node.args[0]
-        return first.name if isinstance(first, Ref) and self.node.op != PRODUCT else None
+        return first.name if isinstance(first, Ref) and gate_of(self.node) != "product" else None
 
     @property
     def signed(self) -> bool:
         """Whether spikes of both signs are needed."""
         if self.activation is None:
-            return bool(self.node.args[3:] and self.node.args[3])
+            return Clip.of(self.node).signed
         return self.activation.signed
 
     @property
@@ -72,7 +75,7 @@ def find_sites(program: Program, constants: Mapping[str, Tensor]) -> list[Site]:
     neurons, except where there would be none at all.
     """
     search = _Search(program)
-    if any(node.op == QUANTIZED_CLIP for node in program.nodes):
+    if any(Clip.found(node) for node in program.nodes):
         return _sites(search, constants, ())
     return _sites(search, constants, (True,)) or _sites(search, constants, (True, False))
 
@@ -84,7 +87,7 @@ def _sites(
     found: list[Site] = []
     for node in search.program.nodes:
         rule = rule_of(node.op)
-        if node.op == QUANTIZED_CLIP:
+        if Clip.found(node):
             found.append(Site(node, None))
         elif rule is not None and rule.activation is not None and search.driven(node):
             activation = rule.activation(node, constants)
@@ -125,17 +128,17 @@ class _Search:
 
         Both depend on weights, and the function has no neurons of its own (none among `found`).
         """
-        driven = node.op in (PRODUCT, GLU) and self.after_weights.issuperset(node.refs)
+        driven = gate_of(node) is not None and self.after_weights.issuperset(node.refs)
         if not signs or not driven or not self._reaches_weights(node.name, set()):
             return False
-        if node.op == GLU:
+        if gate_of(node) == "halves":
             return True
         sites = {site.node.name for site in found}
         origins = [self._origin(name) for name in node.refs] if len(node.refs) == 2 else []
         free = [origin for origin in origins if origin and origin.name not in sites]
         gates = [function_at(origin, constants) for origin in free]
         return any(gate is not None and gate.signed in signs for gate in gates) or (
-            True in signs and any(origin.op == GLU for origin in free)
+            True in signs and any(gate_of(origin) == "halves" for origin in free)
         )
 
     def _origin(self, name: str) -> Node | None:
@@ -150,7 +153,7 @@ class _Search:
 
     def _reaches_weights(self, name: str, seen: set[str]) -> bool:
         for reader in self.readers.get(name, ()):
-            if reader.name in seen or reader.op not in RULES:
+            if reader.name in seen or not converts(reader.op):
                 continue
             seen.add(reader.name)
             if has_weights(reader):
@@ -161,7 +164,8 @@ class _Search:
 
     def _passes(self, reader: Node, name: str) -> bool:
         """Whether `reader` hands on the spikes of `name`; scaling by a fixed tensor does."""
-        if reader.op in PASSES or RULES[reader.op].kind == "linear":
+        rule = RULES[reader.op]
+        if rule.passes or rule.kind == "linear":
             return True
         return is_commuting(reader, [name]) and not any(
             other in self.after_weights for other in reader.refs if other != name
@@ -172,15 +176,14 @@ def channel_axis(node: Node, by_name: Mapping[str, Node]) -> int | None:
     """Axis of the channels: 1 behind convolutions, -1 behind linear layers, None if unknown."""
     current: Node | None = node
     while current is not None and current.refs:
-        short = current.op.split(".")[1] if "." in current.op else current.op
-        if current.op in LAST_AXIS:
-            return -1
-        if any(word in short for word in FIRST_AXIS):
-            return 1
         rule = rule_of(current.op)
-        if rule is None or (rule.moves and short not in KEEPS_AXES):
+        if rule is None or not rule.converts:
             return None
-        if current.op == PRODUCT:
+        if rule.channel_axis is not None:
+            return rule.channel_axis
+        if not rule.follows:
+            return None
+        if rule.gate == "product":
             factors = (by_name[name] for name in current.refs if name in by_name)
             axes = (channel_axis(factor, by_name) for factor in factors)
             return next((axis for axis in axes if axis is not None), None)
@@ -188,9 +191,10 @@ def channel_axis(node: Node, by_name: Mapping[str, Node]) -> int | None:
     return None
 
 
-def has_weights(node: Node) -> bool:
-    """Whether `node` multiplies by weights or by another input: synapses."""
-    return node.op in RULES and RULES[node.op].macs is not None
+def gate_of(node: Node) -> str | None:
+    """Where the gate of `node` is, as its rule says it: "product", "halves" or None."""
+    rule = rule_of(node.op)
+    return rule.gate if rule is not None else None
 
 
 def function_at(node: Node | None, constants: Mapping[str, Tensor]) -> Activation | None:

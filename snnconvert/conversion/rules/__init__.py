@@ -1,17 +1,31 @@
-"""One table: what each ATen operation does to spikes. `table.py` says what the kinds mean."""
+"""One table: what each ATen operation does to spikes, and all else that is known of it.
 
-from snnconvert.conversion.rules import accumulated, fires, linear, static  # noqa: F401 (register)
+`rule.py` says what a rule holds, `table.py` how operations find theirs.
+"""
+
+from snnconvert.conversion.graph.made import NEURON, QUANTIZED_CLIP
+from snnconvert.conversion.rules import (  # noqa: F401 (register)
+    accumulated,
+    fires,
+    linear,
+    moving,
+    refused,
+    static,
+)
+from snnconvert.conversion.rules.rule import Activation, Rule, View
 from snnconvert.conversion.rules.table import (
-    NEURON,
-    QUANTIZED_CLIP,
     RULES,
-    Activation,
-    Rule,
+    argument_at,
+    converts,
     function_of,
+    has_weights,
     is_commuting,
     register,
     rule_of,
+    unregister,
+    with_bias,
 )
 
-__all__ = ["NEURON", "QUANTIZED_CLIP", "RULES", "Activation", "Rule", "function_of",
-           "is_commuting", "register", "rule_of"]  # fmt: skip
+__all__ = ["NEURON", "QUANTIZED_CLIP", "RULES", "Activation", "Rule", "View", "argument_at",
+           "converts", "function_of", "has_weights", "is_commuting", "register", "rule_of",
+           "unregister", "with_bias"]  # fmt: skip

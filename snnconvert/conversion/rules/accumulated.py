@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import prod
 
 from snnconvert.conversion.graph.program import Node
-from snnconvert.conversion.rules.table import Activation, Constants, Rule, Shapes, add
+from snnconvert.conversion.rules.rule import Activation, Constants, Rule, Shapes
+from snnconvert.conversion.rules.table import add
 
 
 def macs_of_attention(shapes: Shapes, output: Sequence[int]) -> int:
@@ -25,14 +27,19 @@ def positive_function(_node: Node, _constants: Constants) -> Activation:
     return Activation(replaces=False, signed=False)
 
 
+NORM = Rule("accumulated", channel_axis=1)
+add(replace(NORM, weight=2, bias=3, fresh=True), "group_norm.default")
+add(replace(NORM, weight=2, bias=3, fresh=True, channel_axis=-1), "layer_norm.default")
+add(NORM, "instance_norm.default native_group_norm.default")
+add(Rule("accumulated", passes=True), """
+    max_pool1d.default max_pool2d.default max_pool3d.default""")  # fmt: skip
+add(Rule("accumulated", gate="halves"), "glu.default")
 add(Rule("accumulated"), """
-    group_norm.default layer_norm.default instance_norm.default rms_norm.default
-    native_layer_norm.default native_group_norm.default
-    _fused_rms_norm.default
+    rms_norm.default _fused_rms_norm.default native_layer_norm.default
     softmax.int log_softmax.int _softmax.default _log_softmax.default logsumexp.default
     linalg_vector_norm.default norm.ScalarOpt_dim norm.Scalar
     var.default var.dim var.correction std.default std.dim std.correction var_mean.correction
-    max_pool1d.default max_pool2d.default max_pool3d.default max_pool2d_with_indices.default
+    max_pool2d_with_indices.default
     adaptive_max_pool1d.default adaptive_max_pool2d.default adaptive_max_pool3d.default
     amax.default amin.default max.default min.default max.dim min.dim argmax.default
     maximum.default minimum.default max.other min.other clamp.Tensor clamp_min.Tensor
@@ -41,7 +48,7 @@ add(Rule("accumulated"), """
     reciprocal.default exp.default exp2.default expm1.default log.default log2.default
     log10.default log1p.default sin.default cos.default tan.default sinh.default cosh.default
     atan.default atan2.default asin.default acos.default abs.default erf.default erfc.default
-    addcmul.default addcdiv.default lerp.Tensor lerp.Scalar glu.default where.self
+    addcmul.default addcdiv.default lerp.Tensor lerp.Scalar where.self
     where.ScalarOther where.ScalarSelf masked_fill.Tensor prod.dim_int cosine_similarity.default
     eq.Scalar eq.Tensor ne.Scalar ne.Tensor lt.Scalar lt.Tensor le.Scalar le.Tensor gt.Scalar
     gt.Tensor ge.Scalar ge.Tensor logical_and.default logical_or.default logical_not.default

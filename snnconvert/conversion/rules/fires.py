@@ -8,8 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from snnconvert.conversion.graph.made import QUANTIZED_CLIP
 from snnconvert.conversion.graph.program import Node, Ref
-from snnconvert.conversion.rules.table import QUANTIZED_CLIP, Activation, Constants, Rule, add
+from snnconvert.conversion.rules.rule import Activation, Constants, Rule
+from snnconvert.conversion.rules.table import add
 from snnconvert.errors import UnsupportedOpError
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from snnconvert.conversion.rules.table import SYMBOLIC, Rule, add, register
+import operator
+
+from snnconvert.conversion.rules.rule import Rule
+from snnconvert.conversion.rules.table import add, register
 
 add(Rule("static"), """
     snnconvert.quantized_weight.default snnconvert.threshold_at.default
@@ -10,9 +13,13 @@ add(Rule("static"), """
     embedding.default arange.default arange.start
     arange.start_step linspace.default zeros.default ones.default full.default empty.memory_format
     eye.default eye.m scalar_tensor.default one_hot.default tril.default triu.default
-    sym_size.int floor.default ceil.default round.default trunc.default sign.default
+    floor.default ceil.default round.default trunc.default sign.default
     remainder.Scalar remainder.Tensor fmod.Scalar fmod.Tensor floor_divide.default div.Tensor_mode
     fill.Scalar fill.Tensor meshgrid.default meshgrid.indexing index_put.default
     broadcast_tensors.default""")  # fmt: skip
-for name, function in SYMBOLIC.items():
-    register(name, Rule("static", function=function))
+add(Rule("static", number=True), "sym_size.int")
+for function in (
+    operator.mul, operator.add, operator.sub, operator.floordiv, operator.truediv,
+    operator.neg, operator.mod, operator.pow,
+):  # fmt: skip
+    register(f"operator.{function.__name__}", Rule("static", function=function, number=True))

@@ -1,80 +1,27 @@
-"""The rule of an operation: what it does to spikes, what it costs, what neuron it becomes.
-
-    linear       commutes with the mean over time; passes through
-    bilinear     linear while at most one operand depends on spikes, else accumulated
-    divided      linear in its first operand while no other depends on spikes, else accumulated
-    accumulated  must see the accumulated input (norms, softmax, max pool, other functions)
-    fires        is replaced by neurons
-    static       allowed only where nothing depends on spikes
+"""The table of rules: by the name of an operation, all that is known of it.
 
 An operation without an entry is refused by name; nothing is approximated silently. A rule of your
-own, for an operation of any `torch.library` namespace, is one call:
+own, for an operation of any `torch.library` namespace, is one call, and every pass goes by it:
 
     from snnconvert.conversion.rules import Rule, register
     register("mylib.smooth_relu.default", Rule("accumulated", activation=signed_function))
+    register("mylib.conv.default", Rule("bilinear", macs_of_weights, weight=1, bias=2,
+                                        channel_axis=1, fresh=True, folds=True))
 """
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from snnconvert.common.registry import Registry
+from snnconvert.conversion.graph.made import QUANTIZED_CLIP, with_argument
 from snnconvert.conversion.graph.program import Node, Ref
-from snnconvert.errors import InputError
-
-QUANTIZED_CLIP = "snnconvert.quantized_clip.default"
-NEURON = "neuron"
-KINDS = ("linear", "bilinear", "divided", "accumulated", "fires", "static")
-
-Shapes = Sequence[Sequence[int]]
-
-
-@dataclass(frozen=True)
-class Activation:
-    """The neuron that an operation becomes.
-
-    Attributes:
-        replaces: True where the neuron *is* the operation (ReLU and other clips at zero); False
-            where the operation stays, is applied to the accumulated potential, and a neuron
-            turns its result into spikes.
-        signed: whether spikes of both signs are needed.
-        ceiling: [] or [C], where the operation itself says it (fake quantisation); else None.
-        always: it becomes a neuron even where no weights read it.
-    """
-
-    replaces: bool
-    signed: bool
-    ceiling: Tensor | None = None
-    always: bool = False
-
-
-Constants = Mapping[str, Tensor]
-
-
-@dataclass(frozen=True)
-class Rule:
-    """What an operation does to spikes, and what it costs.
-
-    Attributes:
-        kind: one of `KINDS`.
-        macs: multiply-accumulates from (shapes of the tensor arguments, output shape), or None.
-        moves: True where the op only moves, repeats or joins values, so that spikes stay spikes.
-        activation: of a node and the constants, the neuron it becomes, or None for none.
-        function: what executes it; default the operator of that name.
-    """
-
-    kind: str
-    macs: Callable[[Shapes, Sequence[int]], int] | None = None
-    moves: bool = False
-    activation: Callable[[Node, Constants], Activation | None] | None = None
-    function: Callable[..., Any] | None = None
-
+from snnconvert.conversion.rules.rule import Rule
+from snnconvert.errors import InputError, UnsupportedOpError
 
 RULES: Registry[Rule] = Registry("conversion rule")
 
@@ -82,18 +29,29 @@ RULES: Registry[Rule] = Registry("conversion rule")
 def register(op: str, rule: Rule) -> Rule:
     """File `rule` under `op`, e.g. "aten.erf.default" or "mylib.op.default".
 
+    Where the table knows the operation as refused, what it knows of its memory and of dropout
+    holds on. A rule of kind "refused" may leave the overload out: it is of all of them.
+
     Raises:
         InputError: no such kind, a malformed name, or the operation has a rule already.
     """
-    if rule.kind not in KINDS:
-        raise InputError(f"rule of {op}: kind {rule.kind!r}, allowed: {', '.join(KINDS)}")
+    if rule.fault is not None:
+        raise InputError(f"rule of {op}: {rule.fault}")
     if rule.kind == "fires" and rule.activation is None and op != QUANTIZED_CLIP:
         raise InputError(f"rule of {op}: kind 'fires' needs `activation`")
     if op in RULES:
         raise InputError(f"rule of {op}: there is one already ({RULES[op].kind})")
-    if rule.function is None and op.count(".") != 2:
+    if rule.function is None and rule.converts and op.count(".") != 2:
         raise InputError(f"rule of {op}: write namespace.name.overload, e.g. aten.erf.default")
+    known = rule_of(op)
+    if known is not None:
+        rule = replace(rule, view=rule.view or known.view, dropout=rule.dropout or known.dropout)
     return RULES.register(op)(rule)
+
+
+def unregister(op: str) -> None:
+    """Take the rule of `op` out of the table. InputError where it has none."""
+    RULES.unregister(op)
 
 
 def add(rule: Rule, names: str) -> None:
@@ -103,16 +61,31 @@ def add(rule: Rule, names: str) -> None:
 
 
 def rule_of(op: str) -> Rule | None:
-    """The rule of `op`, None where it has none."""
-    return RULES[op] if op in RULES else None  # noqa: SIM401 (`get` would raise our own error)
+    """What is known of `op`, by itself or with all its overloads; None where nothing is."""
+    for name in (op, op.rpartition(".")[0]):
+        if name in RULES:
+            return RULES[name]
+    return None
+
+
+def converts(op: str) -> bool:
+    """Whether a network with `op` can be converted."""
+    rule = rule_of(op)
+    return rule is not None and rule.converts
 
 
 def function_of(op: str) -> Callable[..., Any]:
-    """The function behind an operation of the table; UnknownOp errors come from `RULES`.
+    """The function behind an operation of the table.
 
     Only names in the table are ever looked up, so a file cannot name an operation of its choice.
+
+    Raises:
+        InputError: it has no rule.
+        UnsupportedOpError: the table knows it as one that is never converted.
     """
     rule = RULES[op]
+    if not rule.converts:
+        raise UnsupportedOpError(f"{op}: is known, but no network with it can be converted")
     if rule.function is not None:
         return rule.function
     namespace, name, overload = op.split(".")
@@ -130,10 +103,25 @@ def is_commuting(node: Node, moving: Sequence[str]) -> bool:
     return kind == "linear"
 
 
-SYMBOLIC = {
-    f"operator.{function.__name__}": function
-    for function in (
-        operator.mul, operator.add, operator.sub, operator.floordiv, operator.truediv,
-        operator.neg, operator.mod, operator.pow,
-    )
-}  # fmt: skip
+def has_weights(node: Node) -> bool:
+    """Whether `node` multiplies by weights or by another input: synapses."""
+    rule = rule_of(node.op)
+    return rule is not None and rule.macs is not None
+
+
+def argument_at(node: Node, position: int | None) -> Any:
+    """The argument at `position`; None where there is no such position or it was left out."""
+    if position is None or len(node.args) <= position:
+        return None
+    return node.args[position]
+
+
+def with_bias(node: Node, bias: Ref, weight: Ref | None = None) -> Node:
+    """`node` with another bias (and weight), where its rule says that they are."""
+    rule = RULES[node.op]
+    schema = getattr(function_of(node.op), "_schema", None)
+    defaults = [a.default_value for a in schema.arguments] if schema is not None else []
+    for position, value in ((rule.weight, weight), (rule.bias, bias)):
+        if position is not None and value is not None:
+            node = replace(node, args=with_argument(node, position, value, defaults))
+    return node

@@ -1,8 +1,6 @@
 """Neuron nodes: put in place of quantised clips, turned back into them, and into cells that spike.
 
-A neuron node's arguments are what it reads, the name of its threshold, whether its counts go below
-zero, the name of the function before it (applied to the accumulated potential) or None, and, where
-it has one of its own, the name of the start of its potential.
+What the two kinds of nodes hold is in `graph.made`.
 """
 
 from __future__ import annotations
@@ -14,15 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from snnconvert.conversion.graph.made import Clip, Lookup, Neuron
 from snnconvert.conversion.graph.program import Node, Program, Ref
-from snnconvert.conversion.rules import NEURON, QUANTIZED_CLIP
 from snnconvert.conversion.spiking.config import SpikingConfig
 from snnconvert.errors import InputError, UnsupportedOpError
 from snnconvert.neurons.counts import IF
 from snnconvert.neurons.potential import Potential
 from snnconvert.neurons.radix import RadixIF
 from snnconvert.operators.clip import HALF
-from snnconvert.operators.threshold_table import THRESHOLD_AT
 
 Cell = IF | Potential
 COMMON_START = "v_init"  # name of the constant
@@ -43,23 +40,24 @@ def place_neurons(
     nodes = []
     tables = tables_of(program)
     for node in program.nodes:
-        if node.op == QUANTIZED_CLIP:
-            source, ceiling, _levels, *rest = node.args
-            table = tables.get(ceiling.name, ceiling.name) if isinstance(ceiling, Ref) else ""
+        if Clip.found(node):
+            clip = Clip.of(node)
+            ceiling = clip.ceiling.name if isinstance(clip.ceiling, Ref) else ""
+            table = tables.get(ceiling, ceiling)
             if table not in constants:
                 raise UnsupportedOpError(f"{node.layer}: its ceiling is computed, not learned")
             if not bool((constants[table] > 0).all()):
                 raise InputError(f"{node.layer}: its ceiling is not positive; train it again")
-            signed, start = bool(rest and rest[0]), [ref.name for ref in rest[1:]]
-            args = (source, ceiling.name, signed, functions.get(node.name), *start)
-            node = Node(node.name, NEURON, args, {}, node.layer)
+            start = None if clip.v_init is None else clip.v_init.name
+            neuron = Neuron(clip.input, ceiling, clip.signed, functions.get(node.name), start)
+            node = neuron.node(node.name, node.layer)
         nodes.append(node)
     return replace(program, nodes=tuple(nodes))
 
 
 def tables_of(program: Program) -> dict[str, str]:
     """Name of the table over t behind each threshold that is looked up in one."""
-    return {node.name: node.args[0].name for node in program.nodes if node.op == THRESHOLD_AT}
+    return {n.name: Lookup.of(n).table.name for n in program.nodes if Lookup.found(n)}
 
 
 def place_clips(program: Program, config: SpikingConfig) -> Program:
@@ -68,22 +66,19 @@ def place_clips(program: Program, config: SpikingConfig) -> Program:
     Where `config` has one start other than half for all of them, it reads it as `COMMON_START`.
     """
     own = config.v_init == "optimised"
-    common = [COMMON_START] if config.held_as_counts and config.start != HALF else []
+    common = COMMON_START if config.held_as_counts and config.start != HALF else None
 
     def clip(node: Node) -> Node:
-        if node.op != NEURON:
+        if not Neuron.found(node):
             return node
-        source, ceiling, signed, _, *start = node.args
-        start = [Ref(name) for name in (start if own else common)]
-        args = (source, Ref(ceiling), config.levels, signed, *start)
-        return replace(node, op=QUANTIZED_CLIP, args=args)
+        neuron = Neuron.of(node)
+        start = neuron.v_init if own else common
+        v_init = None if start is None else Ref(start)
+        ceiling = Ref(neuron.v_threshold)
+        made = Clip(neuron.input, ceiling, config.levels, neuron.signed, v_init)
+        return made.node(node.name, node.layer)
 
     return replace(program, nodes=tuple(map(clip, program.nodes)))
-
-
-def function_before(node: Node) -> str | None:
-    """Name of the function applied to the accumulated potential before a neuron, or None."""
-    return node.args[3]
 
 
 def fitted_names(neuron: str) -> dict[str, str]:
@@ -97,10 +92,12 @@ def cell_of(node: Node, values: Mapping[str, Any], config: SpikingConfig) -> Cel
     Args:
         values: of a call: constants, and thresholds that depend on its t.
     """
-    levels, ceiling = config.levels, values[node.args[1]]
-    lowest = -levels if node.args[2] else 0
+    neuron = Neuron.of(node)
+    levels, ceiling = config.levels, values[neuron.v_threshold]
+    lowest = -levels if neuron.signed else 0
     if config.held_as_counts:
-        start = values[node.args[4]] if config.v_init == "optimised" else config.start
+        own = neuron.v_init if config.v_init == "optimised" else None
+        start = config.start if own is None else values[own]
         return (RadixIF if config.code == "radix" else IF)(ceiling, levels, lowest, start)
     fitted = {"v_threshold": ceiling, "gain": ceiling, "bias": torch.zeros_like(ceiling)}
     if config.neuron == "lif":
@@ -128,12 +125,8 @@ def refuse_signed(signed: Iterable[tuple[str, str | None]], config: SpikingConfi
 
 def signed_of(neurons: Iterable[Node]) -> list[tuple[str, str | None]]:
     """(layer, function before them) of the neuron nodes that fire with both signs."""
-    return [(n.layer or n.name, function_before(n)) for n in neurons if n.args[2]]
-
-
-def has_start(node: Node) -> bool:
-    """Whether a neuron or a quantised clip has a start of the potential of its own."""
-    return len(node.args) > 4
+    found = [(node.layer or node.name, Neuron.of(node)) for node in neurons]
+    return [(layer, neuron.function) for layer, neuron in found if neuron.signed]
 
 
 def refuse_unfitted(
@@ -141,7 +134,7 @@ def refuse_unfitted(
 ) -> None:
     """InputError where a neuron needs a fit that is not among the names of `constants`."""
     for node in neurons:
-        if config.v_init == "optimised" and not has_start(node):
+        if config.v_init == "optimised" and Neuron.of(node).v_init is None:
             raise InputError(
                 f"{node.layer or node.name}: v_init='optimised' needs a start fitted to data: "
                 "convert a float network with v_init='optimised' and calibration=[...]"

@@ -13,13 +13,13 @@ from snnconvert.conversion.capture.captured import Captured
 from snnconvert.conversion.capture.captured_network import CapturedNetwork
 from snnconvert.conversion.execution.executor import Executor
 from snnconvert.conversion.graph.encoding import check_references, decode_program, encode_program
+from snnconvert.conversion.graph.made import Neuron
 from snnconvert.conversion.graph.program import Program
 from snnconvert.conversion.spiking import simulation
 from snnconvert.conversion.spiking.cells import (
     COMMON_START,
     Cell,
     cell_of,
-    function_before,
     place_clips,
     refuse_signed,
     refuse_unfitted,
@@ -116,7 +116,7 @@ class SpikingNetwork(nn.Module):
     @property
     def functions(self) -> dict[str, str | None]:
         """Function applied to the accumulated potential before each neuron layer, or None."""
-        return {node.name: function_before(node) for node in self.executor.neurons}
+        return {node.name: Neuron.of(node).function for node in self.executor.neurons}
 
     def quantized_ann(self) -> CapturedNetwork:
         """The quantised ANN of `config.levels` as a module; weights are shared.

@@ -20,9 +20,10 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
+from snnconvert.conversion.graph.made import Neuron
 from snnconvert.conversion.graph.program import Node
 from snnconvert.conversion.graph.values import substitute
-from snnconvert.conversion.rules import NEURON, is_commuting
+from snnconvert.conversion.rules import is_commuting
 from snnconvert.conversion.spiking.network import SpikingNetwork
 from snnconvert.conversion.spiking.simulation import depths
 from snnconvert.neurons.counts import IF
@@ -116,8 +117,8 @@ class PlainSimulation:
 
     def _current(self, node: Node, values: dict[str, Any], step: int) -> Any:
         presented = self._presented(step)
-        if node.op == NEURON:
-            source = node.args[0].name
+        if Neuron.found(node):
+            source = self.executor.currents[node.name]
             analog = source not in self.executor.dynamic_names
             current = values[source]
             return self._fire(node, current * presented if analog else current, step)

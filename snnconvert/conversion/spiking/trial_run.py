@@ -8,7 +8,7 @@ allocated and no arithmetic done.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -21,10 +21,10 @@ from torch._subclasses.fake_tensor import (
 )
 
 from snnconvert.conversion.execution.executor import call_of
-from snnconvert.conversion.graph.program import Program, Ref
+from snnconvert.conversion.graph.made import Neuron
+from snnconvert.conversion.graph.program import Node, Program, Ref
 from snnconvert.conversion.graph.signature import BATCH, Signature
 from snnconvert.conversion.graph.values import references
-from snnconvert.conversion.rules import NEURON
 from snnconvert.conversion.spiking.cells import cell_of
 from snnconvert.conversion.spiking.config import SpikingConfig
 from snnconvert.errors import CheckpointError
@@ -40,21 +40,25 @@ def check_neurons(program: Program, constants: Mapping[str, Tensor]) -> None:
     """CheckpointError unless every neuron node has arguments of the right kinds."""
     known = {*constants, *(node.name for node in program.nodes)}
     for node in program.nodes:
-        if node.op != NEURON:
-            continue
-        source, threshold, signed, function, start = (*node.args, *[None] * 5)[:5]
-        right = [
-            4 <= len(node.args) <= 5 and not node.kwargs,
-            isinstance(source, Ref),
-            isinstance(threshold, str) and threshold in known,
-            isinstance(signed, bool),
-            function is None or isinstance(function, str),
-            len(node.args) < 5 or (isinstance(start, str) and start in constants),
-        ]
-        if not all(right):
+        if Neuron.found(node) and not sound(node, known, constants):
             raise CheckpointError(
                 f"program: is damaged: the neurons {node.name!r} have the arguments {node.args}"
             )
+
+
+def sound(node: Node, known: Collection[str], constants: Collection[str]) -> bool:
+    """Whether the arguments of a neuron node are of the right kinds, and exist."""
+    if not 4 <= len(node.args) <= 5 or node.kwargs:
+        return False
+    neuron = Neuron.of(node)
+    right = [
+        isinstance(neuron.input, Ref),
+        isinstance(neuron.v_threshold, str) and neuron.v_threshold in known,
+        isinstance(neuron.signed, bool),
+        neuron.function is None or isinstance(neuron.function, str),
+        len(node.args) == 4 or (isinstance(neuron.v_init, str) and neuron.v_init in constants),
+    ]
+    return all(right)
 
 
 def verify(program: Program, constants: Mapping[str, Tensor], config: SpikingConfig) -> None:
@@ -104,9 +108,9 @@ def run(program: Program, values: dict[str, Any], config: SpikingConfig) -> None
     """Every operation in order, as far as that can be without values."""
     for node in program.nodes:
         try:
-            if node.op == NEURON:
+            if Neuron.found(node):
                 cell = cell_of(node, values, config)
-                values[node.name] = cell.value(cell.final(values[node.args[0].name]))
+                values[node.name] = cell.value(cell.final(values[Neuron.of(node).input.name]))
             else:
                 values[node.name] = call_of(node)(values)
         except NEEDS_VALUES:

@@ -11,14 +11,11 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
+from snnconvert.conversion.graph.made import Clip, Lookup
 from snnconvert.conversion.graph.program import Node, Program, Ref
-from snnconvert.conversion.prepare.sites import has_weights
-from snnconvert.conversion.rules import QUANTIZED_CLIP
-from snnconvert.conversion.rules.table import SYMBOLIC
-from snnconvert.operators.threshold_table import THRESHOLD_AT
+from snnconvert.conversion.rules import has_weights, rule_of
 
 LONG = 4  # activations that a connection inside one block may pass by
-SIZES = {"aten.sym_size.int", *SYMBOLIC}  # batch sizes are numbers and carry no information
 
 
 @dataclass(frozen=True)
@@ -66,21 +63,21 @@ def cuts(program: Program) -> list[int]:
     found: list[int] = []
     group: list[int] = []  # candidates with no weights between them: only one is used
     narrow = _narrow(program)
-    rounded = {n for node in program.nodes if node.op == QUANTIZED_CLIP for n in node.refs[:1]}
+    rounded = {Clip.of(node).input.name for node in program.nodes if Clip.found(node)}
     clips = 0  # since the last cut
     for position, node in enumerate(program.nodes):
         if has_weights(node):
             found += _chosen(program, group)
             clips = 0 if group else clips
             group = []
-        clips += node.op == QUANTIZED_CLIP
+        clips += Clip.found(node)
         if clips and position in narrow and node.name not in rounded:
             group.append(position)
     return [position + 1 for position in found]
 
 
 def _chosen(program: Program, group: list[int]) -> list[int]:
-    neurons = [position for position in group if program.nodes[position].op == QUANTIZED_CLIP]
+    neurons = [position for position in group if Clip.found(program.nodes[position])]
     return neurons[-1:] or group[:1]
 
 
@@ -90,7 +87,7 @@ def _narrow(program: Program) -> set[int]:
     position |= dict.fromkeys(program.inputs, -1)
     passed = [0]  # clips before each position
     for node in program.nodes:
-        passed.append(passed[-1] + (node.op == QUANTIZED_CLIP))
+        passed.append(passed[-1] + Clip.found(node))
     alive_until: dict[str, int] = {}
     for name, reader in _connections(program):
         if name in position and passed[position[reader.name]] - passed[position[name] + 1] <= LONG:
@@ -103,8 +100,8 @@ def _narrow(program: Program) -> set[int]:
 
 
 def _connections(program: Program) -> Iterator[tuple[str, Node]]:
-    """What each operation reads; t where thresholds are looked up does not count."""
-    sizes = {node.name for node in program.nodes if node.op in SIZES}
+    """What each operation reads; batch sizes, and t in look-ups of thresholds, do not count."""
+    sizes = {n.name for n in program.nodes if (rule := rule_of(n.op)) is not None and rule.number}
     for node in program.nodes:
-        if node.name not in sizes and node.op != THRESHOLD_AT:
+        if node.name not in sizes and not Lookup.found(node):
             yield from ((name, node) for name in node.refs if name not in sizes)

@@ -12,16 +12,16 @@ from snnconvert.conversion.calibration.options import WeightCalibration
 from snnconvert.conversion.calibration.weights.reconstruct import Networks, relative_error
 from snnconvert.conversion.calibration.weights.relative_adam import RelativeAdam
 from snnconvert.conversion.execution.interpreter import Interpreter
+from snnconvert.conversion.graph.made import Clip
 from snnconvert.conversion.graph.program import Program
 from snnconvert.conversion.graph.values import leaves
-from snnconvert.conversion.rules import QUANTIZED_CLIP
 
 REFERENCE_LEVELS = 4  # finer steps need smaller corrections
 
 
 def levels_of(quantised: Program) -> int:
     """Steps above zero of the quantised activations; of the finest where they differ."""
-    return max(node.args[2] for node in quantised.nodes if node.op == QUANTIZED_CLIP)
+    return max(Clip.of(node).levels for node in quantised.nodes if Clip.found(node))
 
 
 def distil(

@@ -21,8 +21,9 @@ from snnconvert.conversion.calibration.weights.dropped_clip import Coin, dropped
 from snnconvert.conversion.calibration.weights.relative_adam import RelativeAdam
 from snnconvert.conversion.execution.executor import call_of
 from snnconvert.conversion.execution.interpreter import Interpreter
+from snnconvert.conversion.graph.made import Clip, before_name, ceiling_name
 from snnconvert.conversion.graph.program import Node, Program, Ref
-from snnconvert.conversion.rules import QUANTIZED_CLIP
+from snnconvert.conversion.rules import rule_of
 
 Values = dict[str, Any]
 
@@ -45,7 +46,7 @@ class Networks:
     @property
     def ceilings(self) -> set[str]:
         """Names of the calibrated ceilings."""
-        return {f"{name}_ceiling" for name in self.open}
+        return {ceiling_name(name) for name in self.open}
 
     def trainable_in(self, names: Collection[str]) -> list[str]:
         """What only the operations of these names read."""
@@ -109,7 +110,7 @@ class BlockTraining:
         self.inputs = rounded.inputs, plain.inputs
         self.plain, self.rounded = Interpreter(plain), Interpreter(rounded)
         self.dropped = Interpreter(rounded, dropped_clips(rounded, networks, coin))
-        self.channels_last = not any("view" in node.op for node in rounded.nodes)
+        self.channels_last = not any(needs_order(node) for node in rounded.nodes)
         self.ceilings = networks.ceilings
         self.order = torch.Generator().manual_seed(options.seed + number)
 
@@ -168,21 +169,27 @@ def dropped_clips(program: Program, networks: Networks, coin: Coin) -> dict[str,
     before = {node.name: node for node in networks.plain.nodes}
     calls = {}
     for node in program.nodes:
-        if node.op == QUANTIZED_CLIP and node.name in networks.open:
-            source, ceiling, levels, signed = node.args
+        if Clip.found(node) and node.name in networks.open:
+            clip = Clip.of(node)
             calls[node.name] = dropped_clip(
-                source.name, ceiling.name, levels, signed,
-                _activation(before[node.name], source), coin,
+                clip.input.name, clip.ceiling.name, clip.levels, clip.signed,
+                _activation(before[node.name], clip.input), coin,
             )  # fmt: skip
     return calls
 
 
 def _activation(node: Node, source: Ref) -> Any:
     """The float operation in place of the clip; nothing where a function comes before it."""
-    if source.name == f"{node.name}_before":
+    if source.name == before_name(node.name):
         return lambda x: x
     run = call_of(node)
     return lambda x: run({source.name: x})
+
+
+def needs_order(node: Node) -> bool:
+    """Whether `node` takes only tensors whose elements lie in order."""
+    rule = rule_of(node.op)
+    return rule is not None and rule.in_order
 
 
 def relative_error(outputs: Sequence[Any], targets: Sequence[Any]) -> Tensor:

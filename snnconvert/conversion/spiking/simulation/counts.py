@@ -17,11 +17,11 @@ def by_counts(call: Call, lean: bool = False) -> Run:
     lean: only the output is wanted; memory does not hold every layer's values at once.
     """
     counts: dict[str, Tensor] = {}
-    values = call.values
+    values, currents = call.values, call.executor.currents
 
     def neuron(node: Node, _fresh: bool) -> bool:
         cell = call.neurons[node.name]
-        mean = values[node.args[0].name]
+        mean = values[currents[node.name]]
         if lean:
             reuse = node.name in call.executor.sole_readers
             values[node.name] = cell.settled(mean, mean if reuse else None)

@@ -22,20 +22,20 @@ def deferred(call: Call) -> Run:
     last = max((depth[node.name] for node in call.executor.neurons), default=0)
     counts: dict[str, Tensor] = {}
     trains: dict[str, Iterator[tuple[Tensor, int]]] = {}
-    values, recorder = call.values, call.recorder
+    values, recorder, currents = call.values, call.recorder, call.executor.currents
     window = within = 0
 
     def neuron(node: Node, _fresh: bool) -> bool:
         name, cell = node.name, call.neurons[node.name]
         if window == 0:  # at rest: nothing has been emitted
-            counts[name] = torch.zeros_like(values[node.args[0].name])
+            counts[name] = torch.zeros_like(values[currents[name]])
             values[name] = cell.value(counts[name])
             return True
         if depth[name] != window:
             recorder.rest(name, counts[name])
             return False
         if within == 1:
-            trains[name] = cell.emit(values[node.args[0].name])
+            trains[name] = cell.emit(values[currents[name]])
         spikes, weight = next(trains[name])
         counts[name].add_(spikes, alpha=weight)
         recorder.spikes(name, spikes)

@@ -64,6 +64,7 @@ class Clock:
     ) -> None:
         self.call, self.settle, self.signed = call, settle, signed
         self.behind = 0 if carried is None else call.timesteps  # input steps before the first
+        self.currents = call.executor.currents
         self.step = 0
         self.bound = call.timesteps - self.behind
         self.bound += (
@@ -100,7 +101,7 @@ class Clock:
             recorder.rest(name, self.counts[name])
             return False
         cell, seen = self.call.neurons[name], min(self.step + self.behind, self.call.timesteps)
-        mean, n = values[node.args[0].name], self.counts.get(name)
+        mean, n = values[self.currents[name]], self.counts.get(name)
         asked = not (self.early or self.last)  # whether the next step depends on who fires
         if not asked and not recorder.tally:
             reuse = self.passing and name in self.call.executor.sole_readers

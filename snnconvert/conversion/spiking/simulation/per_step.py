@@ -19,12 +19,13 @@ def per_step(call: Call, signed: bool) -> Run:
     not vanish with T.
     """
     values, timesteps, recorder = call.values, call.timesteps, call.recorder
+    currents = call.executor.currents
     charge: dict[str, Tensor] = {}  # sum of the input currents
     counts: dict[str, Tensor] = {}
 
     def neuron(node: Node, _fresh: bool) -> bool:
         name, cell = node.name, call.neurons[node.name]
-        current = values[node.args[0].name]
+        current = values[currents[name]]
         charge[name] = charge[name] + current if name in charge else current
         target = cell.target(charge[name] / timesteps, timesteps)
         n = counts.get(name, torch.zeros((), dtype=current.dtype))

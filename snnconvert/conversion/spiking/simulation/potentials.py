@@ -19,12 +19,12 @@ def potentials(call: Call, settle: int, signed: bool) -> Run:
     nodes = {name: PotentialNode(cell, signed) for name, cell in call.neurons.items()}
     received: dict[str, Tensor] = {}  # s * mean input so far
     counts: dict[str, Tensor] = {}
-    values, timesteps = call.values, call.timesteps
+    values, timesteps, currents = call.values, call.timesteps, call.executor.currents
     step = 0
 
     def neuron(node: Node, _fresh: bool) -> bool:
         name, seen = node.name, min(step, timesteps)
-        total = values[node.args[0].name] * seen
+        total = values[currents[name]] * seen
         current = total - received[name] if name in received else total
         received[name] = total
         nodes[name].presented = step <= timesteps

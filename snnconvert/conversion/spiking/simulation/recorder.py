@@ -113,7 +113,7 @@ class Call:
 
     def inputs(self) -> dict[str, Tensor]:
         """Mean input of every neuron layer so far."""
-        return {node.name: self.values[node.args[0].name] for node in self.executor.neurons}
+        return {name: self.values[current] for name, current in self.executor.currents.items()}
 
     def end(self, steps: int, silent: bool | None, counts: dict[str, Tensor]) -> Run:
         """The finished run."""
