@@ -14,7 +14,7 @@ from snnconvert.conversion.calibration.leak_compensation import compensate_leak
 from snnconvert.conversion.calibration.options import Fit, WeightCalibration
 from snnconvert.conversion.capture.captured_network import CapturedNetwork
 from snnconvert.conversion.check import check
-from snnconvert.conversion.graph.made import Neuron
+from snnconvert.conversion.graph.nodes import Neuron
 from snnconvert.conversion.opened import Opened, opened
 from snnconvert.conversion.prepare.problems import Problem
 from snnconvert.conversion.quantize import quantized_network

@@ -24,7 +24,7 @@ from snnconvert.conversion.calibration.batches import calls_of
 from snnconvert.conversion.calibration.weights.reconstruct import relative_error
 from snnconvert.conversion.calibration.weights.relative_adam import RelativeAdam
 from snnconvert.conversion.execution.interpreter import Interpreter
-from snnconvert.conversion.graph.made import Neuron
+from snnconvert.conversion.graph.nodes import Neuron
 from snnconvert.conversion.graph.program import Node
 from snnconvert.conversion.graph.values import leaves
 from snnconvert.conversion.rules import has_weights

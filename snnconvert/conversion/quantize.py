@@ -18,7 +18,7 @@ from snnconvert.conversion.calibration.weights.learned_ceilings import learn_cei
 from snnconvert.conversion.calibration.weights.reconstruct import Networks
 from snnconvert.conversion.capture.captured import Captured
 from snnconvert.conversion.capture.captured_network import CapturedNetwork
-from snnconvert.conversion.graph.made import ceiling_name
+from snnconvert.conversion.graph.nodes import ceiling_name
 from snnconvert.conversion.graph.program import Program
 from snnconvert.conversion.opened import Opened, opened
 from snnconvert.conversion.prepare.batch_norm import fold_batch_norms

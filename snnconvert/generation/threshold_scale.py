@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from torch import nn
 
-from snnconvert.conversion.graph.made import Neuron
+from snnconvert.conversion.graph.nodes import Neuron
 from snnconvert.conversion.graph.program import Node
 from snnconvert.conversion.graph.values import Ref
 from snnconvert.conversion.spiking.network import SpikingNetwork

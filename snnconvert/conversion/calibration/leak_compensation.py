@@ -20,7 +20,7 @@ from snnconvert.common.subsample import drawn
 from snnconvert.conversion.calibration.batches import Kept
 from snnconvert.conversion.calibration.distributions import rows_of, shape_of
 from snnconvert.conversion.execution.executor import Executor, Values
-from snnconvert.conversion.graph.made import Neuron
+from snnconvert.conversion.graph.nodes import Neuron
 from snnconvert.conversion.graph.program import Node, Program
 from snnconvert.conversion.spiking.cells import fitted_names
 from snnconvert.conversion.spiking.config import SpikingConfig

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from snnconvert.conversion.calibration.batches import Kept
-from snnconvert.conversion.graph.made import Lookup
+from snnconvert.conversion.graph.nodes import Lookup
 from snnconvert.conversion.graph.program import Node, Program, Ref
 from snnconvert.conversion.graph.signature import BATCH
 from snnconvert.errors import InputError

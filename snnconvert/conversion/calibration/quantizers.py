@@ -7,7 +7,7 @@ from dataclasses import replace
 from torch import Tensor
 
 from snnconvert.conversion.calibration.over_t import EDGES, OverT
-from snnconvert.conversion.graph.made import Clip, before_name, ceiling_name
+from snnconvert.conversion.graph.nodes import Clip, before_name, ceiling_name
 from snnconvert.conversion.graph.program import Node, Program, Ref
 from snnconvert.conversion.prepare.sites import Site
 

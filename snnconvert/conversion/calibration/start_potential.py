@@ -18,7 +18,7 @@ from torch import Tensor
 
 from snnconvert.common.subsample import drawn
 from snnconvert.conversion.calibration.distributions import rows_of, shape_of
-from snnconvert.conversion.graph.made import Clip, start_name
+from snnconvert.conversion.graph.nodes import Clip, start_name
 from snnconvert.conversion.graph.program import Node, Program, Ref
 from snnconvert.conversion.prepare.sites import Site
 from snnconvert.operators.clip import along_channels, quantized_clip

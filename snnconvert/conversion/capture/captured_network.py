@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from snnconvert.conversion.capture.captured import Captured
 from snnconvert.conversion.execution.interpreter import Interpreter
-from snnconvert.conversion.graph.made import BatchNorm, Clip
+from snnconvert.conversion.graph.nodes import BatchNorm, Clip
 from snnconvert.conversion.graph.program import Node, Program
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from snnconvert.conversion.graph.made import Neuron
+from snnconvert.conversion.graph.nodes import Neuron
 from snnconvert.conversion.graph.program import Node, Program, Ref
 from snnconvert.conversion.graph.values import references, substitute
 from snnconvert.conversion.rules import function_of, rule_of

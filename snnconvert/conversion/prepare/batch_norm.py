@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from snnconvert.conversion.graph.made import BatchNorm
+from snnconvert.conversion.graph.nodes import BatchNorm
 from snnconvert.conversion.graph.program import Node, Program, Ref
 from snnconvert.conversion.rules import argument_at, rule_of, with_bias
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from snnconvert.conversion.capture.captured import Captured
-from snnconvert.conversion.graph.made import BatchNorm
+from snnconvert.conversion.graph.nodes import BatchNorm
 from snnconvert.conversion.graph.program import Node, Program
 from snnconvert.conversion.prepare.sites import find_sites
 from snnconvert.conversion.rules import Rule, rule_of

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from snnconvert.conversion.capture.captured import Captured
 from snnconvert.conversion.execution.executor import Executor
-from snnconvert.conversion.graph.made import Clip
+from snnconvert.conversion.graph.nodes import Clip
 from snnconvert.conversion.graph.program import Node, Program, Ref
 from snnconvert.conversion.graph.values import substitute
 from snnconvert.conversion.rules import converts, rule_of

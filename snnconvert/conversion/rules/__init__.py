@@ -3,7 +3,7 @@
 `rule.py` says what a rule holds, `table.py` how operations find theirs.
 """
 
-from snnconvert.conversion.graph.made import NEURON, QUANTIZED_CLIP
+from snnconvert.conversion.graph.nodes import NEURON, QUANTIZED_CLIP
 from snnconvert.conversion.rules import (  # noqa: F401 (register)
     accumulated,
     fires,

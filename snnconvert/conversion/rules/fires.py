@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from snnconvert.conversion.graph.made import QUANTIZED_CLIP
+from snnconvert.conversion.graph.nodes import QUANTIZED_CLIP
 from snnconvert.conversion.graph.program import Node, Ref
 from snnconvert.conversion.rules.rule import Activation, Constants, Rule
 from snnconvert.conversion.rules.table import add

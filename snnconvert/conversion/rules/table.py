@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from snnconvert.common.registry import Registry
-from snnconvert.conversion.graph.made import QUANTIZED_CLIP, with_argument
+from snnconvert.conversion.graph.nodes import QUANTIZED_CLIP, with_argument
 from snnconvert.conversion.graph.program import Node, Ref
 from snnconvert.conversion.rules.rule import Rule
 from snnconvert.errors import InputError, UnsupportedOpError

@@ -1,6 +1,6 @@
 """Neuron nodes: put in place of quantised clips, turned back into them, and into cells that spike.
 
-What the two kinds of nodes hold is in `graph.made`.
+What the two kinds of nodes hold is in `graph.nodes`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from snnconvert.conversion.graph.made import Clip, Lookup, Neuron
+from snnconvert.conversion.graph.nodes import Clip, Lookup, Neuron
 from snnconvert.conversion.graph.program import Node, Program, Ref
 from snnconvert.conversion.spiking.config import SpikingConfig
 from snnconvert.errors import InputError, UnsupportedOpError

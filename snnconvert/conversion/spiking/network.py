@@ -13,7 +13,7 @@ from snnconvert.conversion.capture.captured import Captured
 from snnconvert.conversion.capture.captured_network import CapturedNetwork
 from snnconvert.conversion.execution.executor import Executor
 from snnconvert.conversion.graph.encoding import check_references, decode_program, encode_program
-from snnconvert.conversion.graph.made import Neuron
+from snnconvert.conversion.graph.nodes import Neuron
 from snnconvert.conversion.graph.program import Program
 from snnconvert.conversion.spiking import simulation
 from snnconvert.conversion.spiking.cells import (

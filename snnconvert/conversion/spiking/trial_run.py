@@ -21,7 +21,7 @@ from torch._subclasses.fake_tensor import (
 )
 
 from snnconvert.conversion.execution.executor import call_of
-from snnconvert.conversion.graph.made import Neuron
+from snnconvert.conversion.graph.nodes import Neuron
 from snnconvert.conversion.graph.program import Node, Program, Ref
 from snnconvert.conversion.graph.signature import BATCH, Signature
 from snnconvert.conversion.graph.values import references

@@ -22,12 +22,13 @@ class InPlace(nn.Module):
         h[:, 0] = x[:, 0].relu()
         flat = h.view(len(h), -1)
         flat.mul_(0.5)
+        turned, parts = h.swapdims(0, 1), h.tensor_split(2, 1)
         h.unsqueeze(1).sigmoid_()
         out = h + rows.sum(1, keepdim=True)
         out += 1
         y = out.transpose(0, 1).clone()
         y.neg_()
-        return {"y": y, "out": out, "flat": flat}
+        return {"y": y, "out": out, "flat": flat, "turned": turned, "part": parts[1]}
 
 
 def test_in_place_writes_come_out_right():

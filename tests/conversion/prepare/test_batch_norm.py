@@ -7,8 +7,9 @@ from torch import nn
 
 import snnconvert
 from snnconvert.conversion.execution.interpreter import Interpreter
+from snnconvert.conversion.graph.nodes import BATCH_NORM
 from snnconvert.conversion.opened import captured_of
-from snnconvert.conversion.prepare.batch_norm import BATCH_NORM, fold_batch_norms
+from snnconvert.conversion.prepare.batch_norm import fold_batch_norms
 from snnconvert.conversion.prepare.simplify import prepared
 
 

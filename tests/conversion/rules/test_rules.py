@@ -8,10 +8,8 @@ from snnconvert.conversion.capture.captured import Captured
 from snnconvert.conversion.capture.captured_network import CapturedNetwork
 from snnconvert.conversion.execution.interpreter import Interpreter
 from snnconvert.conversion.graph.program import Node, Program, Ref
-from snnconvert.conversion.rules import RULES, Rule, register
-from snnconvert.conversion.rules.accumulated import signed_function
+from snnconvert.conversion.rules import RULES
 from snnconvert.conversion.spiking.plain_simulation import PlainSimulation
-from snnconvert.errors import InputError
 from tests.support.rule_cases import CASES, JUMPS, MOVES
 
 X = torch.randn(6, 2, 8, 8, generator=torch.Generator().manual_seed(3))
@@ -146,7 +144,7 @@ def test_spiking_network_is_its_quantised_ann_around_every_operation(op):
 
 
 def test_every_rule_has_a_case():
-    static = {op for op, rule in RULES.items() if rule.kind == "static"}
+    static = {op for op, rule in RULES.items() if rule.kind in ("static", "refused")}
     missing = set(RULES) - static - set(CASES) - set(JUMPS)
     assert not missing
 
@@ -178,32 +176,3 @@ def test_plain_simulation_agrees(op, firing):
 
 def test_moved_spikes_stay_spikes():
     assert all(RULES[op].moves for op in MOVES)
-
-
-def test_users_register_their_own_rule():
-    @torch.library.custom_op("snntest::smooth", mutates_args=())
-    def smooth(x: torch.Tensor) -> torch.Tensor:
-        return x * torch.sigmoid(3 * x)
-
-    @smooth.register_fake
-    def _(x):
-        return torch.empty_like(x)
-
-    class Model(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.a, self.b = torch.nn.Linear(4, 8), torch.nn.Linear(8, 2)
-
-        def forward(self, x):
-            return self.b(smooth(self.a(x)))
-
-    model, x = Model(), torch.randn(64, 4)
-    assert "no conversion rule" in str(snnconvert.check(model, x)[0])
-    register("snntest.smooth.default", Rule("accumulated", activation=signed_function))
-    snn = snnconvert.convert(model, 64, example_inputs=x, calibration=[x])
-    with torch.no_grad():
-        assert error([snn(x)], [model(x)]) < 0.02
-    with pytest.raises(InputError, match="already"):
-        register("snntest.smooth.default", Rule("linear"))
-    with pytest.raises(InputError, match="kind"):
-        register("snntest.other.default", Rule("sometimes"))

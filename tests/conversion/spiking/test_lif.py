@@ -17,6 +17,7 @@ from snnconvert.conversion.calibration.leak_compensation import (
     rheobase,
     single_steps,
 )
+from snnconvert.conversion.graph.nodes import Neuron
 from snnconvert.conversion.spiking.cells import fitted_names
 from snnconvert.conversion.spiking.config import SpikingConfig
 from snnconvert.conversion.spiking.network import SpikingNetwork
@@ -128,7 +129,7 @@ def test_a_leaky_network_with_endless_tau_is_the_integrating_one():
     network, inputs, snn = pair("cnn", 6, double=True, firing="deferred")
     unfitted = {}
     for node in snn.executor.neurons:
-        theta = snn.constants[node.args[1]]
+        theta = snn.constants[Neuron.of(node).v_threshold]
         values = {"v_threshold": theta, "gain": theta, "bias": torch.zeros_like(theta)}
         names = fitted_names(node.name)
         unfitted |= {names[key]: value for key, value in values.items()}

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
-from snnconvert.conversion.graph.made import Clip, Lookup
+from snnconvert.conversion.graph.nodes import Clip, Lookup
 from snnconvert.conversion.graph.program import Node, Program, Ref
 from snnconvert.conversion.rules import has_weights, rule_of
 

@@ -12,7 +12,7 @@ from snnconvert.conversion.calibration.options import WeightCalibration
 from snnconvert.conversion.calibration.weights.reconstruct import Networks, relative_error
 from snnconvert.conversion.calibration.weights.relative_adam import RelativeAdam
 from snnconvert.conversion.execution.interpreter import Interpreter
-from snnconvert.conversion.graph.made import Clip
+from snnconvert.conversion.graph.nodes import Clip
 from snnconvert.conversion.graph.program import Program
 from snnconvert.conversion.graph.values import leaves
 

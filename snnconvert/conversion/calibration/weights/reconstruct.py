@@ -21,7 +21,7 @@ from snnconvert.conversion.calibration.weights.dropped_clip import Coin, dropped
 from snnconvert.conversion.calibration.weights.relative_adam import RelativeAdam
 from snnconvert.conversion.execution.executor import call_of
 from snnconvert.conversion.execution.interpreter import Interpreter
-from snnconvert.conversion.graph.made import Clip, before_name, ceiling_name
+from snnconvert.conversion.graph.nodes import Clip, before_name, ceiling_name
 from snnconvert.conversion.graph.program import Node, Program, Ref
 from snnconvert.conversion.rules import rule_of
 
