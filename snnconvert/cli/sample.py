@@ -57,18 +57,17 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def run_sample(args: argparse.Namespace) -> None:
     from snnconvert.checkpoint.checkpoint import Checkpoint
     from snnconvert.checkpoint.describe import describe_history
-    from snnconvert.checkpoint.schedules import schedule_hash
     from snnconvert.common.processes import open_shard
     from snnconvert.conversion.spiking.network import SpikingNetwork
     from snnconvert.files.atomic import check_destination
-    from snnconvert.files.fingerprint import fingerprint
-    from snnconvert.generation.image_plan import image_plan
+    from snnconvert.generation.image_plan import drawing_settings, image_plan
     from snnconvert.generation.job import Job, generate, open_output, trajectory
     from snnconvert.generation.threshold_scale import scale_thresholds
     from snnconvert.images.pictures import save_png
 
     checkpoint = Checkpoint.read(args.file)
-    schedule, stage = checkpoint.schedule(args.schedule), args.stage or checkpoint.stage
+    checkpoint.schedule(args.schedule)  # a file that does not say is refused first
+    stage = args.stage or checkpoint.stage
     network = checkpoint.network(stage)
     if args.threshold_scale != 1:
         network = scale_thresholds(network, args.threshold_scale)
@@ -82,14 +81,7 @@ def run_sample(args: argparse.Namespace) -> None:
     )  # fmt: skip
     picture = check_destination(args.trajectory) if args.trajectory else None
     shape = checkpoint.image_shape(network)
-    settings = {
-        "solver": args.solver, "times": chosen.times, "stage": stage, "seed": args.seed,
-        "threshold_scale": args.threshold_scale,
-        "network": fingerprint(checkpoint.entry(stage)),
-        "schedule": schedule_hash(schedule),
-        **{name: value if isinstance(value, bool | int | float | str) else fingerprint(value)
-           for name, value in chosen.all_options.items()},
-    }  # fmt: skip
+    settings = drawing_settings(checkpoint, stage, chosen, args.seed, args.threshold_scale)
     with open_shard(args.device) as shard:
         job = Job(network.to(shard.device), chosen, shape, args.count, args.seed, args.batch_size)
         output = open_output(args.out, job, settings)

@@ -8,9 +8,11 @@ from typing import Any
 from torch import Tensor
 
 from snnconvert.checkpoint.checkpoint import Checkpoint
+from snnconvert.checkpoint.schedules import schedule_hash
 from snnconvert.diffusion.sampling import Plan, plan
 from snnconvert.diffusion.schedule import Schedule
 from snnconvert.diffusion.solvers import SOLVERS
+from snnconvert.files.fingerprint import fingerprint
 
 Grid = str | Tensor | Sequence[float] | None
 CLIP_PIXEL = 2.0  # last-step clipping of Analytic-DPM for images, as in the paper
@@ -66,3 +68,17 @@ def image_plan(
     stage = stage or checkpoint.stage
     chosen = checkpoint_options(checkpoint, stage, solver, grid, schedule, options)
     return plan(solver, steps, checkpoint.schedule(schedule), grid, **chosen)
+
+
+def drawing_settings(
+    checkpoint: Checkpoint, stage: str, chosen: Plan, seed: int, threshold_scale: float = 1.0
+) -> dict[str, object]:
+    """All that images depend on, as plain values: equal settings draw equal images."""
+    return {
+        "solver": chosen.solver, "times": chosen.times, "stage": stage, "seed": seed,
+        "threshold_scale": threshold_scale,
+        "network": fingerprint(checkpoint.entry(stage)),
+        "schedule": schedule_hash(chosen.schedule),
+        **{name: value if isinstance(value, bool | int | float | str) else fingerprint(value)
+           for name, value in chosen.all_options.items()},
+    }  # fmt: skip
