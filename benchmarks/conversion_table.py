@@ -15,9 +15,8 @@ import torch
 from PIL import Image, ImageDraw
 
 import snnconvert
-from snnconvert.checkpoint.content import probe_batches, recipe_of, schedule_of
-from snnconvert.checkpoint.format import read_checkpoint
-from snnconvert.checkpoint.networks import network_from
+from snnconvert.checkpoint.checkpoint import Checkpoint
+from snnconvert.checkpoint.schedules import schedule_of
 from snnconvert.images.pictures import tile
 from snnconvert.images.pixels import to_pixels
 from snnconvert.report.measures.difference import Difference
@@ -84,10 +83,10 @@ def main() -> None:
     parser.add_argument("--picture", type=Path)
     parser.add_argument("--count", type=int, default=12, help="images a row")
     args = parser.parse_args()
-    content = read_checkpoint(args.file)
-    qann = network_from(content, "qann", args.file)
-    ann = network_from(content, "ann", args.file)
-    batches = probe_batches(content, args.file)
+    checkpoint = Checkpoint.read(args.file)
+    qann = checkpoint.network("qann")
+    ann = checkpoint.network("ann")
+    batches = checkpoint.probe_batches()
     print(f"| conversion, T = {args.timesteps} | relative error | largest | steps | spikes/count "
           "| from the float ANN |")  # fmt: skip
     print("|---|---|---|---|---|---|")
@@ -99,8 +98,8 @@ def main() -> None:
         print(f"| {title} | {row['error']:.3g} | {row['largest']:.3g} | {row['steps']} "
               f"| {row['spikes']:.2f} | {row['plain']:.3f} |", flush=True)  # fmt: skip
     if args.picture:
-        recipe = recipe_of(content, args.file)
-        shape = (content["probe"].shape[1], recipe.image_size, recipe.image_size)
+        recipe = checkpoint.recipe
+        shape = checkpoint.image_shape(qann)
         rows = {"float ANN": ann, "quantised ANN": qann}
         rows |= {title: networks[title] for title in PICTURED}
         picture(rows, args.picture, args.count, schedule_of(recipe), shape)

@@ -19,9 +19,8 @@ import torch
 from torch import Tensor, nn
 
 import snnconvert
-from snnconvert.checkpoint.content import recipe_of, schedule_of
-from snnconvert.checkpoint.format import read_checkpoint
-from snnconvert.checkpoint.networks import network_from
+from snnconvert.checkpoint.checkpoint import Checkpoint
+from snnconvert.checkpoint.schedules import schedule_of
 from snnconvert.cli.arguments.calibration_argument import noised
 from snnconvert.diffusion.objectives import noise_loss, noised_batch
 from snnconvert.images.datasets import DATASETS
@@ -65,15 +64,15 @@ def main() -> None:
     parser.add_argument("--per-layer", action="store_true")
     args = parser.parse_args()
     warnings.simplefilter("ignore")
-    content = read_checkpoint(args.file)
-    recipe, ann = recipe_of(content, args.file), network_from(content, "ann", args.file)
+    checkpoint = Checkpoint.read(args.file)
+    recipe, ann = checkpoint.recipe, checkpoint.network("ann")
     longest = recipe.diffusion_steps
     images = DATASETS[args.data](args.data_root, recipe.image_size, True)
     chosen = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))[: args.inputs]
     clean = images.take(chosen.tolist())
     calibration = split(*noised(clean, recipe.image_size, schedule_of(recipe)))
     generator = torch.Generator().manual_seed(1)
-    probe = to_unit_range(content["probe"])
+    probe = to_unit_range(checkpoint.probe)
     held_out = split(*noised_batch(probe, schedule_of(recipe), generator, spread=True))
     print("| network | error of eps | t: " + " | ".join(
         f"{i}/{QUARTERS}" for i in range(1, QUARTERS + 1)) + " | loss | seconds |")  # fmt: skip

@@ -15,8 +15,7 @@ import torch
 from torch import nn
 
 import snnconvert
-from snnconvert.checkpoint.content import probe_batches
-from snnconvert.checkpoint.format import read_checkpoint
+from snnconvert.checkpoint.checkpoint import Checkpoint
 from snnconvert.report.measures.cost import count_cost
 from snnconvert.report.measures.timing import seconds_per_call
 from snnconvert.report.native import native_report
@@ -36,7 +35,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     file = FOLDER / "fashion-unet.pt"
-    batches = probe_batches(read_checkpoint(file), str(file), args.images)
+    batches = Checkpoint.read(file).probe_batches(args.images)
     x, t = (torch.cat(values) for values in zip(*batches, strict=True))
     qann = snnconvert.load(file)
     clocked = snnconvert.convert(qann, 4, example_inputs=(x, t))

@@ -26,9 +26,7 @@ from memory import table
 from torch import Tensor, nn
 
 import snnconvert
-from snnconvert.checkpoint.content import probe_batches
-from snnconvert.checkpoint.format import read_checkpoint
-from snnconvert.checkpoint.networks import network_from
+from snnconvert.checkpoint.checkpoint import Checkpoint
 from snnconvert.conversion.spiking.network import SpikingNetwork
 from snnconvert.models.cnn import resnet20
 
@@ -46,9 +44,9 @@ def cases(batch: int) -> Iterator[Case]:
     The ResNet's weights are random: a step takes the time that it takes with any others. Laid out
     channels_last, its conversion is too, and is compared with the ANN as it was.
     """
-    content = read_checkpoint(FILE)
-    inputs = tuple(value[:batch] for value in probe_batches(content, FILE)[0])
-    ann, qann = (network_from(content, stage, FILE) for stage in ("ann", "qann"))
+    checkpoint = Checkpoint.read(FILE)
+    inputs = tuple(value[:batch] for value in checkpoint.probe_batches()[0])
+    ann, qann = (checkpoint.network(stage) for stage in ("ann", "qann"))
     snn = snnconvert.convert(qann, TIMESTEPS, example_inputs=inputs, settle=0)
     yield "diffusion U-Net", ann, snn, inputs
     torch.manual_seed(0)

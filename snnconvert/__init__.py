@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 from snnconvert.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from snnconvert.checkpoint.checkpoint import Checkpoint
     from snnconvert.checkpoint.networks import load, save
+    from snnconvert.checkpoint.recipe import Recipe, load_recipe
     from snnconvert.conversion.convert import check, convert
     from snnconvert.conversion.finetune import finetune
     from snnconvert.conversion.quantize import quantize
@@ -24,12 +26,20 @@ if TYPE_CHECKING:
     from snnconvert.diffusion.sampling.drawing import invert, sample
     from snnconvert.diffusion.schedule import ContinuousSchedule, Schedule
     from snnconvert.evaluation.evaluate import evaluate
+    from snnconvert.evaluation.metrics.cache import statistics_of
+    from snnconvert.evaluation.metrics.features import Inception
+    from snnconvert.evaluation.metrics.gaussian import Statistics, load_statistics
+    from snnconvert.images.sources import open_source
     from snnconvert.report.compare import compare
     from snnconvert.training.loop import train
 
 __all__ = [
+    "Checkpoint",
     "ContinuousSchedule",
+    "Inception",
+    "Recipe",
     "Schedule",
+    "Statistics",
     "check",
     "compare",
     "convert",
@@ -38,15 +48,23 @@ __all__ = [
     "finetune",
     "invert",
     "load",
+    "load_recipe",
+    "load_statistics",
+    "open_source",
     "quantize",
     "sample",
     "save",
+    "statistics_of",
     "train",
 ]
 
 _HOMES = {
+    "Checkpoint": "checkpoint.checkpoint",
     "ContinuousSchedule": "diffusion.schedule",
+    "Inception": "evaluation.metrics.features",
+    "Recipe": "checkpoint.recipe",
     "Schedule": "diffusion.schedule",
+    "Statistics": "evaluation.metrics.gaussian",
     "check": "conversion.convert",
     "compare": "report.compare",
     "convert": "conversion.convert",
@@ -55,9 +73,13 @@ _HOMES = {
     "finetune": "conversion.finetune",
     "invert": "diffusion.sampling",
     "load": "checkpoint.networks",
+    "load_recipe": "checkpoint.recipe",
+    "load_statistics": "evaluation.metrics.gaussian",
+    "open_source": "images.sources",
     "quantize": "conversion.quantize",
     "sample": "diffusion.sampling",
     "save": "checkpoint.networks",
+    "statistics_of": "evaluation.metrics.cache",
     "train": "training.loop",
 }
 

@@ -6,9 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from snnconvert.checkpoint.content import probe_batches
+from snnconvert.checkpoint.checkpoint import Checkpoint
 from snnconvert.checkpoint.format import read_checkpoint
-from snnconvert.checkpoint.networks import network_from
 from tests.support.paths import SHIPPED
 
 torch.set_num_threads(1)  # two processes share the tests, see pyproject.toml
@@ -29,10 +28,10 @@ def shipped() -> dict:
 @pytest.fixture(scope="session")
 def qann(shipped) -> nn.Module:
     """The shipped quantised network."""
-    return network_from(shipped, "qann", str(SHIPPED))
+    return Checkpoint(shipped, str(SHIPPED)).network("qann")
 
 
 @pytest.fixture(scope="session")
 def real_batches(shipped) -> list:
     """All 256 real noised inputs of the shipped checkpoint, t over the whole diffusion."""
-    return probe_batches(shipped, str(SHIPPED))
+    return Checkpoint(shipped, str(SHIPPED)).probe_batches()

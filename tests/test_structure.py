@@ -174,3 +174,40 @@ def test_tests_share_by_support_alone():
 def test_benchmarks_import_no_test():
     for path in [*(ROOT / "benchmarks").glob("*.py"), *(ROOT / "examples").glob("*.py")]:
         assert not imports_of(path, "tests"), path
+
+
+def functions_of(path):
+    """Functions of a file, with the names of their parameters and those without a type."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            listed = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+            yield node, {parameter.arg: parameter.annotation for parameter in listed}
+
+
+def test_command_lines_end_where_the_commands_end():
+    """What is parsed stays inside `cli`: Python calls everything below with plain arguments."""
+    for module, path in PATHS.items():
+        if folder_of(module).split("/")[0] == "cli":
+            continue
+        names = {
+            name.name.split(".")[0] if isinstance(node, ast.Import) else node.module
+            for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, (ast.Import, ast.ImportFrom)) for name in node.names
+        }  # fmt: skip
+        assert "argparse" not in names, module
+        for function, parameters in functions_of(path):
+            if "args" in parameters:  # a sequence of values, nothing with attributes
+                assert parameters["args"] is not None, (module, function.name)
+                read = [
+                    node for node in ast.walk(function)
+                    if isinstance(node, ast.Attribute)
+                    and isinstance(node.value, ast.Name) and node.value.id == "args"
+                ]  # fmt: skip
+                assert not read, (module, function.name)
+
+
+def test_commands_share_by_their_arguments_alone():
+    for module, path in PATHS.items():
+        if folder_of(module) == "cli" and path.stem not in ("__init__", "main"):
+            found = {name for name in IMPORTS[module] if name.startswith("snnconvert.cli")}
+            assert all(folder_of(name) == "cli/arguments" for name in found), (module, found)

@@ -1,3 +1,8 @@
-"""What a file holds, checked: its format, its recipe, its networks."""
+"""What a file holds, checked: its format, its recipe, its networks.
 
-STAGES = ("ann", "qann", "snn", "spiking")
+A new stage is one more name here; the rest of the package asks these two. No PyTorch, so that
+`snnconvert --help` is quick.
+"""
+
+STAGES = ("ann", "qann", "snn", "spiking")  # of networks in a file: float, quantised, ...
+CONVERTIBLE = ("ann", "qann")  # those that `convert` takes, the most advanced last

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import nn
 
-from snnconvert.checkpoint.networks import network_from
+from snnconvert.checkpoint.checkpoint import Checkpoint
 from snnconvert.checkpoint.recipe import Recipe
 from snnconvert.conversion.spiking.network import CallRecord, SpikingNetwork
 from snnconvert.models import SpikingUNet
@@ -41,18 +40,18 @@ def describe_network(network: nn.Module) -> str:
     return f"{weights:,} weights, {kind}"
 
 
-def describe_checkpoint(content: dict[str, Any], source: str) -> str:
+def describe_checkpoint(checkpoint: Checkpoint) -> str:
     """Several lines: stages, networks, provenance, recipe."""
-    lines = [f"{source}: stage {content['stage']}, version {content['version']}"]
+    content, probe = checkpoint.content, checkpoint.probe
+    lines = [f"{checkpoint.source}: stage {checkpoint.stage}, version {content['version']}"]
     lines += [
-        f"  {stage}: {describe_network(network_from(content, stage, source))}"
-        for stage in content["networks"]
+        f"  {stage}: {describe_network(checkpoint.network(stage))}" for stage in checkpoint.stages
     ]
-    if content["probe"] is not None:
-        lines.append(f"  probe: {len(content['probe'])} images {list(content['probe'].shape[1:])}")
+    if probe is not None:
+        lines.append(f"  probe: {len(probe)} images {list(probe.shape[1:])}")
     lines += [
         f"  {stage}: eps_second_moment of {entry['images']} images at {entry['times']} times"
-        for stage, entry in content.get("moments", {}).items()
+        for stage, entry in checkpoint.moments.items()
     ]
     for title in ("provenance", "recipe"):
         lines += [f"  {title}:", *(f"    {k} = {v}" for k, v in content[title].items())]

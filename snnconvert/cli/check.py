@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import argparse
 
+from snnconvert.cli.arguments.lazy import add_command
 from snnconvert.cli.arguments.options import add_source_arguments
 
 
 def add_check(commands: argparse._SubParsersAction) -> None:
-    command = commands.add_parser(
+    add_command(
+        commands,
         "check",
+        run_check,
+        add_arguments,
         help="list everything that keeps a network from being converted",
         description="List every operation of a network that cannot be converted, with layer, "
         "reason and remedy. Exit code 0 when there is none, else 2.",
     )
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
     add_source_arguments(command)
-    command.set_defaults(run=run_check)
 
 
 def run_check(args: argparse.Namespace) -> int:

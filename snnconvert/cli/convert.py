@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from snnconvert.cli.arguments.lazy import add_command
 from snnconvert.cli.arguments.options import (
     add_conversion_options,
     add_reset,
@@ -15,23 +16,28 @@ from snnconvert.errors import InputError
 
 
 def add_convert(commands: argparse._SubParsersAction) -> None:
-    command = commands.add_parser(
+    add_command(
+        commands,
         "convert",
+        run_convert,
+        add_arguments,
         help="turn a network into a spiking one and report the error",
         description="Rewrite a network into a spiking one and measure it: on the real images in a "
         "checkpoint, noised over the whole diffusion, or on the inputs of --calibrate.",
     )
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
     add_source_arguments(command)
     add_conversion_options(command)
     add_reset(command, "call")
     command.add_argument("-o", "--out", help="file to write (default: <FILE stem>.snn.pt)")
-    command.set_defaults(run=run_convert)
 
 
 def run_convert(args: argparse.Namespace) -> None:
-    from snnconvert.checkpoint.content import is_classifier
+    from snnconvert.checkpoint.entries import config_of
     from snnconvert.checkpoint.format import writer_of
-    from snnconvert.checkpoint.networks import config_of, content_of
+    from snnconvert.checkpoint.networks import content_of
     from snnconvert.cli.arguments.network_argument import source_of
     from snnconvert.conversion.convert import convert
     from snnconvert.files.atomic import check_destination, write_together
@@ -55,10 +61,10 @@ def run_convert(args: argparse.Namespace) -> None:
         reset=args.reset, **conversion_options(args),
     )  # fmt: skip
     report = compare(source.model, snn, source.reported(), float_ann=source.float_ann)
-    if source.content is not None and not is_classifier(source.content, source.name):
+    if source.checkpoint is not None and not source.checkpoint.is_classifier:
         qann = source.model if source.stage == "qann" else snn.quantized_ann()
-        report = report.extended(trajectory=paths_of(qann, snn, source.content, source.name))
-    content = content_of(snn, like=source.content)
+        report = report.extended(trajectory=paths_of(qann, snn, source.checkpoint))
+    content = content_of(snn, like=source.checkpoint)
     write_together({out: writer_of(content), report_path: report.write})
     print(format_report(report.to_dict()))
     trained = config_of(source.model).levels if source.stage == "qann" else snn.config.levels

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
+from snnconvert.cli.arguments.lazy import add_command
 from snnconvert.errors import CheckpointError, InputError
 
 
 def add_finetune(commands: argparse._SubParsersAction) -> None:
-    command = commands.add_parser(
+    add_command(
+        commands,
         "finetune",
+        run_finetune,
+        add_arguments,
         help="train a converted network under its own spikes",
         description="Take a converted network as initialisation and train it by surrogate "
         "gradients, so that after exactly its T (+ settle) steps it comes closer to the float "
         "network. For networks converted with --settle K; nothing is labelled.",
     )
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("file", metavar="FILE", help="what `convert` wrote")
     command.add_argument("--teacher", metavar="ANN", help="what FILE was converted from, for its "
                          "float network (default: the quantised one in FILE)")  # fmt: skip
@@ -27,47 +33,36 @@ def add_finetune(commands: argparse._SubParsersAction) -> None:
     command.add_argument("--data-root", help="the recipe's data set in this folder (default: as "
                          "the recipe says)")  # fmt: skip
     command.add_argument("-o", "--out", help="file to write (default: <FILE stem>.tuned.pt)")
-    command.set_defaults(run=run_finetune)
 
 
 def run_finetune(args: argparse.Namespace) -> None:
-    from snnconvert.checkpoint.content import probe_batches, recipe_of
-    from snnconvert.checkpoint.format import read_checkpoint, save_checkpoint
-    from snnconvert.checkpoint.networks import content_of, load, network_from
-    from snnconvert.checkpoint.recipe import recipe_from_dict
+    from snnconvert.checkpoint.checkpoint import Checkpoint
+    from snnconvert.checkpoint.networks import load, save
     from snnconvert.conversion.finetune import finetune, refuse_exact
     from snnconvert.conversion.spiking.network import SpikingNetwork
     from snnconvert.files.atomic import check_destination
-    from snnconvert.images.datasets import DATASETS
     from snnconvert.report.measures.difference import error_of
     from snnconvert.training.tuning import training_inputs
 
     stem = args.file.removesuffix(".pt").removesuffix(".snn")
     out = check_destination(args.out or f"{stem}.tuned.pt")
-    content = read_checkpoint(args.file)
-    network = network_from(content, None, args.file)
+    checkpoint = Checkpoint.read(args.file)
+    network = checkpoint.network()
     if not isinstance(network, SpikingNetwork):
         raise CheckpointError(f"{args.file}: holds no converted network; convert it first")
     refuse_exact(network)  # before images are fetched
     teacher = load(args.teacher, "ann") if args.teacher else network.quantized_ann()
-    kept = recipe_of(content, args.file).to_dict()
-    recipe = recipe_from_dict(
-        {**kept, "batch_size": args.batch_size, "seed": args.seed,
-         "data_root": args.data_root or kept["data_root"]}, args.file,
-    )  # fmt: skip
-    probes = probe_batches(content, args.file)
-    images = DATASETS[recipe.dataset](Path(recipe.data_root), recipe.image_size, True)
-    tuned = finetune(
-        network, training_inputs(recipe, images, args.steps), steps=args.steps, rate=args.rate,
-        teacher=teacher,
-    )  # fmt: skip
+    inputs = training_inputs(checkpoint.recipe, args.steps, batch_size=args.batch_size,
+                             seed=args.seed, data_root=args.data_root)  # fmt: skip
+    probes = checkpoint.probe_batches()
+    tuned = finetune(network, inputs, steps=args.steps, rate=args.rate, teacher=teacher)
     before, after = (error_of(n, teacher, probes) for n in (network, tuned))
     if not after < before:
         raise InputError(
             f"finetune: did not help (error {before:.3g} before, {after:.3g} after); take a "
             "smaller --rate or more --steps; nothing was written"
         )
-    save_checkpoint(out, content_of(tuned, like=content))
+    save(tuned, out, like=checkpoint)
     shown = sum(len(batch[0]) for batch in probes)
     kind = "float" if args.teacher else "quantised"
     print(f"relative error against the {kind} ANN after {network.latency_steps} steps, {shown} "

@@ -5,21 +5,28 @@ from __future__ import annotations
 import argparse
 
 from snnconvert.checkpoint import STAGES
+from snnconvert.cli.arguments.lazy import add_command
 from snnconvert.cli.arguments.options import add_device, add_schedule, check_batch_size
-from snnconvert.cli.arguments.solver_options import add_solver_options
+from snnconvert.cli.arguments.solver_options import add_solver_options, given_options
 from snnconvert.errors import InputError
 
 SCALES = "0.99,0.995,0.998,1,1.002,1.005,1.01"
 
 
 def add_guidance(commands: argparse._SubParsersAction) -> None:
-    command = commands.add_parser(
+    add_command(
+        commands,
         "guidance",
+        run_guidance,
+        add_arguments,
         help="search the threshold scale that draws the best images",
         description="Draw the same seeds with every firing threshold of a spiking network times "
         "each scale, and report the FID against the scale (threshold guidance). `sample` and "
         "`evaluate` take the best one as --threshold-scale.",
     )
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("file", metavar="FILE", help="checkpoint with a spiking network")
     command.add_argument(
         "--against", required=True, metavar="STATS", help="statistics (.npz), see `stats`"
@@ -37,7 +44,6 @@ def add_guidance(commands: argparse._SubParsersAction) -> None:
     command.add_argument("--plot", metavar="PNG", help="also a plot of the FID against the scale")
     add_schedule(command)
     add_solver_options(command)
-    command.set_defaults(run=run_guidance)
 
 
 def scales_of(text: str) -> list[float]:
@@ -49,15 +55,13 @@ def scales_of(text: str) -> list[float]:
 
 
 def run_guidance(args: argparse.Namespace) -> None:
-    from snnconvert.checkpoint.content import schedule_for
-    from snnconvert.checkpoint.format import read_checkpoint
-    from snnconvert.cli.arguments.solver_options import chosen_options
+    from snnconvert.checkpoint.checkpoint import Checkpoint
     from snnconvert.common.hardware import checked_device
-    from snnconvert.diffusion.sampling import plan
     from snnconvert.evaluation.metrics.gaussian import load_statistics
     from snnconvert.evaluation.sampled import Drawing
     from snnconvert.evaluation.scale_search import search_scale
     from snnconvert.files.atomic import check_destination, save_json
+    from snnconvert.generation.image_plan import image_plan
     from snnconvert.report.show.guidance import format_search
     from snnconvert.report.show.plots import plot_guidance
 
@@ -67,14 +71,14 @@ def run_guidance(args: argparse.Namespace) -> None:
     checked_device(args.device)
     if len(set(args.scales)) < 2:
         raise InputError(f"--scales: found {args.scales}, at least two different ones are needed")
-    content, against = read_checkpoint(args.file), load_statistics(args.against)
-    options = chosen_options(args, content, args.stage or content["stage"])
-    schedule = schedule_for(content, args.file, args.schedule)
-    drawing = Drawing(plan(args.solver, args.steps, schedule, args.grid, **options), args.seed,
-                      args.batch_size)  # fmt: skip
+    checkpoint, against = Checkpoint.read(args.file), load_statistics(args.against)
+    chosen = image_plan(
+        checkpoint, args.stage, solver=args.solver, steps=args.steps, grid=args.grid,
+        schedule=args.schedule, **given_options(args),
+    )  # fmt: skip
     found = search_scale(
-        content, args.file, drawing, against, args.scales, count=args.samples, stage=args.stage,
-        device=args.device, command=args.command_line,
+        checkpoint, Drawing(chosen, args.seed, args.batch_size), against, args.scales,
+        count=args.samples, stage=args.stage, device=args.device, command=args.command_line,
     )  # fmt: skip
     save_json(found, out)
     if plot is not None:

@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import argparse
 
+from snnconvert.cli.arguments.lazy import add_command
+
 
 def add_info(commands: argparse._SubParsersAction) -> None:
-    command = commands.add_parser("info", help="say what a checkpoint holds")
+    add_command(
+        commands,
+        "info",
+        run_info,
+        add_arguments,
+        help="say what a checkpoint holds",
+    )
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("file", metavar="FILE", help="checkpoint")
-    command.set_defaults(run=run_info)
 
 
 def run_info(args: argparse.Namespace) -> None:
+    from snnconvert.checkpoint.checkpoint import Checkpoint
     from snnconvert.checkpoint.describe import describe_checkpoint
-    from snnconvert.checkpoint.format import read_checkpoint
 
-    print(describe_checkpoint(read_checkpoint(args.file), args.file))
+    print(describe_checkpoint(Checkpoint.read(args.file)))

@@ -9,6 +9,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 
+from snnconvert.cli.arguments.lazy import LazyParser
 from snnconvert.cli.check import add_check
 from snnconvert.cli.convert import add_convert
 from snnconvert.cli.evaluate import add_evaluate
@@ -65,7 +66,7 @@ def build_parser() -> argparse.ArgumentParser:
         "they computed, and say exactly what was lost when something was.",
     )
     parser.add_argument("--version", action="version", version=__version__)
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=LazyParser)
     for add in (
         add_train, add_check, add_convert, add_sample, add_trajectory, add_moments, add_stats,
         add_evaluate, add_guidance, add_finetune, add_report, add_info,

@@ -6,8 +6,9 @@ import argparse
 from typing import TYPE_CHECKING
 
 from snnconvert.checkpoint import STAGES
+from snnconvert.cli.arguments.lazy import add_command
 from snnconvert.cli.arguments.options import add_reset, add_schedule, add_threshold_scale
-from snnconvert.cli.arguments.solver_options import add_solver_options, chosen_options
+from snnconvert.cli.arguments.solver_options import add_solver_options, given_options
 from snnconvert.errors import InputError
 
 if TYPE_CHECKING:
@@ -17,12 +18,18 @@ if TYPE_CHECKING:
 
 
 def add_sample(commands: argparse._SubParsersAction) -> None:
-    command = commands.add_parser(
+    add_command(
+        commands,
         "sample",
+        run_sample,
+        add_arguments,
         help="draw images from a network",
         description="Draw images from any network of a checkpoint. Image i depends on the seed "
         "and i alone, whatever the batch size and, under torchrun, the number of processes.",
     )
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("file", metavar="FILE", help="checkpoint")
     command.add_argument("--stage", choices=STAGES, help="which network, where it holds several")
     command.add_argument("-n", "--count", type=int, default=64, help="images (default 64)")
@@ -45,45 +52,36 @@ def add_sample(commands: argparse._SubParsersAction) -> None:
     add_threshold_scale(command)
     add_schedule(command)
     add_solver_options(command)
-    command.set_defaults(run=run_sample)
 
 
 def run_sample(args: argparse.Namespace) -> None:
-    from snnconvert.checkpoint.content import image_shape_of, schedule_for, schedule_hash
+    from snnconvert.checkpoint.checkpoint import Checkpoint
     from snnconvert.checkpoint.describe import describe_history
-    from snnconvert.checkpoint.format import read_checkpoint
-    from snnconvert.checkpoint.networks import network_from
     from snnconvert.common.processes import open_shard
     from snnconvert.conversion.spiking.network import SpikingNetwork
-    from snnconvert.diffusion.sampling import plan
     from snnconvert.files.atomic import check_destination
-    from snnconvert.files.fingerprint import fingerprint
+    from snnconvert.generation.image_plan import drawing_settings, image_plan
     from snnconvert.generation.job import Job, generate, open_output, trajectory
     from snnconvert.generation.threshold_scale import scale_thresholds
     from snnconvert.images.pictures import save_png
 
-    content = read_checkpoint(args.file)
-    schedule = schedule_for(content, args.file, args.schedule)
-    stage = args.stage or content["stage"]
-    network = network_from(content, stage, args.file)
+    checkpoint = Checkpoint.read(args.file)
+    checkpoint.schedule(args.schedule)  # a file that does not say is refused first
+    stage = args.stage or checkpoint.stage
+    network = checkpoint.network(stage)
     if args.threshold_scale != 1:
         network = scale_thresholds(network, args.threshold_scale)
     if args.reset is not None:
         network = with_reset(network, args.reset, args.file)
     if isinstance(network, SpikingNetwork):
         network.keep_history()
-    chosen = plan(args.solver, args.steps, schedule, args.grid,
-                  **chosen_options(args, content, stage))  # fmt: skip
+    chosen = image_plan(
+        checkpoint, stage, solver=args.solver, steps=args.steps, grid=args.grid,
+        schedule=args.schedule, **given_options(args),
+    )  # fmt: skip
     picture = check_destination(args.trajectory) if args.trajectory else None
-    shape = image_shape_of(content, network, args.file)
-    settings = {
-        "solver": args.solver, "times": chosen.times, "stage": stage, "seed": args.seed,
-        "threshold_scale": args.threshold_scale,
-        "network": fingerprint(content["networks"][stage]),
-        "schedule": schedule_hash(schedule),
-        **{name: value if isinstance(value, bool | int | float | str) else fingerprint(value)
-           for name, value in chosen.all_options.items()},
-    }  # fmt: skip
+    shape = checkpoint.image_shape(network)
+    settings = drawing_settings(checkpoint, stage, chosen, args.seed, args.threshold_scale)
     with open_shard(args.device) as shard:
         job = Job(network.to(shard.device), chosen, shape, args.count, args.seed, args.batch_size)
         output = open_output(args.out, job, settings)

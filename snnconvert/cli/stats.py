@@ -6,25 +6,36 @@ import argparse
 import sys
 from pathlib import Path
 
-from snnconvert.cli.arguments.options import IMAGES, add_device, add_image_options, check_batch_size
+from snnconvert.cli.arguments.lazy import add_command
+from snnconvert.cli.arguments.options import (
+    add_device,
+    add_image_options,
+    check_batch_size,
+    images_help,
+)
 from snnconvert.errors import InputError
 
 
 def add_stats(commands: argparse._SubParsersAction) -> None:
-    command = commands.add_parser(
+    add_command(
+        commands,
         "stats",
+        run_stats,
+        add_arguments,
         help="compute the statistics of a set of images for the FID",
         description="Mean and covariance of Inception features, streamed, in the .npz of "
         "pytorch-fid. Computed once: the same images, number and feature size are cached.",
     )
-    command.add_argument("data", metavar="DATA", help=IMAGES)
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    command.add_argument("data", metavar="DATA", help=images_help())
     command.add_argument("-o", "--out", required=True, help=".npz to write")
     command.add_argument("--dims", type=int, default=2048, help="64, 192, 768 or 2048 (default)")
     command.add_argument("--count", type=int, help="only the first COUNT images (default: all)")
     command.add_argument("--batch-size", type=int, default=32, help="images at once (default 32)")
     add_device(command)
     add_image_options(command, "data")
-    command.set_defaults(run=run_stats)
 
 
 def run_stats(args: argparse.Namespace) -> None:

@@ -5,15 +5,31 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from snnconvert.cli.arguments.lazy import add_command, listed
+
 
 def add_train(commands: argparse._SubParsersAction) -> None:
-    command = commands.add_parser(
+    add_command(
+        commands,
         "train",
+        run_train,
+        add_arguments,
         help="train a network from a recipe",
         description="Train the float and then the quantised network of a recipe. The same command "
         "again resumes an unfinished training.",
     )
-    command.add_argument("recipe", metavar="RECIPE", help="TOML file, see recipes/")
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    from snnconvert.images.datasets import DATASETS
+    from snnconvert.models import MODELS
+
+    command.add_argument(
+        "recipe",
+        metavar="RECIPE",
+        help="TOML file, see recipes/; its model is "
+        f"one of {listed(MODELS)}, its dataset of {listed(DATASETS)}",
+    )
     command.add_argument("-o", "--out", help="checkpoint to write (default: <recipe stem>.pt)")
     command.add_argument(
         "--set",
@@ -27,7 +43,6 @@ def add_train(commands: argparse._SubParsersAction) -> None:
         action="store_true",
         help="print the resolved recipe and the size of the network, then stop",
     )
-    command.set_defaults(run=run_train)
 
 
 def run_train(args: argparse.Namespace) -> None:

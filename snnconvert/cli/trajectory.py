@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import argparse
 
+from snnconvert.cli.arguments.lazy import add_command
 from snnconvert.cli.arguments.options import (
     add_conversion_options,
     add_stage_argument,
     conversion_options,
 )
-from snnconvert.cli.arguments.solver_options import add_solver_options, chosen_options
+from snnconvert.cli.arguments.solver_options import add_solver_options, given_options
 
 
 def add_trajectory(commands: argparse._SubParsersAction) -> None:
-    command = commands.add_parser(
+    add_command(
+        commands,
         "trajectory",
+        run_trajectory,
+        add_arguments,
         help="follow a converted network along a solver's path",
         description="Convert the network of a checkpoint, sample with it and with its quantised "
         "ANN from the same seeds, and report for every call: the error of the prediction, how far "
         "the images have diverged, spikes, clock steps and energy, with counts that start at zero "
         "in every call and with counts that stay from call to call (one continuous spiking run).",
     )
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("file", metavar="FILE", help="checkpoint with a network to convert")
     add_stage_argument(command)
     command.add_argument("-n", "--count", type=int, default=8, help="images (default 8)")
@@ -31,31 +38,31 @@ def add_trajectory(commands: argparse._SubParsersAction) -> None:
     command.add_argument("--plot", metavar="PNG", help="also a plot of spikes and clock steps")
     add_conversion_options(command)
     add_solver_options(command)
-    command.set_defaults(run=run_trajectory)
 
 
 def run_trajectory(args: argparse.Namespace) -> None:
-    from snnconvert.checkpoint.content import denoiser_recipe_of, image_shape_of, schedule_of
-    from snnconvert.checkpoint.format import read_checkpoint
+    from snnconvert.checkpoint.checkpoint import Checkpoint
     from snnconvert.cli.arguments.network_argument import checkpoint_source
     from snnconvert.conversion.convert import convert
     from snnconvert.files.atomic import check_destination, save_json
+    from snnconvert.generation.image_plan import checkpoint_options
     from snnconvert.report.show.plots import plot_trajectory
     from snnconvert.report.show.terminal import format_trajectory
     from snnconvert.report.trajectory import follow
 
-    content = read_checkpoint(args.file)
-    source = checkpoint_source(content, args.file, args.stage)
-    schedule = schedule_of(denoiser_recipe_of(content, args.file))
+    checkpoint = Checkpoint.read(args.file)
+    source = checkpoint_source(checkpoint, args.stage)
+    schedule = checkpoint.schedule()
     out = check_destination(args.out)
     plot = check_destination(args.plot) if args.plot else None
-    options = chosen_options(args, content, source.stage)
+    options = checkpoint_options(checkpoint, source.stage, args.solver, args.grid, None,
+                                 given_options(args))  # fmt: skip
     snn = convert(
         source.model, example_inputs=source.examples, calibration=source.batches,
         **conversion_options(args),
     )  # fmt: skip
     qann = snn.quantized_ann() if snn.calibration else source.model
-    shape = (args.count, *image_shape_of(content, source.model, args.file))
+    shape = (args.count, *checkpoint.image_shape(source.model))
     report = follow(
         qann, snn, shape, solver=args.solver, steps=args.steps, schedule=schedule,
         seed=args.seed, grid=args.grid, **options,

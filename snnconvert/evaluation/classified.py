@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from snnconvert.checkpoint.content import recipe_of
-from snnconvert.checkpoint.networks import network_from
+from snnconvert.checkpoint.checkpoint import Checkpoint
 from snnconvert.common.hardware import checked_device
 from snnconvert.conversion.spiking.network import SpikingNetwork
 from snnconvert.errors import DataError, InputError
 from snnconvert.evaluation.metrics.accuracy import accuracy
+from snnconvert.evaluation.sampled import simulated
 from snnconvert.images.datasets import Images
 from snnconvert.images.datasets.folder import FolderImages, labels_of
 from snnconvert.images.pixels import to_unit_range
@@ -49,14 +49,14 @@ def labelled_images(data: str, data_root: Path, image_size: int) -> Images:
 
 
 def classified(
-    content: dict[str, Any], path: str, images: Images, data: str, *, count: int | None = None,
+    checkpoint: Checkpoint, images: Images, data: str, *, count: int | None = None,
     stage: str | None = None, simulate: str | None = None, device: str = "auto",
     batch_size: int = 32, progress: bool = False,
 ) -> dict[str, Any]:  # fmt: skip
     """Accuracy of a checkpoint's classifier, with what it was measured on.
 
     Args:
-        content: of the checkpoint at `path`, which a training or a conversion of one wrote.
+        checkpoint: which a training or a conversion of one wrote.
         images: with labels; `data` names them in the result.
         count: only so many of them, the first ones; default all.
         stage: "ann", "qann" or "snn"; default the most advanced.
@@ -71,19 +71,14 @@ def classified(
     count = len(images) if count is None else count
     if not 1 <= count <= len(images):
         raise InputError(f"samples: found {count}, allowed are 1 ... {len(images)} of {data}")
-    stage = stage or content["stage"]
-    network, place = network_from(content, stage, path), checked_device(device)
-    if simulate is not None:
-        if not isinstance(network, SpikingNetwork):
-            raise InputError(f"{path}: simulate applies to converted networks only")
-        network = network.with_config(simulate=simulate).eval()
-    network.to(place)
+    stage, place = stage or checkpoint.stage, checked_device(device)
+    network = simulated(checkpoint.network(stage), simulate, checkpoint.source).to(place)
     with tqdm(total=count, unit="image", disable=not progress) as bar:
         share = accuracy(network, batches_of(images, images.labels, count, batch_size, place, bar))
     spiking = asdict(network.config) if isinstance(network, SpikingNetwork) else None
     return {
-        "metric": "accuracy", "accuracy": share, "samples": count, "of": path, "stage": stage,
-        "model": recipe_of(content, path).model, "against": data, "spiking": spiking,
+        "metric": "accuracy", "accuracy": share, "samples": count, "of": checkpoint.source,
+        "stage": stage, "model": checkpoint.recipe.model, "against": data, "spiking": spiking,
         "snnconvert": __version__,
     }  # fmt: skip
 

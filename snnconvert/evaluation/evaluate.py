@@ -1,221 +1,151 @@
-"""Hold images against reference statistics: FID, Inception Score, precision and recall."""
+"""How good the images of a network are, or the classes that it tells: one call for both."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
-from tqdm import tqdm
+from torch import nn
 
-from snnconvert.errors import DataError, InputError
-from snnconvert.evaluation.metrics.cache import checked_count, fitted, statistics_of
-from snnconvert.evaluation.metrics.features import Inception
-from snnconvert.evaluation.metrics.fid import frechet_distance
+from snnconvert.checkpoint.checkpoint import Checkpoint
+from snnconvert.errors import InputError
+from snnconvert.evaluation.classified import classified, labelled_images
+from snnconvert.evaluation.fidelity import Evaluation, check_comparable, fidelity
+from snnconvert.evaluation.metrics.cache import checked_count
+from snnconvert.evaluation.metrics.features import Inception, check_dims
 from snnconvert.evaluation.metrics.gaussian import Statistics
-from snnconvert.evaluation.metrics.inception_score import InceptionScore, Score
-from snnconvert.evaluation.metrics.precision_recall import (
-    features_of,
-    precision_recall,
-    torch_fidelity_metric,
+from snnconvert.evaluation.opened import (
+    Reference,
+    checkpoint_at,
+    drawn_images,
+    network_images,
+    open_reference,
+    stored_images,
 )
-from snnconvert.evaluation.metrics.running_gaussian import Moments
-from snnconvert.evaluation.sampled import SampledSource
-from snnconvert.files.atomic import save_json
-from snnconvert.images.sources import Source, StoredSource
-from snnconvert.version import __version__
+from snnconvert.images.sources import Source
 
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What `evaluate` found. `to_dict()` has stable keys; `to_dict()["fid"]` is the figure."""
-
-    content: dict[str, Any]
-
-    def to_dict(self) -> dict[str, Any]:
-        return self.content
-
-    def save(self, path: str | Path) -> None:
-        """Write the result as JSON, atomically."""
-        save_json(self.content, path)
-
-
-@dataclass(frozen=True)
-class Measured:
-    """One pass over the images. `features` [count, dims] only where they were asked for."""
-
-    statistics: Statistics
-    score: Score | None
-    features: Tensor | None
+DEFAULT_DIMS = 2048
+OF_CLASSIFIERS = ("stage", "simulate")  # options that do not draw
 
 
 def evaluate(
-    source: Source,
-    against: Statistics | StoredSource,
-    inception: Inception,
+    source: str | Path | Checkpoint | nn.Module | Source,
+    against: str | Path | Reference,
+    inception: Inception | None = None,
     *,
     count: int | None = None,
+    dims: int | None = None,
     score: bool = True,
     neighbours: bool = False,
     batch_size: int = 32,
+    device: str = "auto",
+    data_root: str | Path | None = None,
+    image_size: int | None = None,
     progress: bool = False,
     command: str = "",
+    **drawing: Any,
 ) -> Evaluation:
-    """FID of `source` against a reference, and what else the weights and the reference allow.
+    """FID of what `source` draws, and what else the reference allows; accuracy of a classifier.
 
     Args:
-        source: drawn or stored images, seen once and not kept.
-        against: statistics, or images whose statistics are computed (once) with `inception`.
-        inception: feature network; its `dims` names the figure (FID-768).
-        count: images to take; default all of `source`.
-        score: Inception Score too, where the weights allow; it runs Inception to its end.
-        neighbours: precision and recall too; `against` must then be images, of which as many are
-            taken as of `source` (or all there are).
-        command: kept in the result, so that the figure can be found again.
+        source: the file of a checkpoint, a Checkpoint, or a denoiser (x, t) -> prediction; or
+            images: a data set (NAME or NAME:test), a folder, an `.npz`, an opened source.
+        against: a file of statistics, or images likewise; of a classifier labelled ones.
+        inception: feature network; default one of `dims` features on `device`.
+        count: images to take; default 10,000 drawn, or all of those that are stored.
+        dims: features: 64, 192, 768 or 2048 (default: as `against`, else 2048).
+        score, neighbours, command: as `evaluation.fidelity.fidelity`.
+        data_root: where data sets lie; default as the recipe says, else "data".
+        image_size: of data sets, or to crop and resize a folder's images to.
+        drawing: of a denoiser: `stage`, `simulate`, `threshold_scale`, `seed`, and `solver`,
+            `steps` (20), `grid`, `schedule` and options as `sample`.
 
     Raises:
-        InputError: too few images, another feature size, a batch size below 1.
-        DataError: another image size, features that are not finite.
+        InputError: values out of range, options that do not apply, too few images.
+        CheckpointError: a file that cannot be used.
+        DataError: no such images, or of another size.
     """
-    if batch_size < 1:
-        raise InputError(f"batch size: found {batch_size}, allowed are 1 and more")
-    count = checked_count(source, count)
-    check_comparable(source, against, inception.dims, neighbours)
-    if isinstance(against, Statistics):
-        reference, real = against, None
-    else:
-        reference = statistics_of(against, inception, batch_size=batch_size, progress=progress)
-        real = against if neighbours else None
-    missing = inception.unscored if score else "not asked for"
-    found = measure(
-        source, inception, count, classify=missing is None, keep=real is not None,
-        batch_size=batch_size, progress=progress,
-    )  # fmt: skip
-    closeness = None if real is None else near(found, real, inception, batch_size)
-    return Evaluation({
-        "metric": f"FID-{inception.dims}",
-        "fid": frechet_distance(found.statistics, reference),
-        "dims": inception.dims,
-        "samples": count,
-        "inception_score": None if found.score is None else asdict(found.score),
-        "inception_score_missing": missing,
-        "precision_recall": closeness,
-        "of": source.facts(),
-        "against": about(reference),
-        "weights": inception.weights,
-        "notes": notes(found.statistics, reference),
-        "command": command,
-        "versions": {"snnconvert": __version__, "torch": str(torch.__version__)},
-    })  # fmt: skip
-
-
-def about(reference: Statistics) -> dict[str, Any]:
-    """What a report says of a reference; None where its file does not say."""
-    return {
-        "source": reference.source,
-        "samples": reference.count or None,
-        "weights": reference.weights or None,
-    }
-
-
-def near(
-    found: Measured, real: StoredSource, inception: Inception, batch_size: int
-) -> dict[str, Any]:
-    """Precision and recall against as many real images as were drawn, or all there are."""
-    assert found.features is not None  # kept whenever there are real images
-    count = min(len(found.features), len(real))
-    wanted = features_of(real, inception, count, batch_size)
-    precision, recall = precision_recall(found.features, wanted)
-    return {"precision": precision, "recall": recall, "real_images": count}
-
-
-def measure(
-    source: Source,
-    inception: Inception,
-    count: int,
-    *,
-    classify: bool,
-    keep: bool,
-    batch_size: int,
-    progress: bool,
-) -> Measured:
-    """One pass over `count` images: statistics, and score and features where asked for."""
-    moments = Moments(inception.dims)
-    score = InceptionScore(count) if classify else None
-    kept: list[Tensor] = []
-    with tqdm(total=count, desc=source.name, unit="image", miniters=0, disable=not progress) as bar:
-        if isinstance(source, SampledSource):  # a chunk takes long: show that it goes on
-            source.on_call = partial(show_evaluations, bar)
-        for pixels in source.batches(batch_size, count):
-            features, probabilities = inception(pixels, classify)
-            moments.add(features.numpy())
-            if score is not None and probabilities is not None:
-                score.add(probabilities.numpy())
-            if keep:
-                kept.append(features)
-            bar.update(len(pixels))
-    return Measured(
-        statistics=fitted(moments, source, inception),
-        score=score.result() if score is not None else None,
-        features=torch.cat(kept) if keep else None,
+    if isinstance(source, str | Path):
+        source = checkpoint_at(source) or str(source)
+    if isinstance(source, Checkpoint) and source.is_classifier:
+        refuse_drawing(source, dims, drawing, neighbours)
+        return accuracy_of(
+            source, str(against), data_root, image_size, command, count=count, device=device,
+            batch_size=batch_size, progress=progress, **drawing,
+        )  # fmt: skip
+    if dims is not None:
+        check_dims(dims)
+    images, reference = opened(
+        source, against, root_of(source, data_root), image_size, count, batch_size, device, drawing
     )
+    if inception is None:
+        inception = fitting_inception(images, reference, dims, device, count, neighbours)
+    return fidelity(
+        images, reference, inception, count=count, score=score, neighbours=neighbours,
+        batch_size=batch_size, progress=progress, command=command,
+    )  # fmt: skip
 
 
-def show_evaluations(bar: tqdm, evaluations: int) -> None:
-    """Network evaluations behind the bar, as often as the bar is drawn."""
-    bar.set_postfix_str(f"{evaluations} network evaluations", refresh=False)
-    bar.update(0)
+def root_of(source: object, data_root: str | Path | None) -> Path:
+    """Where data sets lie."""
+    known = source.content["recipe"].get("data_root") if isinstance(source, Checkpoint) else None
+    return Path(data_root or known or "data")
 
 
-def check_comparable(
-    source: Source, against: Statistics | StoredSource, dims: int, neighbours: bool
-) -> None:
-    """Whatever would make the figure meaningless is an error before any slow work."""
-    if isinstance(against, Statistics):
-        name = against.source
-        if against.dims != dims:
-            raise InputError(
-                f"{name}: statistics of {against.dims} features, needed are {dims}; "
-                f"use --dims {against.dims}, or compute them with `snnconvert stats --dims {dims}`"
-            )
-        if neighbours:
-            raise InputError(
-                f"{name}: precision and recall need images to compare with, not statistics"
-            )
+def opened(
+    source: str | Checkpoint | nn.Module | Source, against: str | Path | Reference, root: Path,
+    image_size: int | None, count: int | None, batch_size: int, device: str,
+    drawing: dict[str, Any],
+) -> tuple[Source, Reference]:  # fmt: skip
+    """Images and what they are held against."""
+    if isinstance(source, nn.Module):  # its images get the shape of the others
+        if isinstance(against, str | Path):
+            against = open_reference(against, root, image_size)
+        return network_images(source, against, count, batch_size, device, **drawing), against
+    if isinstance(source, Checkpoint):
+        images: Source = drawn_images(source, count, batch_size, device, **drawing)
+    elif isinstance(source, str):
+        images = stored_images(source, root, image_size, drawing)
+    elif drawing:
+        raise InputError(f"{source.name}: is opened already, {next(iter(drawing))} does not apply")
     else:
-        name = against.name
-        checked_count(against, None)
-    if neighbours:
-        torch_fidelity_metric()
-    size = against.image_size
-    if size not in ((0, 0), source.image_size):
-        raise DataError(
-            f"{name}: images of {shown(size)} pixels, those of {source.name} have "
-            f"{shown(source.image_size)}; their features would differ for that alone: give "
-            "--image-size, or compute the statistics at that size"
+        images = source
+    if isinstance(against, str | Path):
+        against = open_reference(against, root, image_size, images)
+    return images, against
+
+
+def fitting_inception(
+    images: Source, reference: Reference, dims: int | None, device: str, count: int | None,
+    neighbours: bool,
+) -> Inception:  # fmt: skip
+    """A feature network for both, fetched after everything else was checked."""
+    dims = dims or (reference.dims if isinstance(reference, Statistics) else DEFAULT_DIMS)
+    check_dims(dims)
+    checked_count(images, count)
+    check_comparable(images, reference, dims, neighbours)
+    return Inception(dims, device)
+
+
+def refuse_drawing(
+    checkpoint: Checkpoint, dims: int | None, drawing: dict[str, Any], neighbours: bool
+) -> None:
+    """InputError for options that mean nothing to a classifier."""
+    given = [name for name in drawing if name not in OF_CLASSIFIERS]
+    given += ["dims"] * (dims is not None) + ["precision_recall"] * neighbours
+    if given:
+        option = given[0].replace("_", "-")
+        raise InputError(
+            f"{checkpoint.source}: is a classifier, --{option} applies to denoisers only"
         )
 
 
-def notes(found: Statistics, reference: Statistics) -> list[str]:
-    """What a reader of the figure has to know."""
-    lines = [
-        f"{what}: {s.count} images for {s.dims} features: the covariance is singular and the FID "
-        f"biased upwards; more than {s.dims} images are needed"
-        for what, s in (("samples", found), ("reference", reference))
-        if s.singular
-    ]
-    if reference.weights and reference.weights != found.weights:
-        lines.append(
-            f"the reference was computed with other Inception weights ({reference.weights}, "
-            f"now {found.weights}); compute it again with `snnconvert stats`"
-        )
-    return lines
-
-
-def shown(size: Sequence[int]) -> str:
-    """(height, width) -> "width x height"."""
-    return f"{size[1]} x {size[0]}"
+def accuracy_of(
+    checkpoint: Checkpoint, data: str, data_root: str | Path | None, image_size: int | None,
+    command: str, **choice: Any,
+) -> Evaluation:  # fmt: skip
+    """Share of labelled images that a classifier tells right; `choice` as `classified`."""
+    recipe = checkpoint.recipe
+    root = Path(data_root or recipe.data_root)
+    images = labelled_images(data, root, image_size or recipe.image_size)
+    return Evaluation({**classified(checkpoint, images, data, **choice), "command": command})

@@ -1,4 +1,4 @@
-"""Images drawn from a diffusion checkpoint while they are evaluated."""
+"""Images drawn from a denoiser while they are evaluated."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
-from snnconvert.checkpoint.content import image_shape_of, schedule_hash
-from snnconvert.checkpoint.networks import network_from
+from snnconvert.checkpoint.checkpoint import Checkpoint
+from snnconvert.checkpoint.schedules import schedule_hash
 from snnconvert.common.hardware import checked_device
 from snnconvert.conversion.spiking.network import SpikingNetwork
-from snnconvert.diffusion.sampling import Plan
+from snnconvert.diffusion.sampling import Plan, device_of
 from snnconvert.errors import CheckpointError, InputError
 from snnconvert.files.fingerprint import fingerprint
 from snnconvert.generation.job import Job, draw
@@ -42,55 +42,66 @@ class Drawing:
 
 
 class SampledSource:
-    """Images of one network of a checkpoint, as 8-bit pixels: those of `snnconvert sample`.
+    """Images of one network, as 8-bit pixels: those of `snnconvert sample`.
 
     Args:
-        content: of the checkpoint.
-        path: its file, for errors and results.
+        network: `(x, t) -> prediction`, on `device`.
         count: images to draw.
-        stage: "ann", "qann", "snn" or "spiking"; default the most advanced.
-        simulate: "counts" or "steps", of a converted network; default as in the file.
-        device: where network and solver run; noise is drawn on the CPU everywhere.
+        shape: [C, H, W] of one.
+        origin: what results say of the network: kind, source, sha256, stage.
 
     Raises:
-        CheckpointError: no such stage, no known size, or images that Inception cannot see.
-        InputError: `count`, seed or batch size out of range, or `simulate` for a network that does
-            not spike.
+        CheckpointError: images that Inception cannot see.
+        InputError: `count`, seed or batch size out of range.
 
     Attributes:
         on_call: called with the network evaluations so far, images times calls, after each call.
     """
 
     def __init__(
-        self,
-        content: dict[str, Any],
-        path: str | Path,
+        self, network: nn.Module, drawing: Drawing, count: int, shape: tuple[int, int, int],
+        origin: dict[str, Any],
+    ) -> None:  # fmt: skip
+        self.network, self.drawing, self.count, self.origin = network, drawing, count, origin
+        self.channels, self.image_size = shape[0], shape[1:]
+        check_channels(self.channels, origin["source"])
+        self.job = Job(network, drawing.plan, shape, count, drawing.seed, drawing.batch_size)
+        self.evaluations = self.drawn = 0
+        self.on_call: Callable[[int], object] | None = None
+        self.device = device_of(network)
+        stage = f"{origin['stage']}, " if origin["stage"] else ""
+        self.name = f"{origin['source']} ({stage}{drawing.plan.solver}-{drawing.plan.calls})"
+
+    @classmethod
+    def of(
+        cls,
+        checkpoint: Checkpoint,
         drawing: Drawing,
         count: int,
         stage: str | None = None,
         simulate: str | None = None,
         device: str = "cpu",
-    ) -> None:
-        self.path, self.drawing, self.count = Path(path), drawing, count
-        self.stage = stage or content["stage"]
-        self.network = network_from(content, self.stage, str(path))
-        if simulate is not None:
-            if not isinstance(self.network, SpikingNetwork):
-                raise InputError(f"{path}: simulate applies to converted networks only")
-            self.network = self.network.with_config(simulate=simulate).eval()
+    ) -> SampledSource:
+        """Images of a network of a checkpoint.
+
+        Args:
+            stage: of the network; default the most advanced.
+            simulate: "counts" or "steps", of a converted network; default as in the file.
+            device: where network and solver run; noise is drawn on the CPU everywhere.
+
+        Raises:
+            CheckpointError: no such stage, no known size, or images that Inception cannot see.
+            InputError: a value out of range, or `simulate` for a network that does not spike.
+        """
+        stage, source = stage or checkpoint.stage, checkpoint.source
+        network = simulated(checkpoint.network(stage), simulate, source)
         if drawing.threshold_scale != 1:
-            self.network = scale_thresholds(self.network, drawing.threshold_scale)
-        self.device = checked_device(device)
-        self.network.to(self.device)
-        shape = image_shape_of(content, self.network, str(path))
-        self.channels, self.image_size = shape[0], shape[1:]
-        check_channels(self.channels, str(path))
-        self.job = Job(self.network, drawing.plan, shape, count, drawing.seed, drawing.batch_size)
-        self.evaluations = self.drawn = 0
-        self.on_call: Callable[[int], object] | None = None
-        with self.path.open("rb") as file:
-            self.sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        self.name = f"{path} ({self.stage}, {drawing.plan.solver}-{drawing.plan.calls})"
+            network = scale_thresholds(network, drawing.threshold_scale)
+        network.to(checked_device(device))
+        shape = checkpoint.image_shape(network)
+        origin = {"kind": "checkpoint", "source": source, "sha256": sha256_of(checkpoint.path),
+                  "stage": stage}  # fmt: skip
+        return cls(network, drawing, count, shape, origin)
 
     def __len__(self) -> int:
         return self.count
@@ -121,13 +132,33 @@ class SampledSource:
             asdict(network.config) if isinstance(network, SpikingNetwork | SpikingUNet) else None
         )
         return {
-            "kind": "checkpoint", "source": str(self.path), "sha256": self.sha256,
-            "stage": self.stage, "solver": plan.solver, "steps": plan.calls, "options": options,
+            **self.origin, "solver": plan.solver, "steps": plan.calls, "options": options,
             "schedule": schedule_hash(plan.schedule),
             "nfe": self.nfe, "seed": self.drawing.seed,
             "threshold_scale": self.drawing.threshold_scale, "image_size": list(self.image_size),
             "device": self.device.type, "spiking": spiking,
         }  # fmt: skip
+
+
+def simulated(network: nn.Module, simulate: str | None, source: str) -> nn.Module:
+    """A converted network simulated that way; None: as it is.
+
+    Raises:
+        InputError: a network that is not converted.
+    """
+    if simulate is None:
+        return network
+    if not isinstance(network, SpikingNetwork):
+        raise InputError(f"{source}: simulate applies to converted networks only")
+    return network.with_config(simulate=simulate).eval()
+
+
+def sha256_of(path: Path) -> str | None:
+    """Of the file that a checkpoint was read from; None where it comes from none."""
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def check_channels(channels: int, source: str) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-from snnconvert.evaluation.evaluate import check_comparable, evaluate
+from snnconvert.checkpoint.checkpoint import Checkpoint
+from snnconvert.evaluation.fidelity import check_comparable, fidelity
 from snnconvert.evaluation.metrics.cache import checked_count
 from snnconvert.evaluation.metrics.features import Inception
 from snnconvert.evaluation.metrics.gaussian import Statistics
@@ -15,14 +15,13 @@ from snnconvert.evaluation.sampled import Drawing, SampledSource
 
 
 def search_scale(
-    content: dict[str, Any], path: str | Path, drawing: Drawing, against: Statistics,
-    scales: Sequence[float], *, count: int, stage: str | None = None, device: str = "cpu",
-    command: str = "", progress: bool = True,
+    checkpoint: Checkpoint, drawing: Drawing, against: Statistics, scales: Sequence[float], *,
+    count: int, stage: str | None = None, device: str = "cpu", command: str = "",
+    progress: bool = True,
 ) -> dict[str, Any]:  # fmt: skip
     """FID of the same seeds under every threshold scale; stable keys.
 
     Args:
-        content: of the checkpoint at `path`.
         drawing: how images are drawn; its own scale is not looked at.
         scales: factors of every firing threshold, above 0; equal ones are tried once.
         count: images per scale.
@@ -33,8 +32,8 @@ def search_scale(
         DataError: another image size.
     """
     sources = [
-        SampledSource(content, path, replace(drawing, threshold_scale=scale), count, stage,
-                      device=device)
+        SampledSource.of(checkpoint, replace(drawing, threshold_scale=scale), count, stage,
+                         device=device)
         for scale in sorted(set(scales))
     ]  # fmt: skip
     for source in sources:  # before any slow work
@@ -43,7 +42,7 @@ def search_scale(
     inception = Inception(against.dims, device)
     rows, last = [], {}
     for source in sources:
-        last = evaluate(source, against, inception, count=count, score=False, progress=progress,
+        last = fidelity(source, against, inception, count=count, score=False, progress=progress,
                         batch_size=drawing.batch_size).to_dict()  # fmt: skip
         rows.append({"scale": source.drawing.threshold_scale, "fid": last["fid"]})
     of = {key: value for key, value in last["of"].items() if key != "threshold_scale"}

@@ -14,7 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from snnconvert.checkpoint.content import recipe_of, schedule_of
+from snnconvert.checkpoint.checkpoint import Checkpoint
+from snnconvert.checkpoint.schedules import schedule_of
 from snnconvert.conversion.spiking.network import SpikingNetwork
 from snnconvert.conversion.spiking.simulation import Run
 from snnconvert.diffusion.sampling import plan, sample
@@ -148,14 +149,12 @@ def total(costs: Sequence[dict[str, float]]) -> dict[str, float]:
     return {**sums, "spikes_per_count": sums["spikes"] / max(sums["counts"], 1.0)}
 
 
-def paths_of(
-    qann: nn.Module, snn: SpikingNetwork, content: dict[str, Any], source: str
-) -> list[dict[str, Any]]:
+def paths_of(qann: nn.Module, snn: SpikingNetwork, checkpoint: Checkpoint) -> list[dict[str, Any]]:
     """A short look along two solvers' paths; `snnconvert trajectory` takes a longer one."""
-    recipe, channels = recipe_of(content, source), content["probe"].shape[1]
+    recipe, shape = checkpoint.denoiser_recipe, checkpoint.image_shape(snn)
     steps = min(10, recipe.diffusion_steps)
     return [
-        follow(qann, snn, (2, channels, recipe.image_size, recipe.image_size), solver=solver,
+        follow(qann, snn, (2, *shape), solver=solver,
                steps=steps, schedule=schedule_of(recipe),
                **({"clip": True} if SOLVERS[solver].clips else {}))
         for solver in ("ddim", "dpm-solver++")

@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import nn
 
+from snnconvert.checkpoint.entries import config_of, stage_of
 from snnconvert.checkpoint.format import FORMAT, read_checkpoint
-from snnconvert.checkpoint.networks import config_of, stage_of
 from snnconvert.checkpoint.state_dicts import fitting
 from snnconvert.errors import CheckpointError
 from snnconvert.files.tensors import read_file

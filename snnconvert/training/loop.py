@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
-from snnconvert.checkpoint.content import schedule_of
 from snnconvert.checkpoint.format import read_checkpoint
-from snnconvert.checkpoint.recipe import Recipe
+from snnconvert.checkpoint.recipe import Recipe, load_recipe
+from snnconvert.checkpoint.schedules import schedule_of
 from snnconvert.common.hardware import best_memory_format
 from snnconvert.common.processes import Shard, open_shard
 from snnconvert.common.randomness import stream_seed
@@ -61,18 +61,20 @@ class Run:
         return self.shard.rank == 0
 
 
-def train(recipe: Recipe, out: str | Path, *, progress: bool = True) -> Path:
-    """Train every stage of `recipe` and write the networks to `out`.
+def train(recipe: Recipe | str | Path, out: str | Path, *, progress: bool = True) -> Path:
+    """Train every stage of a recipe, or of the recipe in a file, and write the networks to `out`.
 
     A state to resume from lies beside it in `<stem>.train.pt` until the end; the same call again
     goes on from there. The loss of every step goes to `<stem>.losses.csv`, sample grids to
     `<stem>.samples/`.
 
     Raises:
+        RecipeError: a file that holds no recipe.
         DataError: the images are missing or too small, or lack labels.
         CheckpointError: `out`, its training state or `initial` does not fit the recipe.
         InputError: `out` cannot be written, or the processes do not divide the batch.
     """
+    recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
     out = check_destination(out)
     if out.exists():
         check_same_recipe(out, read_checkpoint(out)["recipe"], recipe)

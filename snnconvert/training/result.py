@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from snnconvert.checkpoint.entries import entry_of
 from snnconvert.checkpoint.format import save_checkpoint
-from snnconvert.checkpoint.networks import entry_of
 from snnconvert.checkpoint.recipe import Recipe
 from snnconvert.errors import DataError
 from snnconvert.images.datasets import Images

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from snnconvert.checkpoint.content import schedule_of
 from snnconvert.checkpoint.recipe import Recipe
+from snnconvert.checkpoint.schedules import schedule_of
 from snnconvert.diffusion.objectives import noise_loss, noised_batch
 from snnconvert.errors import DataError
 from snnconvert.images.datasets import Images

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 import snnconvert
-from snnconvert.checkpoint.content import recipe_of, schedule_of
-from snnconvert.checkpoint.networks import network_from
+from snnconvert.checkpoint.checkpoint import Checkpoint
+from snnconvert.checkpoint.schedules import schedule_of
 from snnconvert.cli import build_parser
 from snnconvert.cli.arguments.calibration_argument import noised
 from snnconvert.cli.arguments.network import Source
@@ -38,7 +38,7 @@ def test_clean_images_are_noised_over_the_whole_range_of_t(tmp_path, shipped):
         x, t = (torch.cat(parts) for parts in zip(*found.batches, strict=True))
         assert torch.equal(t.sort().values, torch.linspace(0, 999, len(images)).round())
         assert all(float(times.std()) > 200 for _, times in found.batches[:-1])  # every batch mixes
-        schedule = schedule_of(recipe_of(shipped, ""))
+        schedule = Checkpoint(shipped).schedule()
         alpha, sigma = (f(t).float()[:, None, None, None] for f in (schedule.alpha, schedule.sigma))
         flat = images.flatten(1)
         nearest = (x / alpha).flatten(1)[t < 300]
@@ -76,7 +76,7 @@ def error_and_loss(network, ann, inputs: tuple[Tensor, Tensor, Tensor]) -> tuple
 @pytest.mark.parametrize("trained", [{"block_steps": 20}, {"block_steps": 0, "output_steps": 30}])
 def test_trained_weights_come_closer_on_held_out_inputs_over_all_t(shipped, trained):
     """By blocks and by the output; a few steps each, the shipped float network."""
-    ann, recipe = network_from(shipped, "ann", ""), recipe_of(shipped, "")
+    ann, recipe = Checkpoint(shipped).network("ann"), Checkpoint(shipped).recipe
     images = shipped["probe"]
     calibration = [noised(images[:128], recipe.image_size, schedule_of(recipe))]
     generator = torch.Generator().manual_seed(5)

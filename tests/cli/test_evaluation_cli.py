@@ -16,13 +16,18 @@ import torch
 import torchvision
 from PIL import Image
 
+import snnconvert
+from snnconvert.checkpoint.checkpoint import Checkpoint
 from snnconvert.checkpoint.format import read_checkpoint, save_checkpoint
 from snnconvert.checkpoint.networks import save
 from snnconvert.checkpoint.recipe import Recipe
 from snnconvert.cli import main
 from snnconvert.conversion.convert import convert
 from snnconvert.diffusion.sampling import plan
+from snnconvert.errors import InputError
 from snnconvert.evaluation.sampled import Drawing, SampledSource
+from snnconvert.images.datasets import DATASETS
+from snnconvert.images.pixels import TensorImages, padded
 from snnconvert.models.unet import UNet
 from tests.support.paths import ROOT
 
@@ -205,8 +210,7 @@ def test_converted_network_has_the_fid_of_its_quantised_one(tmp_path, checkpoint
     """The SNN is its quantised ANN bit for bit; so is its figure, simulated either way."""
     folder = write_images(tmp_path / "real", 4)
     assert run("stats", folder, "--dims", 64, "-o", "real.npz") == 0
-    content = read_checkpoint(checkpoint)
-    source = SampledSource(content, checkpoint, Drawing(plan("ddim", 2)), 4)
+    source = SampledSource.of(Checkpoint.read(checkpoint), Drawing(plan("ddim", 2)), 4)
     x, t = torch.randn(2, 1, SIZE, SIZE), torch.tensor([3.0, 40.0])
     snn = convert(source.network, 4, example_inputs=(x, t))
     save(snn, "tiny.snn.pt", like=read_checkpoint(checkpoint))
@@ -222,7 +226,7 @@ def test_converted_network_has_the_fid_of_its_quantised_one(tmp_path, checkpoint
 
 def drawn(checkpoint: Path, count: int, seed: int = 0, batch_size: int = 64) -> torch.Tensor:
     drawing = Drawing(plan("ddim", 1), seed, batch_size)
-    source = SampledSource(read_checkpoint(checkpoint), checkpoint, drawing, count)
+    source = SampledSource.of(Checkpoint.read(checkpoint), drawing, count)
     return torch.cat(list(source.batches(50, count)))
 
 
@@ -233,6 +237,73 @@ def test_drawn_images_depend_on_seed_and_index_alone(checkpoint):
     assert (few.int() - many[:67].int()).abs().max() <= 1  # rounding to pixels
     other = drawn(checkpoint, 5, seed=1)
     assert not any(torch.equal(a, b) for a in other for b in many)
+
+
+# ---- the same from Python
+
+
+@pytest.fixture
+def dataset(monkeypatch) -> str:
+    """Name of a data set of twelve labelled grey images."""
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (12, 1, SIZE, SIZE), generator=generator).to(torch.uint8)
+    monkeypatch.setattr(DATASETS, "_entries", dict(DATASETS._entries))
+    DATASETS.register("twelve")(
+        lambda root, size, train: TensorImages(padded(pixels, size), torch.arange(12) % 2)
+    )
+    return "twelve"
+
+
+def test_python_gives_the_figures_of_the_command(checkpoint, dataset):
+    """A file, a Checkpoint or a network; against a data set's name or a file of statistics."""
+    shown = fid(checkpoint, "--against", dataset, "--samples", 4, "--dims", 64, "--steps", 2)
+    options = {"count": 4, "dims": 64, "steps": 2, "score": False}
+    named = snnconvert.evaluate(str(checkpoint), dataset, **options).to_dict()
+    assert named == {**shown, "command": ""} and named["samples"] == 4 and named["fid"] > 0
+    inception = snnconvert.Inception(64)
+    images = snnconvert.open_source(dataset, Path("data"), SIZE)
+    statistics = snnconvert.statistics_of(images, inception)
+    statistics.save("twelve.npz")
+    opened = snnconvert.Checkpoint.read(checkpoint)
+    del options["dims"]
+    for against in ("twelve.npz", statistics, images):
+        found = snnconvert.evaluate(opened, against, inception, **options).to_dict()
+        assert found["fid"] == named["fid"] and found["of"] == named["of"]
+    schedule = opened.schedule()
+    network = snnconvert.evaluate(
+        opened.network(), images, inception, schedule=schedule, **options
+    ).to_dict()
+    assert network["fid"] == named["fid"]
+    assert network["of"]["source"] == "UNet" and network["of"]["sha256"] is None
+
+
+def test_python_tells_the_accuracy_of_a_classifier(tmp_path, dataset):
+    recipe = snnconvert.Recipe(model="resnet", dataset="cifar10", image_size=SIZE, channels=4,
+                               channel_mult=(1,), blocks=1, classes=2, steps=1)  # fmt: skip
+    network = recipe.family.build(recipe.network(1, "qann")).eval()
+    like = {"recipe": recipe.to_dict(), "probe": None, "provenance": {}}
+    snnconvert.save(network, "classes.pt", like=like)
+    found = snnconvert.evaluate("classes.pt", dataset, count=10).to_dict()
+    assert found["metric"] == "accuracy" and found["samples"] == 10 and found["against"] == dataset
+    pixels = snnconvert.open_source(dataset, Path("data"), SIZE).images.take(range(10))
+    told = network(pixels.float() / 127.5 - 1).argmax(1)
+    assert found["accuracy"] == (told == torch.arange(10) % 2).double().mean().item()
+    with pytest.raises(InputError, match="--steps applies to denoisers only"):
+        snnconvert.evaluate("classes.pt", dataset, steps=3)
+
+
+def test_python_refuses_what_does_not_apply(tmp_path, checkpoint, dataset):
+    folder = write_images(tmp_path / "a", 3)
+    images = snnconvert.open_source(str(folder), Path("data"))
+    unshaped = snnconvert.Statistics(np.zeros(64), np.eye(64))
+    for source, against, options, message in [
+        (folder, dataset, {"solver": "ddim"}, "--solver applies to checkpoints only"),
+        (images, folder, {"seed": 1}, "is opened already, seed does not apply"),
+        (checkpoint, folder, {"flavour": 1}, "no option 'flavour'"),
+        (snnconvert.load(checkpoint), unshaped, {}, "the shape of its images is unknown"),
+    ]:
+        with pytest.raises(InputError, match=message):
+            snnconvert.evaluate(source, against, dims=64, **options)
 
 
 # ---- cache, archives, datasets

@@ -8,8 +8,9 @@ import torch
 from torch import nn
 
 import snnconvert
-from snnconvert.checkpoint.content import schedule_hash
+from snnconvert.checkpoint.checkpoint import Checkpoint
 from snnconvert.checkpoint.format import read_checkpoint
+from snnconvert.checkpoint.schedules import schedule_hash
 from snnconvert.cli import main
 from snnconvert.cli.arguments.calibration_argument import BATCH, noised
 from snnconvert.diffusion.sampling import plan
@@ -78,7 +79,7 @@ def test_evaluation_draws_the_same_images_and_says_by_which_noise(file, tmp_path
     schedule, folder = named_schedule("cosine"), tmp_path / "folder"
     found = drawn(file, tmp_path, "--schedule", "cosine")
     chosen = plan("ddim", 4, schedule, clip=True)
-    source = SampledSource(read_checkpoint(file), file, Drawing(chosen), 3)
+    source = SampledSource.of(Checkpoint.read(file), Drawing(chosen), 3)
     (pixels,) = source.batches(3, 3)
     np.testing.assert_array_equal(found, pixels.permute(0, 2, 3, 1).numpy())
     assert main(["sample", str(file), "-o", str(folder), "-n", "1", "--steps", "1",

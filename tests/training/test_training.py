@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -179,6 +180,22 @@ def test_a_taught_network_that_equals_its_teacher_has_nothing_to_learn(folder):
     assert float(loss.detach()) > 0 and max(gradients) < 1e-6
     loss_of(recipe, network, batch).backward()
     assert max(value.grad.abs().max() for value in network.parameters()) > 1e-3
+
+
+def test_python_trains_from_the_path_of_a_recipe_as_from_the_recipe(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    changes = ["steps=3", "quantized_steps=3", "sample_every=0"]
+    recipe = snnconvert.load_recipe("small.toml", changes)
+    Path("few.toml").write_text(recipe.to_toml())
+    files = [
+        snnconvert.train(source, f"{number}.pt", progress=False)
+        for number, source in enumerate((recipe, "few.toml", Path("few.toml")))
+    ]
+    states = [snnconvert.load(file).state_dict() for file in files]
+    for state in states[1:]:
+        assert all(torch.equal(state[name], value) for name, value in states[0].items())
+    with pytest.raises(snnconvert.errors.RecipeError, match="cannot be read"):
+        snnconvert.train("absent.toml", "a.pt")
 
 
 def test_processes_must_divide_the_batch(folder):

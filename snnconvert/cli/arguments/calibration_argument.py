@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from snnconvert.checkpoint.content import recipe_of, schedule_for
 from snnconvert.cli.arguments.network import Source
 from snnconvert.diffusion.objectives import noised_batch
 from snnconvert.diffusion.schedule import Schedule, named_schedule
@@ -57,11 +56,12 @@ def calibration_batches(args: argparse.Namespace, source: Source) -> Iterator[An
 
 def noise_of(args: argparse.Namespace, source: Source) -> Schedule | None:
     """The noise to put on clean images, for a denoiser; None for any other network."""
-    if source.content is None:
+    checkpoint = source.checkpoint
+    if checkpoint is None:
         return None if args.schedule is None else named_schedule(args.schedule)
-    if args.schedule is None and recipe_of(source.content, source.name).family.task != "noise":
+    if args.schedule is None and checkpoint.recipe.family.task != "noise":
         return None
-    return schedule_for(source.content, source.name, args.schedule)
+    return checkpoint.schedule(args.schedule)
 
 
 def fixed_batch(model: nn.Module) -> int | None:
@@ -131,8 +131,8 @@ def noised(images: Tensor, size: int, schedule: Schedule) -> tuple[Tensor, Tenso
 
 def image_size(source: Source, noisy: bool) -> int:
     """Side of the square images that the network takes, with a time each if `noisy`."""
-    if source.content is not None:
-        return recipe_of(source.content, source.name).image_size
+    if source.checkpoint is not None:
+        return source.checkpoint.recipe.image_size
     shapes = [list(value.shape) for value in source.examples or ()]
     program = getattr(source.model, "program", None)
     if program is not None and program.signature is not None:

@@ -7,6 +7,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from snnconvert.checkpoint.checkpoint import Checkpoint
+
 REPORTED_BATCHES = 8  # of the calibration data, in the report of a conversion
 
 
@@ -20,7 +22,7 @@ class Source:
         examples: arguments of one call, None where the file knows them itself.
         batches: calibration inputs, None where there are none.
         held_out: inputs to report on, where they are others.
-        content: of the checkpoint it comes from, if it is one of ours.
+        checkpoint: that it comes from, if it is one of ours.
         float_ann: the float network beside a quantised one.
         stage: of `model` in that checkpoint.
     """
@@ -30,7 +32,7 @@ class Source:
     examples: tuple[Tensor, ...] | None
     batches: list[Any] | None = None
     held_out: list[Any] | None = None
-    content: dict[str, Any] | None = None
+    checkpoint: Checkpoint | None = None
     float_ann: nn.Module | None = None
     stage: str = "ann"
 

@@ -11,9 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from snnconvert.checkpoint.content import probe_batches
-from snnconvert.checkpoint.format import read_checkpoint
-from snnconvert.checkpoint.networks import load, network_from
+from snnconvert.checkpoint.checkpoint import Checkpoint
+from snnconvert.checkpoint.networks import load
 from snnconvert.checkpoint.state_dicts import weights_of
 from snnconvert.cli.arguments.calibration_argument import calibration_batches, tensors_of
 from snnconvert.cli.arguments.network import Source
@@ -37,8 +36,8 @@ def source_of(args: argparse.Namespace) -> Source:
     elif args.file.endswith(".pt2"):
         source = Source(args.file, load(args.file), None)
     else:
-        source = checkpoint_source(read_checkpoint(args.file), args.file, args.stage)
-    if args.stage and source.content is None:
+        source = checkpoint_source(Checkpoint.read(args.file), args.stage)
+    if args.stage and source.checkpoint is None:
         raise InputError(f"--stage {args.stage}: {source.name} is no checkpoint with stages")
     if args.schedule and not args.calibrate:
         raise InputError(
@@ -112,21 +111,20 @@ def example(text: str) -> Tensor:
     return values if dtype == torch.float32 else torch.zeros(shape, dtype=dtype)
 
 
-def checkpoint_source(content: dict[str, Any], path: str, stage: str | None = None) -> Source:
+def checkpoint_source(checkpoint: Checkpoint, stage: str | None = None) -> Source:
     """A network of a checkpoint that can be converted, and its real images, noised.
 
     Args:
-        stage: "ann" or "qann"; None: the most advanced.
+        stage: one of CONVERTIBLE; None: the most advanced.
 
     Raises:
         CheckpointError: it holds no such network.
     """
-    networks = content["networks"]
-    stage = stage or ("qann" if "qann" in networks else "ann")
-    if stage not in networks:
-        held = ", ".join(networks)
+    path, stages, stage = checkpoint.source, checkpoint.stages, stage or checkpoint.convertible
+    if stage not in stages:
+        held = ", ".join(stages)
         raise CheckpointError(f"{path}: holds no {stage} network to convert, only: {held}")
-    batches: list[Any] = list(probe_batches(content, path))
-    model = network_from(content, stage, path)
-    ann = network_from(content, "ann", path) if stage == "qann" and "ann" in networks else None
-    return Source(path, model, batches[0], batches, batches, content, ann, stage)
+    batches: list[Any] = list(checkpoint.probe_batches())
+    model = checkpoint.network(stage)
+    ann = checkpoint.network("ann") if stage != "ann" and "ann" in stages else None
+    return Source(path, model, batches[0], batches, batches, checkpoint, ann, stage)

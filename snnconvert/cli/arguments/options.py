@@ -8,11 +8,16 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from snnconvert.checkpoint import CONVERTIBLE
+from snnconvert.cli.arguments.lazy import listed
 from snnconvert.errors import InputError
 
 
 def add_source_arguments(command: argparse.ArgumentParser) -> None:
     """FILE, --stage, --model, --example-shape, --calibrate and what goes with it."""
+    from snnconvert.images.datasets import DATASETS
+
+    names = listed(name for name in DATASETS if name != "folder")
     command.add_argument(
         "file",
         metavar="FILE",
@@ -38,7 +43,7 @@ def add_source_arguments(command: argparse.ArgumentParser) -> None:
         "--calibrate",
         metavar="DATA",
         help="inputs for networks with plain activations: a .pt file with a tensor (or a tuple of "
-        "tensors, one per input), a folder of images, or the name of a data set such as cifar10; "
+        f"tensors, one per input), a folder of images, or a data set ({names}); "
         "for a denoiser (a checkpoint, or any with --schedule) clean images, which are noised over "
         "the whole range of t",
     )
@@ -62,7 +67,7 @@ def add_schedule(command: argparse.ArgumentParser) -> None:
 def add_stage_argument(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--stage",
-        choices=("ann", "qann"),
+        choices=CONVERTIBLE,
         help="which network of a checkpoint: the float or the quantised one (default: the most "
         "advanced that it holds)",
     )
@@ -145,10 +150,12 @@ def add_neuron_options(command: argparse.ArgumentParser) -> None:
 
 
 def add_threshold_options(command: argparse.ArgumentParser) -> None:
+    from snnconvert.conversion.calibration.thresholds import CRITERIA
+
     add = command.add_argument_group("thresholds").add_argument
     add("--threshold", default="mse", metavar="RULE",
-        help="of plain activations: mse (default), max, percentile, a percentage such as 99.5%%, "
-        "or learned")  # fmt: skip
+        help=f"of plain activations: {listed(CRITERIA)} (default mse), or a percentage such as "
+        "99.5%%")  # fmt: skip
     add("--per-layer", dest="per_channel", action="store_false",
         help="one threshold a layer instead of a channel")  # fmt: skip
     add("--thresholds-over-t", type=int, default=1, metavar="N",
@@ -191,7 +198,12 @@ def add_threshold_scale(command: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-IMAGES = "dataset (NAME or NAME:test), folder of images, or .npz of uint8 images"
+def images_help() -> str:
+    """What commands take as images."""
+    from snnconvert.images.datasets import DATASETS
+
+    names = listed(name for name in DATASETS if name != "folder")
+    return f"dataset (NAME or NAME:test; {names}), folder of images, or .npz of uint8 images"
 
 
 def add_device(command: argparse.ArgumentParser) -> None:

@@ -8,9 +8,11 @@ Each file of this package registers its own; importing the package finds them.
 from __future__ import annotations
 
 import importlib
+import inspect
 import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Annotated, get_args, get_origin
 
 from torch import Tensor
 
@@ -43,6 +45,26 @@ class Solver:
         defaults = getattr(self.solve, "__kwdefaults__", None) or {}
         return {name: value for name, value in defaults.items() if name != "noise"}
 
+    @property
+    def described(self) -> Mapping[str, tuple[type, str]]:
+        """Type and help text of the options that say them: `eta: Annotated[float, "..."] = 0.0`."""
+        hints = inspect.get_annotations(self.solve, eval_str=True)
+        said = {n: get_args(hints[n]) for n in self.options if get_origin(hints[n]) is Annotated}
+        return {name: (kind, text) for name, (kind, text) in said.items()}
+
+
+@dataclass(frozen=True)
+class Option:
+    """An option as command lines show it: its type, and what the solvers that have it say of it."""
+
+    kind: type
+    said: Mapping[str, tuple[str, ...]]  # help text: names of the solvers
+
+    @property
+    def help(self) -> str:
+        """One line."""
+        return "; ".join(f"{', '.join(names)}: {text}" for text, names in self.said.items())
+
 
 SOLVERS: Registry[Solver] = Registry("solver")
 
@@ -62,6 +84,17 @@ def solver(
         return solve
 
     return add
+
+
+def described_options() -> dict[str, Option]:
+    """Every option of a registered solver that says what it is; several share a name."""
+    found: dict[str, Option] = {}
+    for name, entry in SOLVERS.items():
+        for option, (kind, text) in entry.described.items():
+            before = found.get(option, Option(kind, {}))
+            names = (*before.said.get(text, ()), name)
+            found[option] = Option(before.kind, {**before.said, text: names})
+    return found
 
 
 for _module in pkgutil.iter_modules(__path__):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Annotated
 
 from torch import Tensor
 
@@ -13,15 +14,20 @@ from snnconvert.diffusion.linear import plus
 from snnconvert.diffusion.noise import SampleNoise
 from snnconvert.diffusion.schedule import CLEAN, NoiseLevels
 from snnconvert.diffusion.solvers import solver
+from snnconvert.diffusion.solvers.ddim import Eta
 from snnconvert.diffusion.transition import check_eta, ddim_mean, posterior_variance
 from snnconvert.errors import InputError
+
+ClipPixel = Annotated[
+    float, "grey levels of noise in the last noisy step (commands: 2; 0: no bound)"
+]
 
 
 @solver("analytic-ddpm", clips=True)
 def analytic_ddpm(
     denoiser: Denoiser, x: Tensor, schedule: NoiseLevels, times: Sequence[float], *,
     noise: SampleNoise, eps_second_moment: Tensor | None = None,
-    largest_variance: float | None = 1.0, clip_pixel: float = 0.0,
+    largest_variance: float | None = 1.0, clip_pixel: ClipPixel = 0.0,
 ) -> Tensor:  # fmt: skip
     """Sample with DDPM's mean. Arguments as `analytic_ddim`, of which this is eta = 1."""
     return analytic_ddim(
@@ -33,8 +39,9 @@ def analytic_ddpm(
 @solver("analytic-ddim", clips=True)
 def analytic_ddim(
     denoiser: Denoiser, x: Tensor, schedule: NoiseLevels, times: Sequence[float], *,
-    noise: SampleNoise, eps_second_moment: Tensor | None = None, eta: float = 0.0,
-    largest_variance: float | None = 1.0, clip_pixel: float = 0.0,
+    noise: SampleNoise, eps_second_moment: Tensor | None = None,
+    eta: Eta = 0.0,
+    largest_variance: float | None = 1.0, clip_pixel: ClipPixel = 0.0,
 ) -> Tensor:  # fmt: skip
     """Sample from x at times[0] to times[-1]; the step to clean data is noiseless.
 

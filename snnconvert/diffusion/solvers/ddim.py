@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Annotated
 
 from torch import Tensor
 
@@ -14,6 +15,8 @@ from snnconvert.diffusion.schedule import NoiseLevels
 from snnconvert.diffusion.solvers import solver
 from snnconvert.diffusion.transition import check_eta, ddim_mean, posterior_variance
 
+Eta = Annotated[float, "0 ... 1: how much noise is drawn"]
+
 
 @solver("ddim", reversible=True, clips=True)
 def ddim(
@@ -23,7 +26,7 @@ def ddim(
     times: Sequence[float],
     *,
     noise: SampleNoise,
-    eta: float = 0.0,
+    eta: Eta = 0.0,
 ) -> Tensor:
     """Integrate from x at times[0] to times[-1].
 

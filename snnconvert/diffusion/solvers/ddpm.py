@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Annotated
 
 from torch import Tensor
 
@@ -26,7 +27,7 @@ def ddpm(
     times: Sequence[float],
     *,
     noise: SampleNoise,
-    variance: str = "fixed_large",
+    variance: Annotated[str, " or ".join(VARIANCES)] = "fixed_large",
 ) -> Tensor:
     """Sample from x at times[0] to times[-1].
 

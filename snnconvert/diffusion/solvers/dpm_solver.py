@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
 from torch import Tensor
 
@@ -20,13 +21,20 @@ METHODS = ("multistep", "singlestep", "adaptive")
 SOLVER_TYPES = ("dpmsolver", "taylor", "published")
 ORDERS = (1, 2, 3)
 
+Order = Annotated[int, "1, 2 or 3"]
+Method = Annotated[str, ", ".join(METHODS)]
+SolverType = Annotated[str, ", ".join(SOLVER_TYPES)]
+LowerOrderFinal = Annotated[bool, "end short paths with lower orders"]
+AbsoluteTolerance = Annotated[float, "absolute tolerance of adaptive steps"]
+RelativeTolerance = Annotated[float, "relative tolerance of adaptive steps"]
+
 
 @solver("dpm-solver", grid="time_uniform", end=0, reversible=True)
 def dpm_solver(
     denoiser: Denoiser, x: Tensor, schedule: NoiseLevels, times: Sequence[float], *,
-    noise: SampleNoise | None = None, order: int = 2, method: str = "multistep",
-    solver_type: str = "dpmsolver", lower_order_final: bool = True,
-    atol: float = 0.0078, rtol: float = 0.05,
+    noise: SampleNoise | None = None, order: Order = 2, method: Method = "multistep",
+    solver_type: SolverType = "dpmsolver", lower_order_final: LowerOrderFinal = True,
+    atol: AbsoluteTolerance = 0.0078, rtol: RelativeTolerance = 0.05,
 ) -> Tensor:  # fmt: skip
     """Integrate the ODE with predictions of the noise from times[0] to times[-1].
 
@@ -49,9 +57,9 @@ def dpm_solver(
 @solver("dpm-solver++", grid="time_uniform", end=0, reversible=True, clips=True)
 def dpm_solver_pp(
     denoiser: Denoiser, x: Tensor, schedule: NoiseLevels, times: Sequence[float], *,
-    noise: SampleNoise | None = None, order: int = 2, method: str = "multistep",
-    solver_type: str = "dpmsolver", lower_order_final: bool = True,
-    atol: float = 0.0078, rtol: float = 0.05,
+    noise: SampleNoise | None = None, order: Order = 2, method: Method = "multistep",
+    solver_type: SolverType = "dpmsolver", lower_order_final: LowerOrderFinal = True,
+    atol: AbsoluteTolerance = 0.0078, rtol: RelativeTolerance = 0.05,
 ) -> Tensor:  # fmt: skip
     """As `dpm_solver`, with predictions of the clean data, which may be clipped on the way."""
     return integrate(

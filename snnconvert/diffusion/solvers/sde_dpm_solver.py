@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Annotated
 
 from torch import Tensor
 
@@ -13,14 +14,15 @@ from snnconvert.diffusion.linear import plus
 from snnconvert.diffusion.noise import SampleNoise
 from snnconvert.diffusion.schedule import NoiseLevels, Point
 from snnconvert.diffusion.solvers import solver
-from snnconvert.diffusion.solvers.dpm_solver import check_order
+from snnconvert.diffusion.solvers.dpm_solver import LowerOrderFinal, check_order
 from snnconvert.diffusion.steps.multistep import step_order
 
 
 @solver("sde-dpm-solver++", grid="time_uniform", end=0, clips=True)
 def sde_dpm_solver_pp(
     denoiser: Denoiser, x: Tensor, schedule: NoiseLevels, times: Sequence[float], *,
-    noise: SampleNoise, order: int = 2, lower_order_final: bool = True,
+    noise: SampleNoise, order: Annotated[int, "1 or 2"] = 2,
+    lower_order_final: LowerOrderFinal = True,
 ) -> Tensor:  # fmt: skip
     """Sample from the reverse SDE from times[0] to times[-1].
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Annotated
 
 from torch import Tensor
 
@@ -12,7 +13,7 @@ from snnconvert.diffusion.denoiser import Denoiser
 from snnconvert.diffusion.noise import SampleNoise
 from snnconvert.diffusion.schedule import CLEAN, NoiseLevels, Point
 from snnconvert.diffusion.solvers import solver
-from snnconvert.diffusion.solvers.dpm_solver import check_order
+from snnconvert.diffusion.solvers.dpm_solver import LowerOrderFinal, Order, check_order
 from snnconvert.diffusion.steps.exponential import step_between
 from snnconvert.diffusion.steps.multistep import step_order
 from snnconvert.errors import InputError
@@ -24,8 +25,9 @@ History = list[tuple[Point, Tensor]]  # (point, prediction of the data) of the l
 @solver("unipc", grid="time_uniform", end=0, reversible=True, clips=True)
 def unipc(
     denoiser: Denoiser, x: Tensor, schedule: NoiseLevels, times: Sequence[float], *,
-    noise: SampleNoise | None = None, order: int = 2, variant: str = "bh2",
-    lower_order_final: bool = True,
+    noise: SampleNoise | None = None, order: Order = 2,
+    variant: Annotated[str, " or ".join(VARIANTS)] = "bh2",
+    lower_order_final: LowerOrderFinal = True,
 ) -> Tensor:  # fmt: skip
     """Integrate the ODE with predictions of the data from times[0] to times[-1].
 

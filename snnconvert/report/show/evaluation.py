@@ -5,6 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 
+def format_accuracy(content: dict[str, Any]) -> str:
+    """The accuracy of a classifier as a person reads it in a terminal."""
+    return (
+        f"accuracy = {100 * content['accuracy']:.2f} %\n"
+        f"of       {content['samples']} images of {content['against']}: {content['of']}, "
+        f"{content['stage']}"
+    )
+
+
 def format_evaluation(content: dict[str, Any]) -> str:
     """The result as a person reads it in a terminal."""
     of, against, score = content["of"], content["against"], content["inception_score"]

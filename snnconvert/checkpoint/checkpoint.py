@@ -1,0 +1,241 @@
+"""One object for what a file holds: networks, recipe, images, moments."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from snnconvert.checkpoint import CONVERTIBLE
+from snnconvert.checkpoint.entries import network_in
+from snnconvert.checkpoint.format import read_checkpoint, save_checkpoint
+from snnconvert.checkpoint.recipe import Recipe, recipe_from_dict
+from snnconvert.checkpoint.schedules import schedule_hash, schedule_of
+from snnconvert.conversion.spiking.network import SpikingNetwork
+from snnconvert.diffusion.objectives import noised_batch
+from snnconvert.diffusion.schedule import Schedule, named_schedule
+from snnconvert.errors import CheckpointError, InputError
+from snnconvert.images.pixels import to_unit_range
+
+BATCH = 32
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """What a file of snnconvert holds, read once and checked once: `Checkpoint.read(path)`.
+
+    Attributes:
+        content: with the keys of `checkpoint.format`; never modified.
+        source: the path, or whatever else errors shall call it.
+    """
+
+    content: dict[str, Any]
+    source: str = "checkpoint"
+
+    @classmethod
+    def read(cls, path: str | Path) -> Checkpoint:
+        """What the file at `path` holds. CheckpointError if it is none of ours, or damaged."""
+        return cls(read_checkpoint(path), str(path))
+
+    def save(self, path: str | Path | None = None) -> None:
+        """Write it atomically, by default to where it came from."""
+        save_checkpoint(path or self.source, self.content)
+
+    @property
+    def path(self) -> Path:
+        """`source` as a path."""
+        return Path(self.source)
+
+    # ---- networks
+
+    @property
+    def stage(self) -> str:
+        """That of the most advanced network."""
+        return str(self.content["stage"])
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """Of all networks inside."""
+        return tuple(self.content["networks"])
+
+    @property
+    def convertible(self) -> str:
+        """The most advanced stage that can be converted, the float one where there is none."""
+        return next((s for s in reversed(CONVERTIBLE) if s in self.stages), CONVERTIBLE[0])
+
+    def entry(self, stage: str | None = None) -> dict[str, Any]:
+        """The stored network of a stage, default the most advanced. CheckpointError if none is."""
+        stage = stage or self.stage
+        if stage not in self.stages:
+            held = ", ".join(self.stages)
+            raise CheckpointError(f"{self.source}: holds no {stage!r} network; it holds: {held}")
+        return dict(self.content["networks"][stage])
+
+    def network(self, stage: str | None = None) -> nn.Module:
+        """A fresh network of a stage, default the most advanced, in evaluation mode.
+
+        Raises:
+            CheckpointError: the file holds no such stage, or its network is damaged.
+        """
+        return network_in(self.entry(stage), stage or self.stage, self.source)
+
+    # ---- what it was trained for
+
+    @property
+    def has_recipe(self) -> bool:
+        """Whether it comes from a training of ours."""
+        return bool(self.content["recipe"])
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """The recipe of the training, checked once; CheckpointError where there is none."""
+        if not self.has_recipe:
+            raise CheckpointError(
+                f"{self.source}: holds no recipe, so its schedule and image size are unknown; in "
+                "Python, snnconvert.sample(snnconvert.load(FILE), shape=(B, C, H, W), "
+                "schedule=...) takes them"
+            )
+        return recipe_from_dict(self.content["recipe"], self.source)
+
+    @property
+    def denoiser_recipe(self) -> Recipe:
+        """As `recipe`; CheckpointError too where it is no denoiser's."""
+        if self.is_classifier:
+            raise CheckpointError(
+                f"{self.source}: holds a classifier ({self.recipe.model}); this needs a denoiser "
+                "(x, t) -> noise"
+            )
+        return self.recipe
+
+    @property
+    def is_classifier(self) -> bool:
+        """Whether its networks tell classes; without a recipe they do not."""
+        return self.has_recipe and self.recipe.family.task == "classes"
+
+    @property
+    def prediction(self) -> str:
+        """What its denoisers predict: as the recipe says, or else as they were measured."""
+        measured = self.moments.get(self.stage, {}).get("prediction", "eps")
+        return str(getattr(self.recipe, "prediction", "eps") if self.has_recipe else measured)
+
+    def schedule(self, named: str | Schedule | None = None) -> Schedule:
+        """The schedule that its networks were trained with; `named` if the file does not say.
+
+        Raises:
+            InputError: no such schedule, or another one than the file's.
+            CheckpointError: the file does not say, and none is named.
+        """
+        given = named_schedule(named) if isinstance(named, str) else named
+        if not self.has_recipe:
+            if given is None:
+                raise CheckpointError(
+                    f"{self.source}: holds no recipe, so the noise it was trained with is unknown; "
+                    "give --schedule linear (DDPM's), cosine, or FIRST,LAST,STEPS"
+                )
+            return given
+        own = schedule_of(self.denoiser_recipe)
+        if given is not None and not torch.equal(given.alphas_cumprod, own.alphas_cumprod):
+            raise InputError(
+                f"--schedule: found {named}, but {self.source} was trained with another one; "
+                "leave it out"
+            )
+        return own
+
+    # ---- images
+
+    @property
+    def probe(self) -> Tensor | None:
+        """Held-out real images, uint8 [N, C, H, W], or None."""
+        found: Tensor | None = self.content["probe"]
+        return found
+
+    def image_shape(self, network: nn.Module) -> tuple[int, int, int]:
+        """[C, H, W] of the images that `network`, one of its own, draws: as trained or captured.
+
+        Raises:
+            CheckpointError: the file does not say, or it is no network of images.
+        """
+        if self.has_recipe:
+            size = self.denoiser_recipe.image_size
+            if self.probe is None:
+                raise CheckpointError(
+                    f"{self.source}: holds no probe images, so the image size is unknown"
+                )
+            return self.probe.shape[1], size, size
+        if not isinstance(network, SpikingNetwork):
+            raise CheckpointError(f"{self.source}: holds no recipe, so the image size is unknown")
+        signature = network.program.signature
+        shapes = [signature.shapes[name] for name in network.program.inputs] if signature else []
+        first = list(shapes[0]) if shapes else []
+        if len(first) != 4 or len(shapes) != 2 or len(shapes[1]) != 1:
+            raise CheckpointError(
+                f"{self.source}: takes {len(shapes)} inputs, the first of {max(len(first), 1)} "
+                "dimensions; images are drawn from (x [B, C, H, W], t [B]). In Python, "
+                "snnconvert.sample(lambda x, t: ..., shape=...) takes any network"
+            )
+        return first[1], first[2], first[3]
+
+    def probe_batches(self, count: int | None = None, seed: int = 0) -> list[tuple[Tensor, ...]]:
+        """Arguments of network calls on held-out real images, shuffled.
+
+        A denoiser gets (x_t, t), t spread evenly over the whole diffusion; a classifier (x,).
+
+        Args:
+            count: number of inputs, at most as many as it holds; default all.
+
+        Raises:
+            CheckpointError: it holds no recipe or no images.
+        """
+        recipe = self.recipe
+        if self.probe is None or len(self.probe) == 0:
+            raise CheckpointError(f"{self.source}: holds no probe images to measure with")
+        images = to_unit_range(self.probe[:count])
+        inputs: tuple[Tensor, ...] = (images,)
+        generator = torch.Generator().manual_seed(seed)
+        if recipe.family.task == "noise":
+            inputs = noised_batch(images, schedule_of(recipe), generator, spread=True)[:2]
+        order = torch.randperm(len(inputs[0]), generator=generator)
+        return list(zip(*(value[order].split(BATCH) for value in inputs), strict=True))
+
+    # ---- moments
+
+    @property
+    def moments(self) -> dict[str, dict[str, Any]]:
+        """What was measured of its networks, by stage; see `snnconvert moments`."""
+        return dict(self.content.get("moments", {}))
+
+    def with_moment(self, stage: str, entry: dict[str, Any]) -> Checkpoint:
+        """The same with what was measured of one network."""
+        return Checkpoint({**self.content, "moments": {**self.moments, stage: entry}}, self.source)
+
+    def moment(
+        self, stage: str, schedule: str | Schedule | None = None, prediction: str = "eps"
+    ) -> Tensor:
+        """The measured curve of a network, or CheckpointError that names the command to make it."""
+        entry = self.moments.get(stage)
+        named = schedule if isinstance(schedule, str) else "SCHEDULE"
+        needed = "" if self.has_recipe else f" --schedule {named} --data DATA"
+        if prediction != "eps":
+            needed += f" --prediction {prediction}"
+        again = f"`snnconvert moments {self.source} --stage {stage}{needed}`"
+        if not isinstance(entry, dict) or "eps_second_moment" not in entry:
+            raise CheckpointError(
+                f"{self.source}: holds no eps_second_moment of its {stage!r} network; measure it "
+                f"with {again}"
+            )
+        if entry.get("schedule") not in (None, schedule_hash(self.schedule(schedule))):
+            raise CheckpointError(
+                f"{self.source}: holds the eps_second_moment of its {stage!r} network under "
+                f"another schedule; name that one, or measure again with {again}"
+            )
+        if (found := entry.get("prediction", "eps")) != prediction:
+            raise CheckpointError(
+                f"{self.source}: holds the eps_second_moment of its {stage!r} network as one that "
+                f"predicts {found}, not {prediction}; measure again with {again}"
+            )
+        curve: Tensor = entry["eps_second_moment"]
+        return curve

@@ -1,0 +1,107 @@
+"""What Analytic-DPM needs to know of a network of a checkpoint, measured on real images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from snnconvert.checkpoint.checkpoint import Checkpoint
+from snnconvert.checkpoint.schedules import schedule_hash
+from snnconvert.common.hardware import checked_device
+from snnconvert.diffusion.moments import eps_second_moment, moment_times
+from snnconvert.diffusion.sampling import fitting
+from snnconvert.errors import CheckpointError, InputError
+from snnconvert.images.pixels import to_unit_range
+from snnconvert.images.sources import DatasetSource, open_source
+
+
+@dataclass(frozen=True)
+class CleanImages:
+    """Images to measure on: how many, a function (batch size, count) that yields uint8 batches."""
+
+    count: int
+    batches: Callable[[int, int], Iterator[Tensor]]
+    name: str
+
+
+def measured(
+    checkpoint: Checkpoint, stage: str | None = None, *, data: str | None = None,
+    data_root: str | Path | None = None, schedule: str | None = None, prediction: str = "eps",
+    times: int = 100, count: int | None = None, batch_size: int = 64, seed: int = 0,
+    device: str = "auto", progress: bool = False,
+) -> Checkpoint:  # fmt: skip
+    """The checkpoint with the moments of one of its networks, default the most advanced.
+
+    Args:
+        data, data_root: as `images_for`.
+        schedule: where the file does not say.
+        prediction: what the network predicts.
+        times: diffusion steps measured, linear between them.
+        count: images; default all. batch_size: of a call. seed: of the noise.
+
+    Raises:
+        InputError: a value out of range, or images of another shape than the network takes.
+        CheckpointError: no such network, or no images to measure on.
+    """
+    stage, place = stage or checkpoint.stage, checked_device(device)
+    noise = checkpoint.schedule(schedule)
+    calls = len(moment_times(noise, times))
+    network = checkpoint.network(stage).to(place)
+    images = images_for(checkpoint, network, data, data_root)
+    count = images.count if count is None else count
+    if not 1 <= count <= images.count or batch_size < 1:
+        raise InputError(
+            f"count, batch size: found {count}, {batch_size}; allowed are 1 ... "
+            f"{images.count} ({images.name}) and 1 and more"
+        )
+    batch_size = fitting(network, batch_size)
+    with tqdm(total=calls * -(-count // batch_size), unit="NFE", disable=not progress) as bar:
+        curve = eps_second_moment(
+            network,
+            (to_unit_range(pixels).to(place) for pixels in images.batches(batch_size, count)),
+            noise, prediction=prediction, times=times, seed=seed, on_call=bar.update,
+        )  # fmt: skip
+    return checkpoint.with_moment(stage, {
+        "eps_second_moment": curve, "images": count, "times": calls, "seed": seed,
+        "data": images.name, "schedule": schedule_hash(noise), "prediction": prediction,
+    })  # fmt: skip
+
+
+def images_for(
+    checkpoint: Checkpoint, network: nn.Module, data: str | None = None,
+    data_root: str | Path | None = None,
+) -> CleanImages:  # fmt: skip
+    """Images to measure a network of a checkpoint on.
+
+    Args:
+        data: a data set, a folder or an `.npz`; default the training images of the recipe where
+            `data_root` is given, else the held-out images in the checkpoint.
+    """
+    root = Path(data_root or "data")
+    if data is not None:
+        shape = checkpoint.image_shape(network)
+        resized = shape[1] == shape[2] and not data.endswith(".npz")
+        source = open_source(data, root, shape[1] if resized else None)
+        found = (source.channels, *source.image_size)
+        if found != shape:
+            raise InputError(
+                f"--data {data}: found images of {list(found)}, the network takes "
+                f"{list(shape)} (channels, height, width)"
+            )
+        return CleanImages(len(source), source.batches, source.name)
+    pixels = checkpoint.probe
+    if checkpoint.has_recipe and data_root is not None:
+        recipe = checkpoint.denoiser_recipe
+        images = DatasetSource(recipe.dataset, "train", root, recipe.image_size)
+        return CleanImages(len(images), images.batches, f"training images of {recipe.dataset}")
+    if not checkpoint.has_recipe or pixels is None:
+        raise CheckpointError(f"{checkpoint.source}: holds no images to measure on; give --data")
+
+    def stored(batch_size: int, count: int) -> Iterator[Tensor]:
+        yield from pixels[:count].split(batch_size)
+
+    return CleanImages(len(pixels), stored, "held-out images of the checkpoint")

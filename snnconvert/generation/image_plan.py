@@ -1,0 +1,84 @@
+"""How the images of a checkpoint are drawn: a plan with what is known of images and of the file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+
+from snnconvert.checkpoint.checkpoint import Checkpoint
+from snnconvert.checkpoint.schedules import schedule_hash
+from snnconvert.diffusion.sampling import Plan, plan
+from snnconvert.diffusion.schedule import Schedule
+from snnconvert.diffusion.solvers import SOLVERS
+from snnconvert.files.fingerprint import fingerprint
+
+Grid = str | Tensor | Sequence[float] | None
+CLIP_PIXEL = 2.0  # last-step clipping of Analytic-DPM for images, as in the paper
+
+
+def image_options(solver: str, options: dict[str, Any]) -> dict[str, Any]:
+    """`options` of a solver, and those that suit images where they are not given.
+
+    Predicted images stay in [-1, 1] with every solver that follows them; Analytic-DPM bounds the
+    noise of its last step.
+    """
+    entry, options = SOLVERS[solver], dict(options)
+    if entry.clips and not options.get("thresholding"):
+        options.setdefault("clip", True)
+    if "clip_pixel" in entry.options:
+        options.setdefault("clip_pixel", CLIP_PIXEL)
+    return options
+
+
+def checkpoint_options(
+    checkpoint: Checkpoint, stage: str, solver: str, grid: Grid, schedule: str | Schedule | None,
+    options: dict[str, Any],
+) -> dict[str, Any]:  # fmt: skip
+    """As `image_options`, with the moments of the network of `stage` where they are needed.
+
+    Raises:
+        InputError: no such solver.
+        CheckpointError: moments are needed that the file does not hold.
+    """
+    options = image_options(solver, options)
+    wanted = "eps_second_moment" in SOLVERS[solver].options or grid == "optimal"
+    if wanted and "eps_second_moment" not in options:
+        prediction = options.get("prediction", "eps")
+        options["eps_second_moment"] = checkpoint.moment(stage, schedule, prediction)
+    return options
+
+
+def image_plan(
+    checkpoint: Checkpoint, stage: str | None = None, *, solver: str = "dpm-solver++",
+    steps: int = 20, grid: Grid = None, schedule: str | Schedule | None = None, **options: Any,
+) -> Plan:  # fmt: skip
+    """The plan by which commands draw images from the network of a stage.
+
+    Args:
+        stage: default the most advanced.
+        schedule: name or schedule, where the file does not say.
+        solver, steps, grid, options: as `snnconvert.sample`.
+
+    Raises:
+        InputError: as `plan`.
+        CheckpointError: the file lacks what the choice needs.
+    """
+    stage = stage or checkpoint.stage
+    chosen = checkpoint_options(checkpoint, stage, solver, grid, schedule, options)
+    return plan(solver, steps, checkpoint.schedule(schedule), grid, **chosen)
+
+
+def drawing_settings(
+    checkpoint: Checkpoint, stage: str, chosen: Plan, seed: int, threshold_scale: float = 1.0
+) -> dict[str, object]:
+    """All that images depend on, as plain values: equal settings draw equal images."""
+    return {
+        "solver": chosen.solver, "times": chosen.times, "stage": stage, "seed": seed,
+        "threshold_scale": threshold_scale,
+        "network": fingerprint(checkpoint.entry(stage)),
+        "schedule": schedule_hash(chosen.schedule),
+        **{name: value if isinstance(value, bool | int | float | str) else fingerprint(value)
+           for name, value in chosen.all_options.items()},
+    }  # fmt: skip
