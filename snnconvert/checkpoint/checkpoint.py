@@ -15,7 +15,7 @@ from snnconvert.checkpoint.entries import network_in
 from snnconvert.checkpoint.format import read_checkpoint, save_checkpoint
 from snnconvert.checkpoint.recipe import Recipe, recipe_from_dict
 from snnconvert.checkpoint.schedules import schedule_hash, schedule_of
-from snnconvert.conversion.spiking.network import SpikingNetwork
+from snnconvert.common.inputs import inputs_of
 from snnconvert.diffusion.objectives import noised_batch
 from snnconvert.diffusion.schedule import Schedule, named_schedule
 from snnconvert.errors import CheckpointError, InputError
@@ -166,10 +166,9 @@ class Checkpoint:
                     f"{self.source}: holds no probe images, so the image size is unknown"
                 )
             return self.probe.shape[1], size, size
-        if not isinstance(network, SpikingNetwork):
+        shapes = inputs_of(network).shapes
+        if shapes is None:
             raise CheckpointError(f"{self.source}: holds no recipe, so the image size is unknown")
-        signature = network.program.signature
-        shapes = [signature.shapes[name] for name in network.program.inputs] if signature else []
         first = list(shapes[0]) if shapes else []
         if len(first) != 4 or len(shapes) != 2 or len(shapes[1]) != 1:
             raise CheckpointError(

@@ -9,8 +9,7 @@ from torch import nn
 
 from snnconvert.checkpoint.checkpoint import Checkpoint
 from snnconvert.checkpoint.recipe import Recipe
-from snnconvert.conversion.spiking.network import CallRecord, SpikingNetwork
-from snnconvert.models import SpikingUNet
+from snnconvert.neurons.spiking import CallRecord, spiking
 from snnconvert.operators.clip import QuantizedClip
 
 CHANNELS = {"fashion-mnist": 1}  # all other sources give colour
@@ -28,15 +27,11 @@ def describe_recipe(recipe: Recipe) -> str:
 
 def describe_network(network: nn.Module) -> str:
     """One line: size and kind."""
-    if isinstance(network, SpikingNetwork):
-        weights = sum(v.numel() for v in network.constants.values() if v.is_floating_point())
-        return f"{weights:,} weights, {network.extra_repr()}"
+    if (own := spiking(network)) is not None:
+        return own.description
     sites = [m for m in network.modules() if isinstance(m, QuantizedClip)]
     weights = sum(p.numel() for n, p in network.named_parameters() if not n.endswith("ceiling"))
     kind = f"{len(sites)} quantised activations" if sites else "ReLU activations"
-    if isinstance(network, SpikingUNet):
-        tsm = ", TSM" if network.config.tsm else ""
-        kind = f"{network.config.neuron} neurons, T = {network.config.timesteps}{tsm}"
     return f"{weights:,} weights, {kind}"
 
 

@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 from snnconvert.checkpoint.checkpoint import Checkpoint
-from snnconvert.checkpoint.entries import entry_of, stage_of
 from snnconvert.checkpoint.format import save_checkpoint
 from snnconvert.conversion.capture.captured_network import CapturedNetwork
-from snnconvert.conversion.spiking.network import SpikingNetwork
+from snnconvert.models.family import entry_of, stage_of
+from snnconvert.neurons.spiking import spiking
 
 KEPT = ("recipe", "probe", "provenance")  # what a converted network takes over from its origin
 Like = Checkpoint | dict[str, Any] | None
@@ -53,10 +53,8 @@ def save(network: nn.Module, path: str | Path, like: Like = None) -> None:
 
 def content_of(network: nn.Module, like: Like = None) -> dict[str, Any]:
     """What `save` writes."""
-    if isinstance(network, SpikingNetwork):
-        stage, entry = "snn", network.to_content()
-    else:
-        stage, entry = stage_of(network), entry_of(network)
+    own = spiking(network)
+    stage, entry = (own.stage, own.to_content()) if own else (stage_of(network), entry_of(network))
     held = like.content if isinstance(like, Checkpoint) else like
     kept = {key: held[key] for key in KEPT} if held else {}
     provenance = {**kept.get("provenance", {}), "torch": str(torch.__version__)}

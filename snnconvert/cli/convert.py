@@ -35,12 +35,12 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run_convert(args: argparse.Namespace) -> None:
-    from snnconvert.checkpoint.entries import config_of
     from snnconvert.checkpoint.format import writer_of
     from snnconvert.checkpoint.networks import content_of
     from snnconvert.cli.arguments.network_argument import source_of
     from snnconvert.conversion.convert import convert
     from snnconvert.files.atomic import check_destination, write_together
+    from snnconvert.models.family import config_of
     from snnconvert.report.compare import compare
     from snnconvert.report.show.terminal import format_report
     from snnconvert.report.trajectory import paths_of

@@ -39,7 +39,7 @@ def run_finetune(args: argparse.Namespace) -> None:
     from snnconvert.checkpoint.checkpoint import Checkpoint
     from snnconvert.checkpoint.networks import load, save
     from snnconvert.conversion.finetune import finetune, refuse_exact
-    from snnconvert.conversion.spiking.network import SpikingNetwork
+    from snnconvert.conversion.spiking.network import converted
     from snnconvert.files.atomic import check_destination
     from snnconvert.report.measures.difference import error_of
     from snnconvert.training.tuning import training_inputs
@@ -47,9 +47,8 @@ def run_finetune(args: argparse.Namespace) -> None:
     stem = args.file.removesuffix(".pt").removesuffix(".snn")
     out = check_destination(args.out or f"{stem}.tuned.pt")
     checkpoint = Checkpoint.read(args.file)
-    network = checkpoint.network()
-    if not isinstance(network, SpikingNetwork):
-        raise CheckpointError(f"{args.file}: holds no converted network; convert it first")
+    missing = f"{args.file}: holds no converted network; convert it first"
+    network = converted(checkpoint.network(), missing, CheckpointError)
     refuse_exact(network)  # before images are fetched
     teacher = load(args.teacher, "ann") if args.teacher else network.quantized_ann()
     inputs = training_inputs(checkpoint.recipe, args.steps, batch_size=args.batch_size,

@@ -9,7 +9,6 @@ from snnconvert.checkpoint import STAGES
 from snnconvert.cli.arguments.lazy import add_command
 from snnconvert.cli.arguments.options import add_reset, add_schedule, add_threshold_scale
 from snnconvert.cli.arguments.solver_options import add_solver_options, given_options
-from snnconvert.errors import InputError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -58,12 +57,12 @@ def run_sample(args: argparse.Namespace) -> None:
     from snnconvert.checkpoint.checkpoint import Checkpoint
     from snnconvert.checkpoint.describe import describe_history
     from snnconvert.common.processes import open_shard
-    from snnconvert.conversion.spiking.network import SpikingNetwork
     from snnconvert.files.atomic import check_destination
     from snnconvert.generation.image_plan import drawing_settings, image_plan
     from snnconvert.generation.job import Job, generate, open_output, trajectory
     from snnconvert.generation.threshold_scale import scale_thresholds
     from snnconvert.images.pictures import save_png
+    from snnconvert.neurons.spiking import spiking
 
     checkpoint = Checkpoint.read(args.file)
     checkpoint.schedule(args.schedule)  # a file that does not say is refused first
@@ -73,8 +72,9 @@ def run_sample(args: argparse.Namespace) -> None:
         network = scale_thresholds(network, args.threshold_scale)
     if args.reset is not None:
         network = with_reset(network, args.reset, args.file)
-    if isinstance(network, SpikingNetwork):
-        network.keep_history()
+    watched = spiking(network)
+    if watched:
+        watched.keep_history()
     chosen = image_plan(
         checkpoint, stage, solver=args.solver, steps=args.steps, grid=args.grid,
         schedule=args.schedule, **given_options(args),
@@ -90,8 +90,8 @@ def run_sample(args: argparse.Namespace) -> None:
             return
         kept = f" ({args.count} images, {args.count - drawn} of them there before)"
         print(f"wrote {args.out}{kept if shard.size == 1 and drawn < args.count else ''}")
-        if isinstance(network, SpikingNetwork) and network.history:
-            print(describe_history(network.history))
+        if watched and watched.history:
+            print(describe_history(watched.history))
         if picture:
             save_png(picture, trajectory(job))
             print(f"wrote {picture}")
@@ -99,11 +99,11 @@ def run_sample(args: argparse.Namespace) -> None:
 
 def with_reset(network: nn.Module, reset: str, source: str) -> SpikingNetwork:
     """The network with another `reset`; InputError for a network that does not spike."""
-    from snnconvert.conversion.spiking.network import SpikingNetwork
+    from snnconvert.conversion.spiking.network import converted
 
-    if not isinstance(network, SpikingNetwork):
-        raise InputError(
-            f"{source}: --reset is for converted networks, this one is {type(network).__name__}; "
-            "convert it first, or choose it with --stage snn"
-        )
-    return network.with_config(reset=reset)
+    snn = converted(
+        network,
+        f"{source}: --reset is for converted networks, this one is {type(network).__name__}; "
+        "convert it first, or choose it with --stage snn",
+    )
+    return snn.with_config(reset=reset)

@@ -105,10 +105,10 @@ def spiking_network(
     own_starts = any(Neuron.found(n) and Neuron.of(n).v_init is not None for n in program.nodes)
     if own_starts and config.held_as_counts and config.start == HALF:  # from a quantised ANN
         config = replace(config, v_init="optimised")
-    snn = SpikingNetwork(program, constants, config)
-    if found is not None:
-        snn.calibration = {**found.to_dict(), "levels": config.levels, **fit.to_dict()}
-    return snn
+    if found is None:
+        return SpikingNetwork(program, constants, config)
+    known = {**found.to_dict(), "levels": config.levels, **fit.to_dict()}
+    return SpikingNetwork(program, constants, config, known)
 
 
 def refuse_leaks(network: Opened, config: SpikingConfig, fit: Fit) -> None:

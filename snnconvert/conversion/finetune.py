@@ -173,9 +173,9 @@ def finetune(
         raise InputError(
             f"steps: found {steps}, but only {done} batches; give more, or fewer steps"
         )
-    trained = SpikingNetwork(network.program, {**start, **optimizer.result()}, network.config)
-    trained.calibration = {**network.calibration, "finetuned": {"steps": steps, "rate": rate}}
-    return trained.eval()
+    constants = {**start, **optimizer.result()}
+    history = {**network.calibration, "finetuned": {"steps": steps, "rate": rate}}
+    return SpikingNetwork(network.program, constants, network.config, history).eval()
 
 
 def refuse_other_answer(found: Sequence[Tensor], wanted: Sequence[Tensor]) -> None:

@@ -7,14 +7,13 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from snnconvert.conversion.capture.captured import Captured
+from snnconvert.conversion.capture.captured import Captured, HoldsProgram
 from snnconvert.conversion.capture.captured_network import CapturedNetwork
 from snnconvert.conversion.capture.export import capture
 from snnconvert.conversion.graph.program import Program
 from snnconvert.conversion.prepare.problems import refuse_problems
 from snnconvert.conversion.prepare.simplify import prepared
 from snnconvert.conversion.prepare.sites import Site, find_sites
-from snnconvert.conversion.spiking.network import SpikingNetwork
 from snnconvert.errors import InputError
 
 
@@ -74,16 +73,12 @@ def captured_of(model: nn.Module, example_inputs: Any) -> Captured:
     """`model` captured, unless it is a captured network already.
 
     Raises:
-        InputError: example inputs are needed and missing, or of another form than the model takes.
+        InputError: example inputs are needed and missing, or of another form than the model takes;
+            a converted network.
         UnsupportedOpError: it cannot be captured.
     """
-    if isinstance(model, CapturedNetwork):
+    if isinstance(model, HoldsProgram):
         return model.captured()
-    if isinstance(model, SpikingNetwork):
-        raise InputError(
-            "model: is a converted network already; with_config(...) changes how it spikes, and "
-            "quantized_ann() gives the network that it equals"
-        )
     if not isinstance(model, nn.Module):
         raise InputError(
             f"model: found {type(model).__name__}, needed is an nn.Module (a file is read by "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ from tqdm import tqdm
 
 from snnconvert.checkpoint.checkpoint import Checkpoint
 from snnconvert.common.hardware import checked_device
-from snnconvert.conversion.spiking.network import SpikingNetwork
 from snnconvert.errors import DataError, InputError
 from snnconvert.evaluation.metrics.accuracy import accuracy
 from snnconvert.evaluation.sampled import simulated
@@ -22,6 +20,7 @@ from snnconvert.images.datasets.folder import FolderImages, labels_of
 from snnconvert.images.pixels import to_unit_range
 from snnconvert.images.sources import DatasetSource, open_source
 from snnconvert.images.sources.directory import DirectorySource
+from snnconvert.neurons.spiking import settings_of
 from snnconvert.version import __version__
 
 
@@ -75,11 +74,10 @@ def classified(
     network = simulated(checkpoint.network(stage), simulate, checkpoint.source).to(place)
     with tqdm(total=count, unit="image", disable=not progress) as bar:
         share = accuracy(network, batches_of(images, images.labels, count, batch_size, place, bar))
-    spiking = asdict(network.config) if isinstance(network, SpikingNetwork) else None
     return {
         "metric": "accuracy", "accuracy": share, "samples": count, "of": checkpoint.source,
-        "stage": stage, "model": checkpoint.recipe.model, "against": data, "spiking": spiking,
-        "snnconvert": __version__,
+        "stage": stage, "model": checkpoint.recipe.model, "against": data,
+        "spiking": settings_of(network), "snnconvert": __version__,
     }  # fmt: skip
 
 

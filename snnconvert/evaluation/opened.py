@@ -9,7 +9,6 @@ from torch import nn
 
 from snnconvert.checkpoint.checkpoint import Checkpoint
 from snnconvert.common.hardware import checked_device
-from snnconvert.conversion.spiking.network import SpikingNetwork
 from snnconvert.diffusion.sampling import plan
 from snnconvert.diffusion.schedule import Schedule, named_schedule
 from snnconvert.errors import InputError
@@ -96,15 +95,11 @@ def network_images(
 
 def shape_of(network: nn.Module, like: Reference) -> tuple[int, int, int]:
     """[C, H, W] of the images that `network` draws to be held against `like`."""
-    channels = getattr(like, "channels", getattr(network_config(network), "in_channels", None))
+    config = getattr(network, "config", None)  # of a converted network: says how it spikes alone
+    channels = getattr(like, "channels", getattr(config, "in_channels", None))
     if channels is None or like.image_size == (0, 0):
         raise InputError(
             f"{type(network).__name__}: the shape of its images is unknown; hold it against images "
             "instead of statistics, or give the checkpoint that holds it"
         )
     return channels, *like.image_size
-
-
-def network_config(network: nn.Module) -> Any:
-    """The configuration of one of our networks."""
-    return None if isinstance(network, SpikingNetwork) else getattr(network, "config", None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +13,14 @@ from torch import Tensor, nn
 from snnconvert.checkpoint.checkpoint import Checkpoint
 from snnconvert.checkpoint.schedules import schedule_hash
 from snnconvert.common.hardware import checked_device
-from snnconvert.conversion.spiking.network import SpikingNetwork
+from snnconvert.conversion.spiking.network import converted
 from snnconvert.diffusion.sampling import Plan, device_of
-from snnconvert.errors import CheckpointError, InputError
+from snnconvert.errors import CheckpointError
 from snnconvert.files.fingerprint import fingerprint
 from snnconvert.generation.job import Job, draw
 from snnconvert.generation.threshold_scale import scale_thresholds
 from snnconvert.images.pixels import to_pixels
-from snnconvert.models import SpikingUNet
+from snnconvert.neurons.spiking import settings_of
 
 PLAIN = (bool, int, float, str, list)
 
@@ -128,15 +128,12 @@ class SampledSource:
         plan, network = self.drawing.plan, self.network
         given = {**plan.options, **plan.corrections}
         options = {k: v if isinstance(v, PLAIN) else fingerprint(v) for k, v in given.items()}
-        spiking = (
-            asdict(network.config) if isinstance(network, SpikingNetwork | SpikingUNet) else None
-        )
         return {
             **self.origin, "solver": plan.solver, "steps": plan.calls, "options": options,
             "schedule": schedule_hash(plan.schedule),
             "nfe": self.nfe, "seed": self.drawing.seed,
             "threshold_scale": self.drawing.threshold_scale, "image_size": list(self.image_size),
-            "device": self.device.type, "spiking": spiking,
+            "device": self.device.type, "spiking": settings_of(network),
         }  # fmt: skip
 
 
@@ -148,9 +145,8 @@ def simulated(network: nn.Module, simulate: str | None, source: str) -> nn.Modul
     """
     if simulate is None:
         return network
-    if not isinstance(network, SpikingNetwork):
-        raise InputError(f"{source}: simulate applies to converted networks only")
-    return network.with_config(simulate=simulate).eval()
+    snn = converted(network, f"{source}: simulate applies to converted networks only")
+    return snn.with_config(simulate=simulate).eval()
 
 
 def sha256_of(path: Path) -> str | None:

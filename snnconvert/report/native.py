@@ -19,7 +19,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 from snnconvert.models import SpikingUNet
-from snnconvert.neurons.resting import RestingNode
 from snnconvert.report.measures.cost import MJ_PER_PJ, PJ_PER_AC, PJ_PER_MAC
 
 
@@ -97,8 +96,7 @@ def native_report(
     places (bit-serial additions). A rate is the mean share of a layer's neurons that fire in a
     step, by module path.
     """
-    nodes = [(n, m) for n, m in network.named_modules() if isinstance(m, RestingNode)]
-    fired = dict.fromkeys((name for name, _ in nodes), 0.0)
+    fired = dict.fromkeys(network.layers, 0.0)
     counter, images = OperationCounter(), 0
     shapes: tuple[Tensor, ...] = ()
 
@@ -108,7 +106,10 @@ def native_report(
 
         return record
 
-    handles = [module.register_forward_hook(recorder(name)) for name, module in nodes]
+    handles = [
+        network.get_submodule(path).register_forward_hook(recorder(name))
+        for name, path in network.layers.items()
+    ]
     try:
         for x, t in batches:
             with counter:

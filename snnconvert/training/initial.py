@@ -6,13 +6,12 @@ from typing import Any
 
 from torch import nn
 
-from snnconvert.checkpoint.entries import config_of, stage_of
 from snnconvert.checkpoint.format import FORMAT, read_checkpoint
 from snnconvert.checkpoint.state_dicts import fitting
 from snnconvert.errors import CheckpointError
 from snnconvert.files.tensors import read_file
-from snnconvert.models import SpikingUNet
-from snnconvert.models.spiking.variants import FACTOR, load_pretrained
+from snnconvert.models.family import config_of, stage_of
+from snnconvert.models.spiking.variants import has_factors, load_pretrained
 
 
 def start_from(path: str, network: nn.Module) -> nn.Module:
@@ -32,11 +31,7 @@ def start_from(path: str, network: nn.Module) -> nn.Module:
             )
         refuse_other_timesteps(path, networks[stage]["config"], network)
         content = networks[stage]["state"]
-    if (
-        isinstance(network, SpikingUNet)
-        and network.config.tsm
-        and not any(key.endswith(FACTOR) for key in content)
-    ):
+    if has_factors(network.state_dict()) and not has_factors(content):
         return load_pretrained(network, content)
     network.load_state_dict(fitting(content, network, path))
     return network

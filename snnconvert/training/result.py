@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from snnconvert.checkpoint.entries import entry_of
 from snnconvert.checkpoint.format import save_checkpoint
 from snnconvert.checkpoint.recipe import Recipe
 from snnconvert.errors import DataError
 from snnconvert.images.datasets import Images
+from snnconvert.models.family import entry_of
 from snnconvert.version import __version__
 
 PROBES = 256  # held-out images that travel in the checkpoint

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from snnconvert.cli.arguments.network import Source
+from snnconvert.common.inputs import inputs_of
 from snnconvert.diffusion.objectives import noised_batch
 from snnconvert.diffusion.schedule import Schedule, named_schedule
 from snnconvert.errors import InputError
@@ -42,7 +43,7 @@ def calibration_batches(args: argparse.Namespace, source: Source) -> Iterator[An
     if schedule is not None and len(values) == 1:
         x, t = noised(values[0], image_size(source, True), schedule)
         values = [x, t if source.examples is None else t.to(source.examples[1].dtype)]
-    fixed = fixed_batch(source.model)
+    fixed = inputs_of(source.model).fixed_batch
     if fixed is not None:  # whole batches only
         if len(values[0]) < fixed:
             raise InputError(
@@ -62,15 +63,6 @@ def noise_of(args: argparse.Namespace, source: Source) -> Schedule | None:
     if args.schedule is None and checkpoint.recipe.family.task != "noise":
         return None
     return checkpoint.schedule(args.schedule)
-
-
-def fixed_batch(model: nn.Module) -> int | None:
-    """The only batch size that a captured network takes; None where it takes others too."""
-    program = getattr(model, "program", None)
-    if program is None or program.signature is None or program.batch_inputs:
-        return None
-    shapes = list(program.signature.shapes.values())
-    return shapes[0][0] if shapes and shapes[0] else None
 
 
 def tensors_of(path: Path) -> list[Tensor]:
@@ -133,10 +125,8 @@ def image_size(source: Source, noisy: bool) -> int:
     """Side of the square images that the network takes, with a time each if `noisy`."""
     if source.checkpoint is not None:
         return source.checkpoint.recipe.image_size
-    shapes = [list(value.shape) for value in source.examples or ()]
-    program = getattr(source.model, "program", None)
-    if program is not None and program.signature is not None:
-        shapes = [list(shape) for shape in program.signature.shapes.values()]
+    examples = [value.shape for value in source.examples or ()]
+    shapes = [list(shape) for shape in inputs_of(source.model).shapes or examples]
     square = bool(shapes) and len(shapes[0]) == 4 and shapes[0][2] == shapes[0][3]
     if not square or [len(shape) for shape in shapes[1:]] != [1] * noisy:
         raise InputError(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 from torch import Tensor
 
+from snnconvert.common.inputs import Inputs, KnowsInputs
 from snnconvert.conversion.graph.program import Program
 
 
@@ -24,3 +26,17 @@ class Captured:
     constants: dict[str, Tensor]
     paths: dict[str, str]
     trainable: frozenset[str] = frozenset()
+
+
+class HoldsProgram(KnowsInputs, ABC):
+    """A module that was captured before."""
+
+    program: Program
+
+    @property
+    def takes(self) -> Inputs:
+        return self.program.takes
+
+    @abstractmethod
+    def captured(self) -> Captured:
+        """As data, detached. InputError where it is not for another capture."""

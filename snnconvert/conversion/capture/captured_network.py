@@ -8,13 +8,13 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from snnconvert.conversion.capture.captured import Captured
+from snnconvert.conversion.capture.captured import Captured, HoldsProgram
 from snnconvert.conversion.execution.interpreter import Interpreter
 from snnconvert.conversion.graph.nodes import BatchNorm, Clip
 from snnconvert.conversion.graph.program import Node, Program
 
 
-class CapturedNetwork(nn.Module):
+class CapturedNetwork(nn.Module, HoldsProgram):
     """A captured network that runs as it was captured; its parameters keep their names.
 
     In training mode batch norms use and update batch statistics; dropout is not part of it.

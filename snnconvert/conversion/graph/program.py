@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
+from snnconvert.common.inputs import Inputs
 from snnconvert.conversion.graph.signature import BATCH, Signature
 from snnconvert.conversion.graph.values import Ref, references, substitute
 from snnconvert.errors import InputError
@@ -61,6 +62,17 @@ class Program:
     def largest_batch(self) -> int | None:
         """What the module's own code allows; None for any."""
         return self.signature.largest_batch if self.signature else None
+
+    @property
+    def takes(self) -> Inputs:
+        """What is known of a call's inputs."""
+        if self.signature is None:
+            return Inputs(())
+        shapes = self.signature.shapes
+        first = next(iter(shapes.values()), ())
+        fixed = first[0] if first and not self.batch_inputs else None
+        known = tuple(tuple(shapes[name]) for name in self.inputs if name in shapes)
+        return Inputs(known, self.largest_batch, fixed)
 
     def bind(
         self, args: Sequence[Any], kwargs: Mapping[str, Any], any_batch: bool = False

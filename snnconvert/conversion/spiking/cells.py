@@ -23,6 +23,7 @@ from snnconvert.operators.clip import HALF
 
 Cell = IF | Potential
 COMMON_START = "v_init"  # name of the constant
+SCALE = "aten.mul.Scalar"
 
 
 def place_neurons(
@@ -79,6 +80,24 @@ def place_clips(program: Program, config: SpikingConfig) -> Program:
         return made.node(node.name, node.layer)
 
     return replace(program, nodes=tuple(map(clip, program.nodes)))
+
+
+def weakened(program: Program, scale: float) -> Program:
+    """With neurons that fire at `scale` times their thresholds; what a spike is worth stays.
+
+    A neuron with threshold `scale * v_threshold` is one with the old threshold that sees its input
+    divided by `scale`; a division commutes with the mean, so every law of conversion holds on.
+    """
+    nodes: list[Node] = []
+    for node in program.nodes:
+        if Neuron.found(node):
+            neuron = Neuron.of(node)
+            args = (neuron.input, 1.0 / scale)
+            weaker = Node(f"{node.name}__input", SCALE, args, {}, node.layer)
+            nodes.append(weaker)
+            node = replace(neuron, input=Ref(weaker.name)).node(node.name, node.layer)
+        nodes.append(node)
+    return replace(program, nodes=tuple(nodes))
 
 
 def fitted_names(neuron: str) -> dict[str, str]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from snnconvert.conversion.capture.captured import Captured
+from snnconvert.conversion.capture.captured import Captured, HoldsProgram
 from snnconvert.conversion.capture.captured_network import CapturedNetwork
 from snnconvert.conversion.execution.executor import Executor
 from snnconvert.conversion.graph.encoding import check_references, decode_program, encode_program
@@ -25,34 +25,19 @@ from snnconvert.conversion.spiking.cells import (
     refuse_unfitted,
     signed_of,
     tables_of,
+    weakened,
 )
 from snnconvert.conversion.spiking.config import SpikingConfig
 from snnconvert.conversion.spiking.simulation import Call, Recorder, Run
 from snnconvert.conversion.spiking.trial_run import check_neurons, verify
-from snnconvert.errors import CheckpointError, InputError
+from snnconvert.errors import CheckpointError, InputError, SnnconvertError
+from snnconvert.neurons.spiking import CallRecord, Spiking
 
 RECORDS = (None, "counts", "spikes")
 FITTED_FOR = ("timesteps", "firing", "tau", "v_reset", "v_init")  # what a leaky fit depends on
 
 
-@dataclass(frozen=True)
-class CallRecord:
-    """What `SpikingNetwork.history` keeps of one call.
-
-    Attributes:
-        steps: clock steps it took.
-        spikes: of either sign, per input of the batch.
-        counts: sum of the absolute counts in which it ended, per input of the batch.
-        carried: True where it went on from the counts of the call before.
-    """
-
-    steps: int
-    spikes: float
-    counts: float
-    carried: bool
-
-
-class SpikingNetwork(nn.Module):
+class SpikingNetwork(Spiking, HoldsProgram):
     """A converted network. Call it like its ANN; it resets itself at every call.
 
     With `reset="trajectory"` the counts stay from one call to the next, and the next input is
@@ -61,23 +46,27 @@ class SpikingNetwork(nn.Module):
 
     Attributes:
         history: a `CallRecord` per call after `keep_history()`; None (default) keeps none.
-        calibration: what was found where thresholds were calibrated; empty for learned ones.
 
     Args:
         program: captured network whose activations are neuron nodes (see `cells`).
         constants: weights, thresholds and other fixed tensors by name.
         config: how it spikes.
+        calibration: what was found where thresholds were calibrated; empty for learned ones.
     """
 
+    stage = "snn"
+    config: SpikingConfig
+
     def __init__(
-        self, program: Program, constants: dict[str, Tensor], config: SpikingConfig
-    ) -> None:
+        self, program: Program, constants: dict[str, Tensor], config: SpikingConfig,
+        calibration: Mapping[str, Any] | None = None,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.program = program
         self.config = config
         self.executor = Executor(program)
-        self.calibration: dict[str, Any] = {}
-        self.history: list[CallRecord] | None = None
+        self.calibration = dict(calibration or {})
+        self.history = None
         self._carried: dict[str, Tensor] = {}
         self._carried_from: Any = None  # shapes, types and places of the inputs that left them
         self._names = tuple(constants)
@@ -214,9 +203,17 @@ class SpikingNetwork(nn.Module):
                 "values; convert again"
             )
         config = SpikingConfig(**{**asdict(self.config), **changes})
-        network = SpikingNetwork(self.program, self.constants, config)
-        network.calibration = self.calibration
-        return network
+        return SpikingNetwork(self.program, self.constants, config, self.calibration)
+
+    def _with_thresholds(self, scale: float) -> SpikingNetwork:
+        program = weakened(self.program, scale)
+        return SpikingNetwork(program, self.constants, self.config, self.calibration).eval()
+
+    def captured(self) -> Captured:
+        raise InputError(
+            "model: is a converted network already; with_config(...) changes how it spikes, and "
+            "quantized_ann() gives the network that it equals"
+        )
 
     @property
     def latency_steps(self) -> int | None:
@@ -239,6 +236,11 @@ class SpikingNetwork(nn.Module):
             f"reset={c.reset}, neuron layers={len(self.executor.neurons)}"
         )
 
+    @property
+    def description(self) -> str:
+        weights = sum(v.numel() for v in self.constants.values() if v.is_floating_point())
+        return f"{weights:,} weights, {self.extra_repr()}"
+
     def to_content(self) -> dict[str, Any]:
         """Plain values and tensors from which `from_content` rebuilds the network."""
         config = {
@@ -257,11 +259,19 @@ class SpikingNetwork(nn.Module):
             check_references(program, content["state"])
             check_neurons(program, content["state"])
             calibration = dict(config.pop("calibration", {}))
-            network = cls(program, dict(content["state"]), SpikingConfig(**config))
-            network.calibration = calibration
+            network = cls(program, dict(content["state"]), SpikingConfig(**config), calibration)
             verify(program, network.constants, network.config)
             return network
         except CheckpointError:
             raise
         except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
             raise CheckpointError(f"converted network: is damaged ({error})") from error
+
+
+def converted(
+    network: object, refusal: str, error: type[SnnconvertError] = InputError
+) -> SpikingNetwork:
+    """`network` where it is a converted one, else `error` with `refusal`."""
+    if not isinstance(network, SpikingNetwork):
+        raise error(refusal)
+    return network

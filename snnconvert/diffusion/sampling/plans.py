@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from snnconvert.common.inputs import inputs_of
 from snnconvert.common.registry import nearest
 from snnconvert.diffusion.denoiser import Denoiser
 from snnconvert.diffusion.grids import make_grid
@@ -119,5 +120,4 @@ def start_over(network: object) -> None:
 
 def fitting(network: object, batch_size: int) -> int:
     """`batch_size`, or the most that a converted network takes, where its own code limits it."""
-    program = getattr(network, "program", None)
-    return min(batch_size, getattr(program, "largest_batch", None) or batch_size)
+    return min(batch_size, inputs_of(network).largest_batch or batch_size)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from snnconvert.errors import InputError
-from snnconvert.models.family import MODELS, Family
+from snnconvert.models.family import MODELS, Family, entry_of
 from snnconvert.models.paths import check_images, down_path, up_path
 from snnconvert.models.spiking.blocks import (
     Joined,
@@ -29,6 +30,8 @@ from snnconvert.models.spiking.blocks import (
 )
 from snnconvert.models.spiking.config import SpikingUNetConfig
 from snnconvert.models.unet import initialised, time_frequencies
+from snnconvert.neurons.resting import RestingNode
+from snnconvert.neurons.spiking import Spiking
 
 DECAY = 0.8  # of the output membrane, which never fires
 
@@ -108,7 +111,7 @@ class Tail(nn.Module):
         return potential
 
 
-class SpikingUNet(nn.Module):
+class SpikingUNet(Spiking):
     """Predicts the noise eps: (x [B, C, H, W], t [B]) -> [B, C, H, W].
 
     The spiking clock stays inside, and no potential outlives a call. H and W are any size that
@@ -120,6 +123,9 @@ class SpikingUNet(nn.Module):
             without them.
         shape: further fields of `SpikingUNetConfig`.
     """
+
+    stage = "spiking"
+    config: SpikingUNetConfig
 
     def __init__(self, timesteps: int = 4, tsm: bool = False, **shape: Any) -> None:
         super().__init__()
@@ -152,6 +158,27 @@ class SpikingUNet(nn.Module):
     @classmethod
     def from_config(cls, config: SpikingUNetConfig) -> SpikingUNet:
         return cls(**config.to_dict())  # type: ignore[arg-type]
+
+    @property
+    def layers(self) -> dict[str, str]:
+        return {n: n for n, module in self.named_modules() if isinstance(module, RestingNode)}
+
+    @property
+    def description(self) -> str:
+        weights = sum(value.numel() for value in self.parameters())
+        tsm = ", TSM" if self.config.tsm else ""
+        return (
+            f"{weights:,} weights, {self.config.neuron} neurons, T = {self.config.timesteps}{tsm}"
+        )
+
+    def to_content(self) -> dict[str, Any]:
+        return entry_of(self)
+
+    def _with_thresholds(self, scale: float) -> SpikingUNet:
+        config = replace(self.config, v_threshold=self.config.v_threshold * scale)
+        scaled = SpikingUNet.from_config(config).to(self.time_table.table)
+        scaled.load_state_dict(self.state_dict())
+        return scaled.train(self.training)
 
     def _stage(self, inputs: int, outputs: int, level: int) -> nn.ModuleList:
         stage = nn.ModuleList([SpikingResBlock(self.config, inputs, outputs)])

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from snnconvert.errors import CheckpointError, InputError
-from snnconvert.models.spiking.unet import SpikingUNet
+
+Network = TypeVar("Network", bound=nn.Module)
 
 FACTOR = "step_scale"  # last part of the name of TSM's parameters
 NAMED = 8  # keys that an error lists
 
 
-def load_pretrained(network: SpikingUNet, state: Mapping[str, Tensor]) -> SpikingUNet:
+def has_factors(names: Iterable[str]) -> bool:
+    """Whether TSM's parameters are among the names of a state dict."""
+    return any(name.endswith(FACTOR) for name in names)
+
+
+def load_pretrained(network: Network, state: Mapping[str, Tensor]) -> Network:
     """A copy of a network with TSM that starts from one without: its weights, every p = 1.
 
     Args:
@@ -25,7 +32,7 @@ def load_pretrained(network: SpikingUNet, state: Mapping[str, Tensor]) -> Spikin
         InputError: `network` has no TSM.
         CheckpointError: a tensor is missing, is one too many, or has another shape.
     """
-    if not network.config.tsm:
+    if not has_factors(network.state_dict()):
         raise InputError("load_pretrained: the network has no TSM; build it with tsm=True")
     ours = network.state_dict()
     factors = {key for key in ours if key.rpartition(".")[2] == FACTOR}

@@ -1,0 +1,34 @@
+"""What a network says of the inputs that it takes; most say nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What is known of the inputs of a network.
+
+    Attributes:
+        shapes: of each, -1 where the batch is; () where the network was captured without them,
+            None for a network that was not captured.
+        largest_batch: that its own code allows; None for any.
+        fixed_batch: the only one that it takes; None where it takes others too.
+    """
+
+    shapes: tuple[tuple[int, ...], ...] | None = None
+    largest_batch: int | None = None
+    fixed_batch: int | None = None
+
+
+class KnowsInputs:
+    """A network that says what it takes; here: nothing is known."""
+
+    @property
+    def takes(self) -> Inputs:
+        return Inputs()
+
+
+def inputs_of(network: object) -> Inputs:
+    """What `network`, of any kind, says of its inputs."""
+    return network.takes if isinstance(network, KnowsInputs) else Inputs()
