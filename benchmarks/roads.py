@@ -19,6 +19,7 @@ from snnconvert.checkpoint.checkpoint import Checkpoint
 from snnconvert.report.measures.cost import count_cost
 from snnconvert.report.measures.timing import seconds_per_call
 from snnconvert.report.native import native_report
+from snnconvert.report.show.columns import columns
 
 FOLDER = Path(__file__).resolve().parent.parent / "checkpoints"
 TIMED = 16
@@ -47,11 +48,11 @@ def main() -> None:
     )
     run = clocked.run(x, t, record="counts")
     energy = count_cost(clocked, (x, t), run.emitted, run.steps).to_dict(4)
-    print(f"{'network':<28}{'M weights':>10}{'steps':>7}{'mJ':>8}{'ms':>8}")
+    rows = [["network", "M weights", "steps", "mJ", "ms"]]
 
     def row(name: str, weights: float, steps: int, energy: float, seconds: float) -> None:
         ms = 1000 * seconds / TIMED
-        print(f"{name:<28}{weights:>10.2f}{steps:>7}{energy:>8.3f}{ms:>8.1f}")
+        rows.append([name, f"{weights:.2f}", str(steps), f"{energy:.3f}", f"{ms:.1f}"])
 
     weights = weights_of(qann)
     row("quantised ANN", weights, 1, energy["energy_qann_mj"], timed["qann"])
@@ -60,6 +61,7 @@ def main() -> None:
     for name, network in native.items():
         cost, _ = native_report(network, [(x, t)])
         row(name, weights_of(network), 4, cost["energy_snn_mj"], timed[name])
+    print("\n".join(columns("<28 >9 >6 >7 >7", rows)))
 
 
 if __name__ == "__main__":

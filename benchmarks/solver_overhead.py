@@ -17,6 +17,7 @@ import snnconvert
 from snnconvert.checkpoint.recipe import load_recipe
 from snnconvert.diffusion.solvers import SOLVERS
 from snnconvert.models.unet import UNet
+from snnconvert.report.show.columns import columns
 
 TARGET = 0.03
 ROUNDS = 5  # of which the medians are shown, after one that warms up
@@ -33,7 +34,7 @@ def main() -> None:
     network = UNet(recipe.network(args.channels, recipe.levels)).eval()
     shape = (args.batch, args.channels, recipe.image_size, recipe.image_size)
     curve = torch.linspace(0.1, 0.99, recipe.diffusion_steps)
-    print(f"{'solver':18} {'calls':>5} {'network':>9} {'solver':>9} {'ratio':>7}   target {TARGET}")
+    show("solver", "calls", "network", "solver", "ratio", f"  target {TARGET}")
     for name in sorted(SOLVERS):
         options = {"eps_second_moment": curve} if name.startswith("analytic") else {}
         inside = 0.0
@@ -52,7 +53,12 @@ def main() -> None:
                                        return_nfe=True, clip=True, **options)  # fmt: skip
             runs.append((clock() - began - inside, inside))
         outside, within = (median(column) for column in zip(*runs[1:], strict=True))
-        print(f"{name:18} {nfe:5} {within:8.3f}s {outside:8.4f}s {outside / within:7.2%}")
+        show(name, str(nfe), f"{within:.3f}s", f"{outside:.4f}s", f"{outside / within:.2%}", "")
+
+
+def show(*cells: str) -> None:
+    """A line of the table, as soon as it is known."""
+    print(*(line.rstrip() for line in columns("<18 >5 >9 >9 >7 <", [cells])))
 
 
 if __name__ == "__main__":

@@ -24,7 +24,6 @@ from snnconvert.evaluation.metrics.precision_recall import (
     torch_fidelity_metric,
 )
 from snnconvert.evaluation.metrics.running_gaussian import Moments
-from snnconvert.evaluation.sampled import SampledSource
 from snnconvert.files.atomic import save_json
 from snnconvert.images.sources import Source, StoredSource
 from snnconvert.version import __version__
@@ -148,9 +147,8 @@ def measure(
     score = InceptionScore(count) if classify else None
     kept: list[Tensor] = []
     with tqdm(total=count, desc=source.name, unit="image", miniters=0, disable=not progress) as bar:
-        if isinstance(source, SampledSource):  # a chunk takes long: show that it goes on
-            source.on_call = partial(show_evaluations, bar)
-        for pixels in source.batches(batch_size, count):
+        shown = partial(show_evaluations, bar)  # a drawn batch takes long: show that it goes on
+        for pixels in source.batches(batch_size, count, shown):
             features, probabilities = inception(pixels, classify)
             moments.add(features.numpy())
             if score is not None and probabilities is not None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from snnconvert.files.fingerprint import fingerprint
 from snnconvert.generation.job import Job, draw
 from snnconvert.generation.threshold_scale import scale_thresholds
 from snnconvert.images.pixels import to_pixels
+from snnconvert.images.sources.interface import OnCall
 from snnconvert.neurons.spiking import settings_of
 
 PLAIN = (bool, int, float, str, list)
@@ -53,9 +55,6 @@ class SampledSource:
     Raises:
         CheckpointError: images that Inception cannot see.
         InputError: `count`, seed or batch size out of range.
-
-    Attributes:
-        on_call: called with the network evaluations so far, images times calls, after each call.
     """
 
     def __init__(
@@ -67,7 +66,6 @@ class SampledSource:
         check_channels(self.channels, origin["source"])
         self.job = Job(network, drawing.plan, shape, count, drawing.seed, drawing.batch_size)
         self.evaluations = self.drawn = 0
-        self.on_call: Callable[[int], object] | None = None
         self.device = device_of(network)
         stage = f"{origin['stage']}, " if origin["stage"] else ""
         self.name = f"{origin['source']} ({stage}{drawing.plan.solver}-{drawing.plan.calls})"
@@ -106,17 +104,19 @@ class SampledSource:
     def __len__(self) -> int:
         return self.count
 
-    def batches(self, batch_size: int, count: int) -> Iterator[Tensor]:
+    def batches(
+        self, batch_size: int, count: int, on_call: OnCall | None = None
+    ) -> Iterator[Tensor]:
         self.evaluations = self.drawn = 0
         for block in replace(self.job, count=count).blocks():
-            images = draw(self.job, list(block), self._called)
+            images = draw(self.job, list(block), partial(self._called, on_call))
             self.drawn += len(block)
             yield from to_pixels(images).cpu().split(batch_size)
 
-    def _called(self, x: Tensor, _t: object, _x0: Tensor) -> None:
+    def _called(self, on_call: OnCall | None, x: Tensor, _t: object, _x0: Tensor) -> None:
         self.evaluations += len(x)
-        if self.on_call is not None:
-            self.on_call(self.evaluations)
+        if on_call is not None:
+            on_call(self.evaluations)
 
     @property
     def nfe(self) -> float:

@@ -215,10 +215,7 @@ class _Comparison:
         new = count_cost(self.clocked, inputs, run.emitted, run.steps)
         images = self.snn.program.batch_size(inputs)
         self.images += images
-        share = images / self.images
-        for name, value in vars(new).items():
-            old = getattr(self.cost, name)
-            setattr(self.cost, name, old + share * (value - old))
+        self.cost = self.cost.mixed(new, images / self.images)
 
     def _by_step(self) -> list[dict[str, float]]:
         """Error and spikes per image after each step; a batch that has ended stays as it is."""

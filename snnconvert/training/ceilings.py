@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from snnconvert.common.subsample import drawn
-from snnconvert.operators.clip import from_counts, to_counts
+from snnconvert.conversion.calibration.thresholds import CANDIDATES, least
+from snnconvert.operators.clip import quantised
 
-CANDIDATES = 100  # ceilings tried, evenly spaced up to the largest value seen
 VALUES_PER_BATCH = 16_384  # recorded per layer and batch: memory stays bounded
 
 
@@ -25,11 +25,9 @@ def best_ceiling(values: Tensor, levels: int) -> Tensor:
     target = values.float().relu()
     largest = target.max().clamp_min(torch.finfo(torch.float32).eps)  # a dead layer keeps > 0
     candidates = largest * torch.arange(1, CANDIDATES + 1) / CANDIDATES
-    errors = [
-        (from_counts(to_counts(target, c, levels, 0, levels), c, levels) - target).square().mean()
-        for c in candidates
-    ]
-    return candidates[int(torch.stack(errors).argmin())]
+    return least(
+        list(candidates), lambda c: (quantised(target, c, levels, 0) - target).square().mean()
+    )
 
 
 def relu_ceilings(
@@ -37,7 +35,8 @@ def relu_ceilings(
 ) -> dict[str, Tensor]:
     """Best ceiling of each `nn.ReLU` of `network` by module name, [] or [C] each.
 
-    `batches` are argument tuples of the network; memory does not grow with the batch size.
+    `batches` are argument tuples of the network, on its device; memory does not grow with the batch
+    size. The ceilings lie on the CPU.
     """
     recorded: dict[str, list[Tensor]] = {}
 
@@ -45,7 +44,7 @@ def relu_ceilings(
         def record(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
             channels = inputs[0].detach().float().transpose(0, 1).flatten(1)  # [C, values]
             wanted = max(1, VALUES_PER_BATCH // len(channels))
-            recorded.setdefault(name, []).append(drawn(channels, wanted).clone())
+            recorded.setdefault(name, []).append(drawn(channels, wanted).cpu().clone())
 
         return record
 

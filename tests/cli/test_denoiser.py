@@ -19,6 +19,7 @@ from snnconvert.conversion.calibration.options import WeightCalibration
 from snnconvert.diffusion.objectives import noise_loss, noised_batch
 from snnconvert.images.pixels import to_unit_range
 from tests.support.command_line import assert_refused, call_cli
+from tests.support.errors import relative_error
 from tests.support.paths import SHIPPED
 from tests.support.unets import tiny_unet
 
@@ -70,7 +71,7 @@ def error_and_loss(network, ann, inputs: tuple[Tensor, Tensor, Tensor]) -> tuple
     """Relative error of eps against the float network, and the denoising loss."""
     x, t, eps = inputs
     wanted, found = ann(x, t), network(x, t)
-    return float((found - wanted).norm() / wanted.norm()), float(noise_loss(network, x, t, eps))
+    return relative_error(found, wanted), float(noise_loss(network, x, t, eps))
 
 
 @pytest.mark.parametrize("trained", [{"block_steps": 20}, {"block_steps": 0, "output_steps": 30}])

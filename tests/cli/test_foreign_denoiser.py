@@ -80,7 +80,9 @@ def test_evaluation_draws_the_same_images_and_says_by_which_noise(file, tmp_path
     found = drawn(file, tmp_path, "--schedule", "cosine")
     chosen = plan("ddim", 4, schedule, clip=True)
     source = SampledSource.of(Checkpoint.read(file), Drawing(chosen), 3)
-    (pixels,) = source.batches(3, 3)
+    calls: list[int] = []
+    (pixels,) = source.batches(3, 3, calls.append)
+    assert calls == [3, 6, 9, 12]  # network evaluations so far
     np.testing.assert_array_equal(found, pixels.permute(0, 2, 3, 1).numpy())
     assert main(["sample", str(file), "-o", str(folder), "-n", "1", "--steps", "1",
                  "--no-progress", "--schedule", "cosine"]) == 0  # fmt: skip

@@ -11,13 +11,9 @@ from examples.networks import FAST, SLOW, KeywordOnly, PlanarDenoiser, images, t
 from snnconvert.conversion.graph.signature import arguments_of
 from snnconvert.conversion.graph.values import leaves
 from snnconvert.operators.clip import QuantizedClip
+from tests.support.errors import relative_error
 
 pytestmark = pytest.mark.filterwarnings("ignore")
-
-
-def relative_error(found, wanted) -> float:
-    gap = sum(float((a - b).double().square().sum()) for a, b in zip(found, wanted, strict=True))
-    return (gap / sum(float(b.double().square().sum()) for b in wanted)) ** 0.5
 
 
 @torch.no_grad()

@@ -5,6 +5,7 @@ import torch
 
 import snnconvert
 from snnconvert.conversion.spiking.plain_simulation import PlainSimulation
+from tests.support.errors import relative_error
 
 
 @pytest.fixture(scope="module")
@@ -12,11 +13,9 @@ def snn(qann, real_batches):
     return snnconvert.convert(qann, 4, example_inputs=real_batches[0])
 
 
-def relative_error(snn, qann, batches) -> float:
-    with torch.no_grad():
-        gaps = [(snn(*b) - qann(*b)).square().sum() for b in batches]
-        sizes = [qann(*b).square().sum() for b in batches]
-    return float((sum(gaps) / sum(sizes)).sqrt())
+@torch.no_grad()
+def error_of(snn, qann, batches) -> float:
+    return relative_error([snn(*b) for b in batches], [qann(*b) for b in batches])
 
 
 def test_falls_silent_on_the_quantised_ann(snn, qann, real_batches):
@@ -37,7 +36,7 @@ def test_deferred_and_counts_are_the_quantised_ann(snn, qann, real_batches):
     batches = real_batches[:2]
     for options in ({"firing": "deferred"}, {"simulate": "counts"}):
         other = snn.with_config(**options)
-        assert relative_error(other, qann, batches) == 0.0
+        assert error_of(other, qann, batches) == 0.0
 
 
 def test_errors_are_ordered_as_the_readme_says(snn, qann, real_batches):
@@ -45,7 +44,7 @@ def test_errors_are_ordered_as_the_readme_says(snn, qann, real_batches):
     batches = real_batches[:1]
 
     def error(**options):
-        return relative_error(snn.with_config(**options), qann, batches)
+        return error_of(snn.with_config(**options), qann, batches)
 
     ours = [error(settle=k) for k in (0, 1, 2, 4)]
     assert ours == sorted(ours, reverse=True)

@@ -240,7 +240,9 @@ def test_folder_yields_every_image_unchanged_in_order(tmp_path, batch):
     write_images(tmp_path / "a", [(6, 4)] * 5)
     source = open_source(str(tmp_path / "a"), tmp_path)
     assert len(source) == 5 and source.image_size == (4, 6)
-    found = torch.cat(list(source.batches(batch, 5)))
+    calls: list[int] = []
+    found = torch.cat(list(source.batches(batch, 5, calls.append)))
+    assert not calls  # stored images take no network
     wanted = [np.array(Image.open(f)) for f in sorted((tmp_path / "a").iterdir())]
     assert np.array_equal(found.permute(0, 2, 3, 1).numpy(), np.stack(wanted))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -62,14 +63,26 @@ def _percentile(histogram: Histogram, counts: Tensor, total: float, percent: flo
 
 
 def _least_error(centers: Tensor, counts: Tensor, largest: Tensor, levels: int) -> Tensor:
-    best_error = torch.full_like(largest, torch.inf)
-    best = largest.clone()
-    for fraction in torch.arange(1, CANDIDATES + 1) / CANDIDATES:
-        ceiling = largest * fraction
+    def error(ceiling: Tensor) -> Tensor:
         step = (ceiling / levels).clamp_min(torch.finfo(torch.float32).tiny)[:, None]
         quantised = (centers / step).add_(0.5).floor_().clamp_(max=levels).mul_(step)
-        error = quantised.sub_(centers).square_().mul_(counts).sum(1)
-        better = error < best_error
-        best_error = torch.where(better, error, best_error)
+        return quantised.sub_(centers).square_().mul_(counts).sum(1)
+
+    return least([largest * part for part in torch.arange(1, CANDIDATES + 1) / CANDIDATES], error)
+
+
+def least(candidates: Sequence[Tensor], error: Callable[[Tensor], Tensor]) -> Tensor:
+    """Of `candidates`, row by row, the first of the least error; the last where none has one.
+
+    Args:
+        candidates: ceilings, [rows] or [] each.
+        error: of one of them, in its shape.
+    """
+    best = candidates[-1]
+    least_error = torch.full_like(best, torch.inf)
+    for ceiling in candidates:
+        found = error(ceiling)
+        better = found < least_error
+        least_error = torch.where(better, found, least_error)
         best = torch.where(better, ceiling, best)
     return best

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from snnconvert.errors import DataError
+from snnconvert.images.sources.interface import OnCall
 
 KEYS = ("samples", "arr_0")  # ours, and what np.savez calls an unnamed array
 
@@ -58,7 +59,9 @@ class ArchiveSource:
     def __len__(self) -> int:
         return self.shape[0]
 
-    def batches(self, batch_size: int, count: int) -> Iterator[Tensor]:
+    def batches(
+        self, batch_size: int, count: int, on_call: OnCall | None = None
+    ) -> Iterator[Tensor]:
         one = math.prod(self.shape[1:])
         try:
             with zipfile.ZipFile(self.path) as archive, archive.open(self.member) as stream:

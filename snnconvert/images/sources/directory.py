@@ -20,6 +20,7 @@ from snnconvert.images.datasets.folder import (
     image_files,
     read_image,
 )
+from snnconvert.images.sources.interface import OnCall
 
 
 class DirectorySource:
@@ -59,7 +60,9 @@ class DirectorySource:
     def __len__(self) -> int:
         return len(self.files)
 
-    def batches(self, batch_size: int, count: int) -> Iterator[Tensor]:
+    def batches(
+        self, batch_size: int, count: int, on_call: OnCall | None = None
+    ) -> Iterator[Tensor]:
         resizer = FolderImages(self.files, self.image_size[0])
         for first in range(0, count, batch_size):
             chosen = range(first, min(first + batch_size, count))

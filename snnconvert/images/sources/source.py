@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from torch import Tensor
 
@@ -17,38 +17,10 @@ from snnconvert.errors import DataError, InputError
 from snnconvert.images.datasets import DATASETS
 from snnconvert.images.sources.archive import ArchiveSource
 from snnconvert.images.sources.directory import DirectorySource
+from snnconvert.images.sources.interface import OnCall, StoredSource
 
 IMAGE_SIZE = 32  # of datasets, as in a recipe that does not say
 SAMPLED = 16  # images of a dataset that stand for all of it in its identity
-
-
-class Source(Protocol):
-    """A finite, ordered set of equally sized images.
-
-    Attributes:
-        name: as reports call it.
-        image_size: (height, width).
-        channels: 1 or 3.
-    """
-
-    name: str
-    image_size: tuple[int, int]
-    channels: int
-
-    def __len__(self) -> int: ...
-
-    def batches(self, batch_size: int, count: int) -> Iterator[Tensor]:
-        """uint8 [B, C, H, W] of the first `count` images, in order."""
-
-    def facts(self) -> dict[str, Any]:
-        """What a report says of the images; complete once they have been drawn."""
-
-
-class StoredSource(Source, Protocol):
-    """A source that exists before it is asked, so that its statistics can be kept."""
-
-    def identity(self) -> str:
-        """Text that changes when the images change."""
 
 
 class DatasetSource:
@@ -63,7 +35,9 @@ class DatasetSource:
     def __len__(self) -> int:
         return len(self.images)
 
-    def batches(self, batch_size: int, count: int) -> Iterator[Tensor]:
+    def batches(
+        self, batch_size: int, count: int, on_call: OnCall | None = None
+    ) -> Iterator[Tensor]:
         for first in range(0, count, batch_size):
             yield self.images.take(range(first, min(first + batch_size, count)))
 

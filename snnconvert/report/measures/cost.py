@@ -12,7 +12,7 @@ one a bit, and never more than a full MAC. Memory traffic and neuron updates are
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 import torch
@@ -41,6 +41,11 @@ class Cost:
     acs: float = 0.0
     ann_macs: float = 0.0
     spike_driven_macs: float = 0.0
+
+    def mixed(self, other: Cost, share: float) -> Cost:
+        """A mean in which `other` weighs `share` (0 ... 1) and this cost the rest."""
+        pairs = zip(astuple(self), astuple(other), strict=True)
+        return Cost(*(old + share * (new - old) for old, new in pairs))
 
     def to_dict(self, levels: int) -> dict[str, float]:
         """Stable keys of the report; energies in mJ per image and call."""

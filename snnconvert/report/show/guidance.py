@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from snnconvert.report.show.columns import columns
+
 
 def format_search(found: dict[str, Any]) -> str:
     """The result as a person reads it in a terminal."""
-    lines = [f"{'scale':>8}  {found['metric']}"]
+    rows = [("scale", found["metric"])]
     for row in found["rows"]:
         mark = "  <- lowest" if row == found["best"] else ""
-        lines.append(f"{row['scale']:8.4f}  {row['fid']:.4f}{mark}")
+        rows.append((f"{row['scale']:.4f}", f"{row['fid']:.4f}{mark}"))
+    lines = columns(">8 <", rows, gap="  ")
     of, against = found["of"], found["against"]
     lines.append(
         f"of {found['samples']} images each of {of['source']} ({of['stage']}, {of['solver']}, "

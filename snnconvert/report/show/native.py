@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from snnconvert.models import SpikingUNet
+from snnconvert.report.show.columns import columns
 
 
 def format_native(found: dict[str, Any], network: SpikingUNet) -> str:
@@ -16,8 +17,7 @@ def format_native(found: dict[str, Any], network: SpikingUNet) -> str:
         f"{found['images']} inputs: a synapse carries a spike in {cost['firing_rate']:.3f} of the "
         "steps",
         "",
-        f"{'layer':<28}{'rate':>8}",
-        *(f"{name:<28}{rate:8.4f}" for name, rate in rates.items()),
+        *columns("<28 >7", [("layer", "rate"), *((n, f"{rate:.4f}") for n, rate in rates.items())]),
         "",
         f"one image and call: {cost['macs'] / 1e6:.1f} M MACs, {cost['acs'] / 1e6:.1f} M ACs, "
         f"{cost['spike_driven_fraction']:.0%} of the synapses driven by spikes",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from snnconvert.report.measures.layers import PARTS
+from snnconvert.report.show.columns import columns
 
 
 def format_report(content: dict[str, Any]) -> str:
@@ -60,15 +61,13 @@ def _verdict(c: dict[str, Any]) -> list[str]:
 
 def _layers(layers: list[dict[str, Any]]) -> list[str]:
     width = max(len(layer["name"]) for layer in layers)
-    columns = ("threshold", *PARTS, "rate", "silent", "saturated")
-    lines = [" ".join([f"{'layer':{width}}", *(f"{column:>12}" for column in columns)])]
+    rows = [["layer", "threshold", *PARTS, "rate", "silent", "saturated"]]
     for layer in layers:
-        shown = shown_threshold(layer["v_threshold"])
         numbers = [layer[part] for part in PARTS]
         numbers += [layer["spike_rate"], layer["silent_fraction"], layer["saturated_fraction"]]
-        cells = [f"{layer['name']:{width}}", f"{shown:>12}", *(f"{n:12.4f}" for n in numbers)]
-        lines.append(" ".join(cells))
-    return lines
+        shown = shown_threshold(layer["v_threshold"])
+        rows.append([layer["name"], shown, *(f"{number:.4f}" for number in numbers)])
+    return columns(f"<{width}" + " >12" * (len(rows[0]) - 1), rows)
 
 
 def shown_threshold(theta: Any) -> str:
@@ -102,14 +101,15 @@ def format_trajectory(content: dict[str, Any]) -> str:
         + ("equal to those of the quantised ANN, bit for bit" if equal else
            f"relative distance from the quantised ANN's {content['image_error']['call']:.3g}"),
         f"largest error of a prediction {worst['eps_error']:.3g} (t = {worst['t']:g})",
-        f"{'per image':28} {'clock steps':>12} {'spikes':>12} {'per count':>10} {'energy mJ':>10}",
     ]  # fmt: skip
     names = {"call": "counts reset at every call", "trajectory": "one continuous run"}
-    for reset, total in content["total"].items():
-        lines.append(
-            f"{names[reset]:28} {total['clock_steps']:12.0f} {total['spikes']:12.0f} "
-            f"{total['spikes_per_count']:10.2f} {total['energy_mj']:10.3f}"
-        )
+    rows = [["per image", "clock steps", "spikes", "per count", "energy mJ"]]
+    rows += [
+        [names[reset], f"{total['clock_steps']:.0f}", f"{total['spikes']:.0f}",
+         f"{total['spikes_per_count']:.2f}", f"{total['energy_mj']:.3f}"]
+        for reset, total in content["total"].items()
+    ]  # fmt: skip
+    lines += columns("<28 >12 >12 >10 >10", rows)
     if "trajectory" in content["total"] and content["total"]["call"]["spikes"]:
         share = content["total"]["trajectory"]["spikes"] / content["total"]["call"]["spikes"]
         lines.append(f"the continuous run takes {share:.2f} of the spikes")

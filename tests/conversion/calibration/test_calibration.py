@@ -11,9 +11,10 @@ from torch import nn
 import snnconvert
 from examples.networks import BatchNormBothSides, images
 from snnconvert.conversion.calibration.histogram import BINS, Histogram
-from snnconvert.conversion.calibration.thresholds import CRITERIA, ceilings
+from snnconvert.conversion.calibration.thresholds import CRITERIA, ceilings, least
 from snnconvert.errors import InputError
 from snnconvert.training.ceilings import best_ceiling, relu_ceilings
+from tests.support.errors import relative_error
 from tests.support.paths import ROOT
 
 DATA = ROOT.parent / "shared" / "data"
@@ -70,8 +71,7 @@ def model() -> nn.Module:
 
 def error(snn, network, x) -> float:
     with torch.no_grad():
-        wanted = network(x)
-        return float((snn(x) - wanted).norm() / wanted.norm())
+        return relative_error(snn(x), network(x))
 
 
 @pytest.mark.parametrize("per_channel", [True, False])
@@ -215,3 +215,21 @@ def test_every_part_of_an_image_is_looked_at():
     histogram = Histogram(32)
     histogram.add(x.transpose(0, 1).flatten(1), 0)
     assert float(histogram.counts.sum() / histogram.values[0] / 32) == pytest.approx(15 / 16, 0.02)
+
+
+def test_one_search_takes_the_first_of_the_best_row_by_row():
+    candidates = [torch.tensor([c, c]) for c in (1.0, 2.0, 3.0)]
+    errors = {1.0: [2.0, 1.0], 2.0: [1.0, 1.0], 3.0: [1.0, float("nan")]}
+    found = least(candidates, lambda c: torch.tensor(errors[float(c[0])]))
+    assert found.tolist() == [2.0, 1.0]
+    nothing = least(candidates, lambda c: torch.full((2,), float("nan")))
+    assert nothing.tolist() == [3.0, 3.0]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_training_finds_its_ceilings_on_a_gpu():
+    network = torch.nn.Sequential(torch.nn.Identity(), torch.nn.ReLU())
+    x = torch.randn(8, 4, 5, 5, generator=torch.Generator().manual_seed(0))
+    for per_channel in (False, True):
+        found = relu_ceilings(network, [(x.cuda(),)], 4, per_channel)["1"]
+        assert torch.equal(found, relu_ceilings(network, [(x,)], 4, per_channel)["1"])

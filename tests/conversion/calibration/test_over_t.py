@@ -18,6 +18,7 @@ from snnconvert.operators.clip import QuantizedClip
 from snnconvert.operators.threshold_table import rows_at, threshold_at
 from snnconvert.report.show.terminal import format_report
 from tests.support.command_line import assert_refused, call_cli
+from tests.support.errors import relative_error
 from tests.support.unets import tiny_unet
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*calib")
@@ -152,8 +153,7 @@ class Louder(nn.Module):
 
 def distance(snn, model, inputs) -> float:
     with torch.no_grad():
-        wanted = model(*inputs)
-        return float((snn(*inputs) - wanted).norm() / wanted.norm())
+        return relative_error(snn(*inputs), model(*inputs))
 
 
 @pytest.mark.parametrize("per_channel", [True, False])

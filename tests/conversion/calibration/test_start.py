@@ -21,6 +21,7 @@ from snnconvert.errors import InputError
 from snnconvert.operators.clip import quantized_clip
 from snnconvert.report.show.terminal import format_report
 from tests.support.command_line import call_cli
+from tests.support.errors import relative_error
 from tests.support.paths import ROOT
 from tests.support.spiking_networks import NETWORKS, pair
 from tests.support.unets import tiny_unet, unet_inputs
@@ -146,8 +147,7 @@ def test_fitted_starts_come_closer_to_the_public_resnet20(monkeypatch):
     def error(**changes):
         snn = snnconvert.convert(network, 4, **options, **changes)
         with torch.no_grad():
-            wanted = network(x[:200])
-            return float((snn(x[:200]) - wanted).norm() / wanted.norm())
+            return relative_error(snn(x[:200]), network(x[:200]))
 
     half = error()
     assert error(v_init="optimised") < 0.9 * half
