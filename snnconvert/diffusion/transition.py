@@ -6,9 +6,9 @@ import math
 
 from torch import Tensor
 
+from snnconvert.common.checks import checked_number
 from snnconvert.diffusion.linear import plus
 from snnconvert.diffusion.schedule import Point
-from snnconvert.errors import InputError
 
 
 def transition_variance(t: Point, s: Point) -> float:
@@ -34,7 +34,6 @@ def ddim_mean(x: Tensor, x0: Tensor, t: Point, s: Point, scatter: float) -> Tens
     return plus(of_x * x, s.alpha - of_x * t.alpha, x0)
 
 
-def check_eta(eta: object) -> None:
-    """InputError unless `eta` is a number in [0, 1]."""
-    if isinstance(eta, bool) or not isinstance(eta, (int, float)) or not 0 <= eta <= 1:
-        raise InputError(f"eta: found {eta!r}, allowed are 0 (deterministic) ... 1 (as DDPM)")
+def checked_eta(eta: object) -> float:
+    """`eta` if it is a number in [0, 1], else InputError."""
+    return checked_number("eta", eta, "[0, 1]", note=": 0 is deterministic, 1 as DDPM")

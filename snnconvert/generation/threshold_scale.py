@@ -6,11 +6,11 @@ SDM (Cao et al., IEEE TAI, section 3.4) draws better images with every threshold
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 from torch import nn
 
+from snnconvert.common.checks import checked_number
 from snnconvert.conversion.graph.nodes import Neuron
 from snnconvert.conversion.graph.program import Node
 from snnconvert.conversion.graph.values import Ref
@@ -31,8 +31,7 @@ def scale_thresholds(network: nn.Module, scale: float) -> nn.Module:
     Raises:
         InputError: a network without neurons, or a senseless scale.
     """
-    if not (math.isfinite(scale) and scale > 0):
-        raise InputError(f"threshold scale: found {scale}, allowed are numbers above 0")
+    scale = checked_number("threshold scale", scale, "(0, inf)")
     if isinstance(network, SpikingNetwork):
         return network if scale == 1 else scale_converted(network, scale).eval()
     if isinstance(network, SpikingUNet):
@@ -73,8 +72,7 @@ def scale_native(network: SpikingUNet, scale: float) -> SpikingUNet:
     Raises:
         InputError: `scale` is not a finite number above 0.
     """
-    if not 0 < scale < math.inf:
-        raise InputError(f"scale: found {scale}, allowed are numbers above 0")
+    scale = checked_number("threshold scale", scale, "(0, inf)")
     config = replace(network.config, v_threshold=network.config.v_threshold * scale)
     scaled = SpikingUNet.from_config(config).to(network.time_table.table)
     scaled.load_state_dict(network.state_dict())

@@ -14,7 +14,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from snnconvert.errors import InputError
+from snnconvert.common.checks import checked_integer
 from snnconvert.operators.pieces import pieces
 
 HALF = 0.5
@@ -153,9 +153,7 @@ class QuantizedClip(nn.Module):
 
     def __init__(self, levels: int, channels: int | None = None, signed: bool = False) -> None:
         super().__init__()
-        if isinstance(levels, bool) or not isinstance(levels, int) or levels < 1:
-            raise InputError(f"levels: found {levels!r}, allowed are integers from 1 up")
-        self.levels = levels
+        self.levels = checked_integer("levels", levels, 1)
         self.signed = signed
         shape = () if channels is None else (channels,)
         self.ceiling = nn.Parameter(torch.full(shape, INITIAL_CEILING))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from snnconvert.errors import InputError
+from snnconvert.common.checks import checked_integer
 
 
 @torch.library.custom_op("snnconvert::quantized_weight", mutates_args=())
@@ -48,6 +48,4 @@ class QuantizedLinear(nn.Linear):
 
 def check_weight_bits(bits: int) -> int:
     """`bits` if it is 2 ... 16, else InputError (one bit has no step above zero)."""
-    if isinstance(bits, bool) or not isinstance(bits, int) or not 2 <= bits <= 16:
-        raise InputError(f"weight_bits: found {bits!r}, allowed are integers 2 ... 16")
-    return bits
+    return checked_integer("weight_bits", bits, 2, 16)

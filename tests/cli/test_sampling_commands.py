@@ -255,7 +255,7 @@ def test_moments_refuse_bad_input_and_leave_the_file(checkpoint, arguments, caps
         (["--solver", "ddpm", "--order", "2"], "no option 'order'"),
         (["--method", "magic"], "multistep, singlestep, adaptive"),
         (["-n", "0"], "count"),
-        (["--batch-size", "-1"], "batch size"),
+        (["--batch-size", "-1"], "batch_size"),
         (["--seed", "-1"], "seed"),
         (["--device", "abacus"], "device"),
         (["--trajectory", "absent/t.png"], "does not exist"),

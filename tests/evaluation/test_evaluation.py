@@ -213,7 +213,7 @@ def test_accuracy_counts_right_answers_and_restores_the_mode():
         (torch.zeros(2, 3), torch.zeros(3, dtype=torch.long), 1, "needed are"),
         (torch.zeros(2, 3), torch.tensor([0, 3]), 1, "labels must be"),
         (torch.zeros(2, 3), torch.tensor([0.0, 1.0]), 1, "labels must be"),
-        (torch.zeros(2, 3), torch.tensor([0, 1]), 4, "top = 4"),
+        (torch.zeros(2, 3), torch.tensor([0, 1]), 4, "top: found 4, allowed are integers 1"),
         (torch.full((2, 3), torch.nan), torch.tensor([0, 1]), 1, "NaN"),
     ],
 )
