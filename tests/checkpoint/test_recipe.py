@@ -1,12 +1,13 @@
 """Recipes: complete, round trips, and every mistake named with its remedy."""
 
 import dataclasses
+import tomllib
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from snnconvert.checkpoint.recipe import Recipe, load_recipe
+from snnconvert.checkpoint.recipe import Recipe, load_recipe, recipe_from_dict
 from snnconvert.errors import RecipeError, SnnconvertError
 from tests.support.command_line import assert_refused, call_cli
 from tests.support.paths import ROOT
@@ -27,6 +28,12 @@ def test_shipped_recipes_are_complete_and_print_themselves(path, tmp_path):
     copy.write_text(result.stdout)
     assert load_recipe(copy) == load_recipe(path)
     assert list(tmp_path.iterdir()) == [copy]  # a dry run writes nothing
+
+
+@given(st.text(st.characters(codec="utf-8"), max_size=20), st.floats(1e-12, 1), st.booleans())
+def test_any_text_and_number_is_read_back(text, rate, flip):
+    recipe = Recipe(data_root=text, initial=text, learning_rate=rate, flip=flip)
+    assert recipe_from_dict(tomllib.loads(recipe.to_toml()), "printed") == recipe
 
 
 def test_changes_apply_and_are_checked(tmp_path):
