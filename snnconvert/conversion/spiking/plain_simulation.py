@@ -64,6 +64,7 @@ class PlainSimulation:
         self.executor = network.executor
         self.forced = forced
         self.deferred = network.config.firing == "deferred"
+        self.operations = {node.name: run for node, run, _ in self.executor.dynamic if run}
         self.depth = depths(self.executor)
         self.timesteps, levels = network.config.timesteps, network.config.levels
         self.radix = network.config.code == "radix"
@@ -146,9 +147,7 @@ class PlainSimulation:
         return now if before is None else now - before
 
     def _evaluate(self, node: Node, values: dict[str, Any]) -> Any:
-        run = next(run for known, run, _ in self.executor.dynamic if known is node)
-        assert run is not None  # neurons never come here
-        return run(values)
+        return self.operations[node.name](values)
 
     def _fire(self, node: Node, current: Tensor, step: int) -> Tensor:
         name, cell = node.name, self.cells[node.name]
