@@ -131,7 +131,8 @@ class Denoiser:
             earlier = self.schedule.points([max(point.t - 1, CLEAN)])[0]
         ratio = point.alpha / earlier.alpha
         leftover = ratio * earlier.sigma**2 * x
-        return (mean * point.sigma**2 - leftover) / (earlier.alpha * (1 - ratio**2))
+        result: Tensor = (mean * point.sigma**2 - leftover) / (earlier.alpha * (1 - ratio**2))
+        return result
 
 
 def unwrapped(output: Any) -> Any:

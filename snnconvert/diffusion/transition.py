@@ -18,7 +18,8 @@ def transition_variance(t: Point, s: Point) -> float:
 
 def posterior_variance(t: Point, s: Point) -> float:
     """Variance of x_s given x_t and x_0: beta_{t|s} * sigma(s)^2 / sigma(t)^2."""
-    return transition_variance(t, s) * s.sigma**2 / t.sigma**2
+    result: float = transition_variance(t, s) * s.sigma**2 / t.sigma**2
+    return result
 
 
 def posterior_mean(x: Tensor, x0: Tensor, t: Point, s: Point) -> Tensor:

@@ -96,7 +96,8 @@ class BasicBlock(nn.Module):
         if self.added:
             before = self.added // 2
             shortcut = F.pad(shortcut, (0, 0, 0, 0, before, self.added - before))
-        return self.act2(h + shortcut)
+        result: Tensor = self.act2(h + shortcut)
+        return result
 
 
 class ResNet(nn.Module):
@@ -124,7 +125,8 @@ class ResNet(nn.Module):
         h = self.act1(self.bn1(self.conv1(self.normalize(x))))
         for number in range(1, len(self.config.channel_mult) + 1):
             h = self.get_submodule(f"layer{number}")(h)
-        return self.linear(h.mean((2, 3)))
+        result: Tensor = self.linear(h.mean((2, 3)))
+        return result
 
 
 def resnet20(state: Mapping[str, Any] | None = None, normalize: str = "none") -> ResNet:

@@ -129,7 +129,8 @@ class TimeEmbedding(nn.Module):
     def forward(self, t: Tensor) -> Tensor:
         angles = t.to(self.frequencies.dtype)[:, None] * self.frequencies[None]
         waves = torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)
-        return self.out(self.act(self.hidden(waves)))
+        result: Tensor = self.out(self.act(self.hidden(waves)))
+        return result
 
 
 class ResBlock(nn.Module):
@@ -152,7 +153,8 @@ class ResBlock(nn.Module):
         h = self.conv1(self.act1(self.norm1(x)))
         h = h + self.time(self.time_act(time))[:, :, None, None]
         h = self.conv2(self.dropout(self.act2(self.norm2(h))))
-        return h + self.shortcut(x)
+        result: Tensor = h + self.shortcut(x)
+        return result
 
 
 class AttentionBlock(nn.Module):
@@ -168,7 +170,8 @@ class AttentionBlock(nn.Module):
         queries, keys, values = self.qkv(self.norm(x)).flatten(2).chunk(3, dim=1)  # [B, C, HW]
         scores = queries.transpose(1, 2) @ keys * x.shape[1] ** -0.5  # [B, HW, HW]
         mixed = values @ scores.softmax(dim=-1).transpose(1, 2)  # [B, C, HW]
-        return x + self.out(mixed.unflatten(2, x.shape[-2:]))
+        result: Tensor = x + self.out(mixed.unflatten(2, x.shape[-2:]))
+        return result
 
 
 class UNet(nn.Module):

@@ -91,11 +91,14 @@ class RestingNode(BaseNode):
             return LeanSpikes.apply(x_seq, weight, self) if learning else train(x_seq, weight, self)
         rest = torch.zeros_like(x_seq[0], dtype=membrane_type(x_seq))
         common = (self.v_threshold, self.v_reset, self.surrogate_function)
+        spikes: Tensor
         if self.neuron == "if":
-            return functional.if_multi_step(x_seq, rest, *common)[0]
-        if self.neuron == "lif":
-            return functional.lif_multi_step(x_seq, rest, self.tau, True, *common)[0]
-        return functional.plif_multi_step(x_seq, rest, self.w, True, *common)[0]
+            spikes = functional.if_multi_step(x_seq, rest, *common)[0]
+        elif self.neuron == "lif":
+            spikes = functional.lif_multi_step(x_seq, rest, self.tau, True, *common)[0]
+        else:
+            spikes = functional.plif_multi_step(x_seq, rest, self.w, True, *common)[0]
+        return spikes
 
     def extra_repr(self) -> str:
         tau = "" if self.neuron == "if" else f", tau={self.tau}"

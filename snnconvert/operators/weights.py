@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -13,7 +15,8 @@ def quantized_weight(weight: Tensor, bits: int) -> Tensor:
     """Round `weight` ([out, ...]) to 2^bits - 1 even steps per output channel, max |w| kept."""
     largest = weight.abs().amax(dim=list(range(1, weight.ndim)), keepdim=True)
     step = (largest / (2 ** (bits - 1) - 1)).clamp_min(torch.finfo(weight.dtype).tiny)
-    return (weight / step).round_().mul_(step)
+    result: Tensor = (weight / step).round_().mul_(step)
+    return result
 
 
 @quantized_weight.register_fake
@@ -27,18 +30,19 @@ quantized_weight.register_autograd(lambda ctx, grad: (grad, None))  # straight t
 class QuantizedConv2d(nn.Conv2d):
     """Convolution whose weights are rounded to `bits` per output channel (2 ... 16)."""
 
-    def __init__(self, *args, bits: int, **kwargs) -> None:
+    def __init__(self, *args: Any, bits: int, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.bits = check_weight_bits(bits)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self._conv_forward(x, quantized_weight(self.weight, self.bits), self.bias)
+        result: Tensor = self._conv_forward(x, quantized_weight(self.weight, self.bits), self.bias)
+        return result
 
 
 class QuantizedLinear(nn.Linear):
     """Linear layer whose weights are rounded to `bits` per output feature (2 ... 16)."""
 
-    def __init__(self, *args, bits: int, **kwargs) -> None:
+    def __init__(self, *args: Any, bits: int, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.bits = check_weight_bits(bits)
 

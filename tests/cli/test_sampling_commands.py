@@ -251,7 +251,7 @@ def test_moments_refuse_bad_input_and_leave_the_file(checkpoint, arguments, caps
         (["--grid", "log_snp"], "did you mean 'log_snr'"),
         (["--grid", "10,20"], "must decrease"),
         (["--grid", "10,nan"], "grid"),
-        (["--order", "7"], "allowed: 1, 2, 3"),
+        (["--order", "7"], "allowed are integers 1 ... 3"),
         (["--solver", "ddpm", "--order", "2"], "no option 'order'"),
         (["--method", "magic"], "multistep, singlestep, adaptive"),
         (["-n", "0"], "count"),

@@ -171,7 +171,8 @@ class PlainSimulation:
         charge = spikes * weight
         cell.neuronal_reset(charge)
         self.rows[name].append(spikes.to(torch.int8))
-        return charge * cell.v_threshold
+        result: Tensor = charge * cell.v_threshold
+        return result
 
     def _drive(
         self, name: str, cell: PotentialNode, current: Tensor, step: int, fires: bool
@@ -179,7 +180,8 @@ class PlainSimulation:
         """One step of a neuron that keeps its potential; deferred, of its collected mean."""
         if not self.deferred:
             cell.presented = step <= self.timesteps
-            return cell(current)
+            result: Tensor = cell(current)
+            return result
         total = self.collected.get(name)
         self.collected[name] = total = current if total is None else total + current
         return cell(total / self.timesteps) if fires else torch.zeros_like(current)

@@ -66,4 +66,5 @@ class InceptionScore:
 
 def entropy(p: np.ndarray) -> np.ndarray:
     """-sum p log p over the last axis, with 0 log 0 = 0."""
-    return -(p * np.log(np.where(p > 0, p, 1))).sum(axis=-1)
+    result: np.ndarray = -(p * np.log(np.where(p > 0, p, 1))).sum(axis=-1)
+    return result
