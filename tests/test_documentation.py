@@ -79,7 +79,7 @@ def test_blocks_share_names_and_folder(tmp_path, monkeypatch):
         ("<!-- skip: why -->\n", ValueError, "no block follows"),
         ("<!-- reduced: 9 => 1 -->\n```sh\necho 8\n```\n", ValueError, "no such text"),
     ],
-)  # fmt: skip
+)
 def test_a_block_that_does_not_hold_fails(tmp_path, monkeypatch, page, found, says):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(found, match=says):

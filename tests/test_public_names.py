@@ -17,9 +17,10 @@ STUB = (ROOT / "snnconvert" / "__init__.pyi").read_text()
 CODE = (ROOT / "snnconvert" / "__init__.py").read_text().rpartition('"""')[2]
 HOMES = {
     alias.name: f"snnconvert.{node.module}"
-    for node in ast.parse(STUB).body if isinstance(node, ast.ImportFrom)
+    for node in ast.parse(STUB).body
+    if isinstance(node, ast.ImportFrom)
     for alias in node.names
-}  # fmt: skip
+}
 
 
 def test_names_are_those_of_the_stub():

@@ -98,9 +98,12 @@ def test_any_text_is_a_recipe_or_a_clear_error(text, tmp_path_factory):
         assert str(error)
 
 
-@given(key=st.sampled_from([f.name for f in dataclasses.fields(Recipe)]),
-       value=st.one_of(st.integers(-3, 10**6), st.floats(), st.booleans(),
-                       st.lists(st.integers(-2, 3), max_size=3)))  # fmt: skip
+@given(
+    key=st.sampled_from([f.name for f in dataclasses.fields(Recipe)]),
+    value=st.one_of(
+        st.integers(-3, 10**6), st.floats(), st.booleans(), st.lists(st.integers(-2, 3), max_size=3)
+    ),
+)
 @settings(deadline=None, max_examples=100)
 def test_any_value_is_taken_or_refused_by_name(key, value, tmp_path_factory):
     path = tmp_path_factory.getbasetemp() / "fuzz2.toml"

@@ -52,8 +52,11 @@ BRACKETS = {"(": operator.gt, "[": operator.ge, ")": operator.lt, "]": operator.
 
 @given(
     st.floats(allow_nan=False) | st.integers(),
-    st.sampled_from("(["), st.sampled_from(")]"), st.integers(-3, 3), st.integers(0, 3),
-)  # fmt: skip
+    st.sampled_from("(["),
+    st.sampled_from(")]"),
+    st.integers(-3, 3),
+    st.integers(0, 3),
+)
 def test_numbers_are_those_in_the_interval(value, opens, closes, least, more):
     interval = f"{opens}{least}, {least + more}{closes}"
     if BRACKETS[opens](value, least) and BRACKETS[closes](value, least + more):
@@ -87,8 +90,9 @@ def test_fields_are_held_as_plain_integers():
 
 def test_a_set_of_fields_is_refused_by_the_name_of_the_first_wrong_one():
     with pytest.raises(InputError, match=r"^Net width: found 0, allowed are integers from 1 up$"):
-        set_integers(type("Settings", (), {"depth": 2, "width": 0})(), {"depth": 1, "width": 1},
-                     "Net ")  # fmt: skip
+        set_integers(
+            type("Settings", (), {"depth": 2, "width": 0})(), {"depth": 1, "width": 1}, "Net "
+        )
 
 
 def test_numpy_integers_reach_the_end(tmp_path):

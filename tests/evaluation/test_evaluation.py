@@ -118,8 +118,11 @@ def test_statistics_round_trip_through_both_readers(tmp_path):
     other = pytest.importorskip("pytorch_fid.fid_score")
     ours = Statistics(
         *(lambda s: (s.mean, s.covariance))(random_statistics(64, 100, 0)),
-        count=100, source="où", image_size=(28, 32), weights="ab12",
-    )  # fmt: skip
+        count=100,
+        source="où",
+        image_size=(28, 32),
+        weights="ab12",
+    )
     path = tmp_path / "ours.npz"
     ours.save(path)
     assert holds_statistics(path)

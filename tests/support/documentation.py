@@ -115,9 +115,12 @@ def run(example: Example) -> None:
     scripts = sysconfig.get_path("scripts")
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", str(source)], capture_output=True, text=True,
-        timeout=300, env={**environment, "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}"},
-    )  # fmt: skip
+        ["bash", "-euo", "pipefail", "-c", str(source)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**environment, "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}"},
+    )
     if done.returncode:
         raise AssertionError(
             f"{example.path}, line {example.line}: exit code {done.returncode} of\n{source}"
