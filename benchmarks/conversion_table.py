@@ -95,8 +95,11 @@ def main() -> None:
         snn = snnconvert.convert(qann, args.timesteps, example_inputs=batches[0], **options)
         networks[title] = snn
         row = measure(snn, qann, ann, batches)
-        print(f"| {title} | {row['error']:.3g} | {row['largest']:.3g} | {row['steps']} "
-              f"| {row['spikes']:.2f} | {row['plain']:.3f} |", flush=True)  # fmt: skip
+        print(
+            f"| {title} | {row['error']:.3g} | {row['largest']:.3g} | {row['steps']} "
+            f"| {row['spikes']:.2f} | {row['plain']:.3f} |",
+            flush=True,
+        )
     if args.picture:
         recipe = checkpoint.recipe
         shape = checkpoint.image_shape(qann)

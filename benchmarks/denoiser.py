@@ -74,8 +74,11 @@ def main() -> None:
     generator = torch.Generator().manual_seed(1)
     probe = to_unit_range(checkpoint.probe)
     held_out = split(*noised_batch(probe, schedule_of(recipe), generator, spread=True))
-    print("| network | error of eps | t: " + " | ".join(
-        f"{i}/{QUARTERS}" for i in range(1, QUARTERS + 1)) + " | loss | seconds |")  # fmt: skip
+    print(
+        "| network | error of eps | t: "
+        + " | ".join(f"{i}/{QUARTERS}" for i in range(1, QUARTERS + 1))
+        + " | loss | seconds |"
+    )
     print("|---" * (QUARTERS + 4) + "|")
 
     def row(name: str, network: nn.Module, seconds: float) -> None:

@@ -57,8 +57,11 @@ def table(timesteps: list[int], batch: int) -> None:
         for steps in timesteps:
             whole, call = found = peaks(steps, firing, batch)
             first = first or found
-            print(f"| {firing}, {meaning} | {steps} | {whole:.0f} | {whole / first[0]:.3f} "
-                  f"| {call:.0f} | {call / first[1]:.3f} |", flush=True)  # fmt: skip
+            print(
+                f"| {firing}, {meaning} | {steps} | {whole:.0f} | {whole / first[0]:.3f} "
+                f"| {call:.0f} | {call / first[1]:.3f} |",
+                flush=True,
+            )
 
 
 def main() -> None:

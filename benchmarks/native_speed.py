@@ -116,8 +116,9 @@ def main() -> None:
     parser.add_argument("--timesteps", type=int, default=4)
     parser.add_argument("--tsm", action="store_true")
     parser.add_argument("--channels", type=int, default=32)
-    parser.add_argument("--mult", type=lambda text: tuple(map(int, text.split(","))),
-                        default=(1, 2, 4))  # fmt: skip
+    parser.add_argument(
+        "--mult", type=lambda text: tuple(map(int, text.split(","))), default=(1, 2, 4)
+    )
     parser.add_argument("--blocks", type=int, default=1)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--size", type=int, default=16)

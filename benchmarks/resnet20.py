@@ -73,8 +73,11 @@ def main() -> None:
     parser.add_argument("--code", choices=("rate", "radix"), default="rate")
     parser.add_argument("--neuron", choices=("if", "lif"), default="if")
     parser.add_argument("--tau", type=float, default=10.0, help="of --neuron lif")
-    parser.add_argument("--firing", choices=("immediate", "deferred"), help="default: immediate; "
-                        "deferred for --code radix and --neuron lif")  # fmt: skip
+    parser.add_argument(
+        "--firing",
+        choices=("immediate", "deferred"),
+        help="default: immediate; deferred for --code radix and --neuron lif",
+    )
     parser.add_argument("--simulate", choices=("counts", "steps"), default="counts")
     parser.add_argument("--settle", help="input-free steps, or auto (until silence)")
     parser.add_argument("--per-layer", action="store_true", help="one threshold a layer")
@@ -108,8 +111,11 @@ def main() -> None:
             snn.keep_history()
         found = classes(snn, images)
         more = clocked(snn, found, images) if args.simulate == "steps" else ""
-        print(f"T = {timesteps:3d}: {per_cent(found, labels):.2f} %, converted in {seconds:.1f} s"
-              f"{more}", flush=True)  # fmt: skip
+        print(
+            f"T = {timesteps:3d}: {per_cent(found, labels):.2f} %, converted in {seconds:.1f} s"
+            f"{more}",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

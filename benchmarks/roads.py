@@ -41,8 +41,10 @@ def main() -> None:
     qann = snnconvert.load(file)
     clocked = snnconvert.convert(qann, 4, example_inputs=(x, t))
     counted = clocked.with_config(simulate="counts")
-    native = {name: snnconvert.load(FOLDER / f"{name}.pt")
-              for name in ("fashion-spiking", "fashion-spiking-tsm")}  # fmt: skip
+    native = {
+        name: snnconvert.load(FOLDER / f"{name}.pt")
+        for name in ("fashion-spiking", "fashion-spiking-tsm")
+    }
     timed = seconds_per_call(
         {"qann": qann, "clocked": clocked, "counted": counted, **native}, (x[:TIMED], t[:TIMED]), {}
     )

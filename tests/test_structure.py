@@ -143,9 +143,10 @@ def test_few_floors():
     for folder in FOLDERS:
         below = {
             folder_of(imported)
-            for module in PATHS if folder_of(module) == folder
+            for module in PATHS
+            if folder_of(module) == folder
             for imported in IMPORTS[module]
-        }  # fmt: skip
+        }
         floors[folder] = 1 + max((floors[name] for name in below - {"", folder}), default=0)
     assert max(floors.values()) <= MOST_FLOORS, floors
 

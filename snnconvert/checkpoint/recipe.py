@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import tomli_w
+
 from snnconvert.common.hardware import DEVICES
 from snnconvert.common.randomness import LARGEST_SEED
 from snnconvert.common.registry import nearest
@@ -182,15 +184,7 @@ class Recipe:
 
     def to_toml(self) -> str:
         """The resolved recipe as text that `load_recipe` reads back."""
-        return "".join(f"{key} = {toml_value(value)}\n" for key, value in self.to_dict().items())
-
-
-def toml_value(value: object) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, str):
-        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
-    return repr(value)
+        return tomli_w.dumps(self.to_dict())
 
 
 def load_recipe(path: str | Path, changes: Sequence[str] = ()) -> Recipe:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 
-from snnconvert.cli.arguments.lazy import add_command
+from snnconvert.cli.arguments.lazy import Commands, add_command
 from snnconvert.cli.arguments.options import add_source_arguments
 
 
-def add_check(commands: argparse._SubParsersAction) -> None:
+def add_check(commands: Commands) -> None:
     add_command(
         commands,
         "check",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from snnconvert.cli.arguments.lazy import add_command
+from snnconvert.cli.arguments.lazy import Commands, add_command
 from snnconvert.cli.arguments.options import (
     add_conversion_options,
     add_reset,
@@ -15,7 +15,7 @@ from snnconvert.cli.arguments.options import (
 from snnconvert.errors import InputError
 
 
-def add_convert(commands: argparse._SubParsersAction) -> None:
+def add_convert(commands: Commands) -> None:
     add_command(
         commands,
         "convert",

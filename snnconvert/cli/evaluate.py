@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from snnconvert.checkpoint import STAGES
-from snnconvert.cli.arguments.lazy import add_command
+from snnconvert.cli.arguments.lazy import Commands, add_command
 from snnconvert.cli.arguments.options import (
     add_device,
     add_image_options,
@@ -20,7 +20,7 @@ from snnconvert.cli.arguments.solver_options import add_solver_options, given_op
 DRAWING = ("stage", "solver", "grid", "steps", "seed", "simulate", "schedule")
 
 
-def add_evaluate(commands: argparse._SubParsersAction) -> None:
+def add_evaluate(commands: Commands) -> None:
     add_command(
         commands,
         "evaluate",

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 
-from snnconvert.cli.arguments.lazy import add_command
+from snnconvert.cli.arguments.lazy import Commands, add_command
 from snnconvert.errors import CheckpointError, InputError
 
 
-def add_finetune(commands: argparse._SubParsersAction) -> None:
+def add_finetune(commands: Commands) -> None:
     add_command(
         commands,
         "finetune",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from snnconvert.checkpoint import STAGES
-from snnconvert.cli.arguments.lazy import add_command
+from snnconvert.cli.arguments.lazy import Commands, add_command
 from snnconvert.cli.arguments.options import add_device, add_schedule, check_batch_size
 from snnconvert.cli.arguments.solver_options import add_solver_options, given_options
 from snnconvert.errors import InputError
@@ -13,7 +13,7 @@ from snnconvert.errors import InputError
 SCALES = "0.99,0.995,0.998,1,1.002,1.005,1.01"
 
 
-def add_guidance(commands: argparse._SubParsersAction) -> None:
+def add_guidance(commands: Commands) -> None:
     add_command(
         commands,
         "guidance",

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from snnconvert.cli.arguments.lazy import add_command
+from snnconvert.cli.arguments.lazy import Commands, add_command
 
 
-def add_info(commands: argparse._SubParsersAction) -> None:
+def add_info(commands: Commands) -> None:
     add_command(
         commands,
         "info",

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 
 from snnconvert.checkpoint import STAGES
-from snnconvert.cli.arguments.lazy import add_command, listed
+from snnconvert.cli.arguments.lazy import Commands, add_command, listed
 from snnconvert.cli.arguments.options import add_schedule
 
 
-def add_moments(commands: argparse._SubParsersAction) -> None:
+def add_moments(commands: Commands) -> None:
     add_command(
         commands,
         "moments",

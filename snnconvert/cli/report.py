@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from snnconvert.cli.arguments.lazy import add_command
+from snnconvert.cli.arguments.lazy import Commands, add_command
 from snnconvert.errors import CheckpointError
 
 TIMED = 16  # images of the timed call
 
 
-def add_report(commands: argparse._SubParsersAction) -> None:
+def add_report(commands: Commands) -> None:
     add_command(
         commands,
         "report",

@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from snnconvert.checkpoint import STAGES
-from snnconvert.cli.arguments.lazy import add_command
+from snnconvert.cli.arguments.lazy import Commands, add_command
 from snnconvert.cli.arguments.options import add_reset, add_schedule, add_threshold_scale
 from snnconvert.cli.arguments.solver_options import add_solver_options, given_options
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from snnconvert.conversion.spiking.network import SpikingNetwork
 
 
-def add_sample(commands: argparse._SubParsersAction) -> None:
+def add_sample(commands: Commands) -> None:
     add_command(
         commands,
         "sample",

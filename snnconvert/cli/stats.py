@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from snnconvert.cli.arguments.lazy import add_command
+from snnconvert.cli.arguments.lazy import Commands, add_command
 from snnconvert.cli.arguments.options import (
     add_device,
     add_image_options,
@@ -16,7 +16,7 @@ from snnconvert.cli.arguments.options import (
 from snnconvert.errors import InputError
 
 
-def add_stats(commands: argparse._SubParsersAction) -> None:
+def add_stats(commands: Commands) -> None:
     add_command(
         commands,
         "stats",

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from snnconvert.cli.arguments.lazy import add_command, listed
+from snnconvert.cli.arguments.lazy import Commands, add_command, listed
 
 
-def add_train(commands: argparse._SubParsersAction) -> None:
+def add_train(commands: Commands) -> None:
     add_command(
         commands,
         "train",

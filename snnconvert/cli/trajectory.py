@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from snnconvert.cli.arguments.lazy import add_command
+from snnconvert.cli.arguments.lazy import Commands, add_command
 from snnconvert.cli.arguments.options import (
     add_conversion_options,
     add_stage_argument,
@@ -13,7 +13,7 @@ from snnconvert.cli.arguments.options import (
 from snnconvert.cli.arguments.solver_options import add_solver_options, given_options
 
 
-def add_trajectory(commands: argparse._SubParsersAction) -> None:
+def add_trajectory(commands: Commands) -> None:
     add_command(
         commands,
         "trajectory",

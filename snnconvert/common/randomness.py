@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from snnconvert.errors import InputError
+from snnconvert.common.checks import checked_integer
 
 GOLDEN = 0x9E3779B1  # 2^32 / golden ratio, odd
 STREAMS = (
@@ -30,7 +30,6 @@ def stream_seed(seed: int, index: int, stream: str = "sampling") -> int:
     Raises:
         InputError: `seed` is no integer in 0 ... 2^31 - 1.
     """
-    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= LARGEST_SEED:
-        raise InputError(f"seed: found {seed!r}, allowed are integers 0 ... {LARGEST_SEED}")
+    seed = checked_integer("seed", seed, 0, LARGEST_SEED)
     start = (seed * STREAMS_PER_SEED + STREAMS.index(stream)) * GOLDEN
     return (start + index) % (1 << 32)

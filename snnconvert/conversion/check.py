@@ -10,6 +10,7 @@ from snnconvert.conversion.capture.captured import Captured
 from snnconvert.conversion.opened import captured_of
 from snnconvert.conversion.prepare.problems import Problem, find_problems
 from snnconvert.conversion.prepare.simplify import prepared
+from snnconvert.conversion.prepare.sites import find_sites
 from snnconvert.errors import UnsupportedOpError
 
 
@@ -31,7 +32,8 @@ def check(model: nn.Module, example_inputs: Any = None) -> list[Problem]:
 
 def captured_problems(captured: Captured) -> list[Problem]:
     """As `check`, of a network that is already captured."""
-    return find_problems(*prepared(captured), captured.trainable, captured.paths)
+    program, constants = prepared(captured)
+    return find_problems(program, constants, find_sites(program, constants), captured)
 
 
 def _not_captured(name: str, error: UnsupportedOpError) -> Problem:

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from snnconvert.common.checks import checked_integer
 from snnconvert.conversion.calibration.batches import calls_of
 from snnconvert.conversion.calibration.weights.reconstruct import relative_error
 from snnconvert.conversion.calibration.weights.relative_adam import RelativeAdam
@@ -152,8 +153,7 @@ def finetune(
             teacher that answers in another shape.
     """
     refuse_exact(network)
-    if type(steps) is not int or steps < 1:
-        raise InputError(f"steps: found {steps!r}, allowed are integers from 1 up")
+    steps = checked_integer("steps", steps, 1)
     start, (names, thresholds) = network.constants, trained_names(network)
     answer = network.quantized_ann() if teacher is None else teacher
     optimizer = RelativeAdam({n: start[n] for n in names}, thresholds, rate, steps)

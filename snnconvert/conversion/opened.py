@@ -61,8 +61,8 @@ def opened(model: nn.Module, example_inputs: Any, *, trainable: bool = False) ->
     """
     captured = captured_of(model, example_inputs)
     program, constants = prepared(captured, fold=not trainable)
-    refuse_problems(type(model).__name__, program, constants, captured)
     sites = find_sites(program, constants)
+    refuse_problems(type(model).__name__, program, constants, sites, captured)
     functions = {site.node.name: site.function for site in sites if site.function}
     if isinstance(model, CapturedNetwork):
         functions |= model.functions

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from snnconvert.common.checks import checked_integer
 from snnconvert.conversion.calibration.bias_correction import adjust
 from snnconvert.conversion.calibration.calibrate import Calibration, calibrate
 from snnconvert.conversion.calibration.options import Fit
@@ -55,8 +56,7 @@ def quantize(
         UnsupportedOpError: operations without a rule, all of them by layer.
         InputError: `levels` is no positive integer, or unusable example or calibration inputs.
     """
-    if isinstance(levels, bool) or not isinstance(levels, int) or levels < 1:
-        raise InputError(f"levels: found {levels!r}, allowed are integers from 1 up")
+    levels = checked_integer("levels", levels, 1)
     batches = [example_inputs] if calibration is None else calibration
     fit = Fit(threshold=threshold, per_channel=per_channel, bias_correction=bias_correction)
     network = opened(model, example_inputs, trainable=True)

@@ -48,7 +48,8 @@ def data_variance(moment: float, t: Point, largest: float | None = 1.0) -> float
     Data in [-1, 1] never varies by more than 1; `largest` None leaves out that bound.
     """
     variance = max((t.sigma / t.alpha) ** 2 * (1 - moment), 0.0)
-    return variance if largest is None else min(variance, largest)
+    result: float = variance if largest is None else min(variance, largest)
+    return result
 
 
 def analytic_variance(
@@ -62,7 +63,8 @@ def analytic_variance(
     inner = posterior_variance(t, s) if scatter is None else scatter**2
     rest = max(s.sigma**2 - inner, 0.0)
     of_x0 = s.alpha - math.sqrt(rest) * t.alpha / t.sigma
-    return inner + of_x0**2 * data_variance(moment, t, largest)
+    result: float = inner + of_x0**2 * data_variance(moment, t, largest)
+    return result
 
 
 def pixel_variance(pixels: float) -> float:

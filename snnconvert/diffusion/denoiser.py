@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from snnconvert.common.checks import checked_number
 from snnconvert.common.registry import nearest
 from snnconvert.diffusion.linear import plus
 from snnconvert.diffusion.schedule import CLEAN, NoiseLevels, Point
@@ -52,8 +53,8 @@ class Denoiser:
                 f"allowed: {', '.join(PREDICTIONS)}"
             )
         ratio = DYNAMIC_RATIO if thresholding is True else thresholding
-        if not isinstance(ratio, (int, float)) or not 0 <= ratio <= 1:
-            raise InputError(f"thresholding: found {ratio!r}, allowed are True, False and (0, 1]")
+        if ratio is not False:
+            ratio = checked_number("thresholding", ratio, "[0, 1]", note=", True and False")
         self.network = network
         self.schedule = schedule
         self.prediction = prediction
@@ -130,7 +131,8 @@ class Denoiser:
             earlier = self.schedule.points([max(point.t - 1, CLEAN)])[0]
         ratio = point.alpha / earlier.alpha
         leftover = ratio * earlier.sigma**2 * x
-        return (mean * point.sigma**2 - leftover) / (earlier.alpha * (1 - ratio**2))
+        result: Tensor = (mean * point.sigma**2 - leftover) / (earlier.alpha * (1 - ratio**2))
+        return result
 
 
 def unwrapped(output: Any) -> Any:

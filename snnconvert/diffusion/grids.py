@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from snnconvert.common.checks import checked_integer
 from snnconvert.common.registry import Registry
 from snnconvert.diffusion.analytic import check_moment, optimal_times
 from snnconvert.diffusion.schedule import CLEAN, NoiseLevels
@@ -36,11 +37,9 @@ def make_grid(
         return checked(grid, schedule)
     name = default if grid is None else grid
     make = GRIDS[name]
-    if isinstance(steps, bool) or not isinstance(steps, int) or not 1 <= steps <= len(schedule):
-        raise InputError(
-            f"steps: found {steps!r}, allowed are integers 1 ... {len(schedule)}, the number of "
-            "diffusion steps"
-        )
+    steps = checked_integer(
+        "steps", steps, 1, len(schedule), note=", the number of diffusion steps"
+    )
     times = make(schedule, steps, end, eps_second_moment)
     return checked(times, schedule, f"{name!r} of {steps} steps")
 

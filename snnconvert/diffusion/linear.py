@@ -11,5 +11,6 @@ from torch import Tensor
 def plus(x: Tensor, factor: Any, y: Tensor) -> Tensor:
     """x + factor * y, a new tensor; in one pass over memory, where that rounds no factor."""
     if isinstance(factor, Tensor) or x.dtype in (torch.float16, torch.bfloat16):
-        return x + factor * y
+        result: Tensor = x + factor * y
+        return result
     return torch.add(x, y, alpha=factor)

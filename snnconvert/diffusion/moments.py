@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor
 
+from snnconvert.common.checks import checked_integer
 from snnconvert.common.randomness import stream_seed
 from snnconvert.diffusion.denoiser import Denoiser
 from snnconvert.diffusion.linear import plus
@@ -18,8 +19,7 @@ from snnconvert.errors import InputError
 def moment_times(schedule: NoiseLevels, count: int) -> list[float]:
     """`count` whole times from 0 to the last, denser near 0, where the curve is steep."""
     last = len(schedule) - 1
-    if isinstance(count, bool) or not isinstance(count, int) or count < 2:
-        raise InputError(f"times: found {count!r}, allowed are integers from 2 up")
+    count = checked_integer("times", count, 2)
     even = torch.linspace(0, 1, min(count, last + 1), dtype=torch.float64)
     if count > last:
         return torch.arange(last + 1).double().tolist()

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from snnconvert.common.checks import checked_integer, set_integers
 from snnconvert.common.registry import nearest
 from snnconvert.errors import InputError
 
@@ -143,7 +144,7 @@ class Schedule(NoiseLevels):
         cls, diffusion_steps: int = 1000, beta_first: float = 1e-4, beta_last: float = 0.02
     ) -> Schedule:
         """DDPM's schedule: betas evenly spaced from `beta_first` to `beta_last`."""
-        check_length(diffusion_steps)
+        diffusion_steps = checked_integer("diffusion_steps", diffusion_steps, 1)
         return cls.from_betas(
             torch.linspace(beta_first, beta_last, diffusion_steps, dtype=torch.float64)
         )
@@ -151,7 +152,7 @@ class Schedule(NoiseLevels):
     @classmethod
     def cosine(cls, diffusion_steps: int = 1000, offset: float = 0.008) -> Schedule:
         """Nichol and Dhariwal 2021, equation 17: abar = cos^2, betas at most 0.999."""
-        check_length(diffusion_steps)
+        diffusion_steps = checked_integer("diffusion_steps", diffusion_steps, 1)
         u = torch.linspace(0, 1, diffusion_steps + 1, dtype=torch.float64)
         abar = torch.cos((u + offset) / (1 + offset) * math.pi / 2) ** 2
         return cls.from_betas((1 - abar[1:] / abar[:-1]).clamp_max(0.999))
@@ -189,7 +190,7 @@ class ContinuousSchedule(NoiseLevels):
     diffusion_steps: int = 1000  # only scales t, the number that a network is given
 
     def __post_init__(self) -> None:
-        check_length(self.diffusion_steps)
+        set_integers(self, {"diffusion_steps": 1})
         if not 0 < self.beta_first < self.beta_last < math.inf:
             raise InputError(
                 f"beta_first, beta_last: found {self.beta_first}, {self.beta_last}; "
@@ -231,12 +232,6 @@ def named_schedule(text: str) -> Schedule:
             f"schedule: found {text!r}, {near}allowed are linear, cosine, and FIRST,LAST,STEPS "
             "(betas and their number, such as 1e-4,0.02,1000)"
         ) from None
-
-
-def check_length(diffusion_steps: int) -> None:
-    """InputError unless `diffusion_steps` is an integer from 1 up."""
-    if type(diffusion_steps) is not int or diffusion_steps < 1:
-        raise InputError(f"diffusion_steps: found {diffusion_steps!r}, allowed are 1 and more")
 
 
 def as_schedule(schedule: NoiseLevels | Tensor | Sequence[float] | None) -> NoiseLevels:

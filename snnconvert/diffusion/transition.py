@@ -6,9 +6,9 @@ import math
 
 from torch import Tensor
 
+from snnconvert.common.checks import checked_number
 from snnconvert.diffusion.linear import plus
 from snnconvert.diffusion.schedule import Point
-from snnconvert.errors import InputError
 
 
 def transition_variance(t: Point, s: Point) -> float:
@@ -18,7 +18,8 @@ def transition_variance(t: Point, s: Point) -> float:
 
 def posterior_variance(t: Point, s: Point) -> float:
     """Variance of x_s given x_t and x_0: beta_{t|s} * sigma(s)^2 / sigma(t)^2."""
-    return transition_variance(t, s) * s.sigma**2 / t.sigma**2
+    result: float = transition_variance(t, s) * s.sigma**2 / t.sigma**2
+    return result
 
 
 def posterior_mean(x: Tensor, x0: Tensor, t: Point, s: Point) -> Tensor:
@@ -34,7 +35,6 @@ def ddim_mean(x: Tensor, x0: Tensor, t: Point, s: Point, scatter: float) -> Tens
     return plus(of_x * x, s.alpha - of_x * t.alpha, x0)
 
 
-def check_eta(eta: object) -> None:
-    """InputError unless `eta` is a number in [0, 1]."""
-    if isinstance(eta, bool) or not isinstance(eta, (int, float)) or not 0 <= eta <= 1:
-        raise InputError(f"eta: found {eta!r}, allowed are 0 (deterministic) ... 1 (as DDPM)")
+def checked_eta(eta: object) -> float:
+    """`eta` if it is a number in [0, 1], else InputError."""
+    return checked_number("eta", eta, "[0, 1]", note=": 0 is deterministic, 1 as DDPM")

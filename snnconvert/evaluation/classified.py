@@ -11,8 +11,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from snnconvert.checkpoint.checkpoint import Checkpoint
+from snnconvert.common.checks import checked_integer
 from snnconvert.common.hardware import checked_device
-from snnconvert.errors import DataError, InputError
+from snnconvert.errors import DataError
 from snnconvert.evaluation.metrics.accuracy import accuracy
 from snnconvert.evaluation.sampled import simulated
 from snnconvert.images.datasets import Images
@@ -68,8 +69,7 @@ def classified(
     if images.labels is None:
         raise DataError(f"{data}: has no labels")
     count = len(images) if count is None else count
-    if not 1 <= count <= len(images):
-        raise InputError(f"samples: found {count}, allowed are 1 ... {len(images)} of {data}")
+    count = checked_integer("samples", count, 1, len(images), note=f" of {data}")
     stage, place = stage or checkpoint.stage, checked_device(device)
     network = simulated(checkpoint.network(stage), simulate, checkpoint.source).to(place)
     with tqdm(total=count, unit="image", disable=not progress) as bar:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from snnconvert.common.checks import checked_integer
 from snnconvert.errors import DataError, InputError
 from snnconvert.evaluation.metrics.cache import checked_count, fitted, statistics_of
 from snnconvert.evaluation.metrics.features import Inception
@@ -80,8 +81,7 @@ def fidelity(
         InputError: too few images, another feature size, a batch size below 1.
         DataError: another image size, features that are not finite.
     """
-    if batch_size < 1:
-        raise InputError(f"batch size: found {batch_size}, allowed are 1 and more")
+    batch_size = checked_integer("batch_size", batch_size, 1)
     count = checked_count(source, count)
     check_comparable(source, against, inception.dims, neighbours)
     if isinstance(against, Statistics):

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from snnconvert.common.checks import set_integers
 from snnconvert.common.processes import WHOLE, Shard
 from snnconvert.diffusion.noise import SampleNoise, image_seeds
 from snnconvert.diffusion.sampling import Plan, fitting, run
@@ -39,10 +40,7 @@ class Job:
     batch_size: int = 64
 
     def __post_init__(self) -> None:
-        if self.count < 1 or self.batch_size < 1:
-            raise InputError(
-                f"count, batch size: found {self.count}, {self.batch_size}, allowed from 1 up"
-            )
+        set_integers(self, {"count": 1, "batch_size": 1})
         image_seeds(self.seed, range(1))
 
     @property

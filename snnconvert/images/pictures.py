@@ -32,4 +32,5 @@ def grid(images: Tensor) -> Tensor:
 
 def tile(images: Tensor, columns: int) -> Tensor:
     """Images [N, C, H, W] row by row in a picture, white lines between."""
-    return make_grid(images, nrow=columns, pad_value=1.0)
+    result: Tensor = make_grid(images, nrow=columns, pad_value=1.0)
+    return result

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from snnconvert.common.checks import set_integers
 from snnconvert.errors import CheckpointError, InputError
 from snnconvert.models.family import MODELS, Family
 from snnconvert.operators.clip import activation
@@ -32,16 +33,16 @@ class ResNetConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "channel_mult", tuple(self.channel_mult))
+        least = {"in_channels": 1, "classes": 1, "channels": 1, "blocks": 1, "levels": 0}
+        set_integers(self, least, "ResNet ")
         widths = [self.channels * mult for mult in self.channel_mult]
         problems = [
-            (min([self.in_channels, self.classes, self.channels, self.blocks, *widths]) < 1
-             or not widths, "in_channels, classes, channels, channel_mult and blocks: 1 or more"),
+            (min(widths, default=0) < 1, "channel_mult: 1 or more, at least one"),
             (sorted(widths) != widths, f"channel_mult: widths must not shrink, found {widths}"),
             (self.normalize not in NORMALIZATIONS,
              f"normalize: found {self.normalize!r}, allowed: {', '.join(NORMALIZATIONS)}"),
             (self.normalize == "imagenet" and self.in_channels != 3,
              f"normalize: imagenet needs 3 channels, found {self.in_channels}"),
-            (self.levels < 0, f"levels: found {self.levels}, allowed are integers from 0 up"),
         ]  # fmt: skip
         for wrong, message in problems:
             if wrong:
@@ -95,7 +96,8 @@ class BasicBlock(nn.Module):
         if self.added:
             before = self.added // 2
             shortcut = F.pad(shortcut, (0, 0, 0, 0, before, self.added - before))
-        return self.act2(h + shortcut)
+        result: Tensor = self.act2(h + shortcut)
+        return result
 
 
 class ResNet(nn.Module):
@@ -123,7 +125,8 @@ class ResNet(nn.Module):
         h = self.act1(self.bn1(self.conv1(self.normalize(x))))
         for number in range(1, len(self.config.channel_mult) + 1):
             h = self.get_submodule(f"layer{number}")(h)
-        return self.linear(h.mean((2, 3)))
+        result: Tensor = self.linear(h.mean((2, 3)))
+        return result
 
 
 def resnet20(state: Mapping[str, Any] | None = None, normalize: str = "none") -> ResNet:

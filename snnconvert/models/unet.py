@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from snnconvert.common.checks import set_integers
 from snnconvert.errors import InputError
 from snnconvert.models.family import MODELS, Family
 from snnconvert.models.paths import check_images, down_path, up_path
@@ -43,10 +44,11 @@ class UNetConfig:
     def __post_init__(self) -> None:
         for key in ("channel_mult", "attention"):
             object.__setattr__(self, key, tuple(getattr(self, key)))
+        least = {"in_channels": 1, "channels": 1, "blocks": 1, "patch": 1, "levels": 0}
+        set_integers(self, least, "U-Net ")
         widths = [self.channels * mult for mult in self.channel_mult]
         problems = [
-            (min([self.in_channels, self.channels, self.blocks, self.patch, *widths]) < 1
-             or not widths, "in_channels, channels, channel_mult, blocks and patch: 1 or more"),
+            (min(widths, default=0) < 1, "channel_mult: 1 or more, at least one"),
             (self.channels % 2 != 0, "channels: an even number (sine and cosine of the time)"),
             (self.norm not in ("group", "batch"), f"norm: found {self.norm!r}; group or batch"),
             (self.norm == "group" and (self.groups < 1 or any(w % self.groups for w in widths)),
@@ -54,7 +56,6 @@ class UNetConfig:
             (any(not 0 <= level < len(widths) for level in self.attention),
              f"attention: found {self.attention}, allowed are 0 ... {len(widths) - 1}"),
             (not 0 <= self.dropout < 1, f"dropout: found {self.dropout}, allowed is [0, 1)"),
-            (self.levels < 0, f"levels: found {self.levels}, allowed are integers from 0 up"),
         ]  # fmt: skip
         for wrong, message in problems:
             if wrong:
@@ -128,7 +129,8 @@ class TimeEmbedding(nn.Module):
     def forward(self, t: Tensor) -> Tensor:
         angles = t.to(self.frequencies.dtype)[:, None] * self.frequencies[None]
         waves = torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)
-        return self.out(self.act(self.hidden(waves)))
+        result: Tensor = self.out(self.act(self.hidden(waves)))
+        return result
 
 
 class ResBlock(nn.Module):
@@ -151,7 +153,8 @@ class ResBlock(nn.Module):
         h = self.conv1(self.act1(self.norm1(x)))
         h = h + self.time(self.time_act(time))[:, :, None, None]
         h = self.conv2(self.dropout(self.act2(self.norm2(h))))
-        return h + self.shortcut(x)
+        result: Tensor = h + self.shortcut(x)
+        return result
 
 
 class AttentionBlock(nn.Module):
@@ -167,7 +170,8 @@ class AttentionBlock(nn.Module):
         queries, keys, values = self.qkv(self.norm(x)).flatten(2).chunk(3, dim=1)  # [B, C, HW]
         scores = queries.transpose(1, 2) @ keys * x.shape[1] ** -0.5  # [B, HW, HW]
         mixed = values @ scores.softmax(dim=-1).transpose(1, 2)  # [B, C, HW]
-        return x + self.out(mixed.unflatten(2, x.shape[-2:]))
+        result: Tensor = x + self.out(mixed.unflatten(2, x.shape[-2:]))
+        return result
 
 
 class UNet(nn.Module):

@@ -102,11 +102,12 @@ class PotentialNode(SimpleBaseNode):
             self.v = self.v.add_(self.bias)
 
     def neuronal_fire(self) -> Tensor:
-        spike = (self.v >= self.v_threshold).to(self.v.dtype)
+        spike: Tensor = (self.v >= self.v_threshold).to(self.v.dtype)
         if not self.signed:
             return spike
         spike = spike * (self.count < self.cell.levels)
-        return spike - ((self.v < 0) & (self.count > self.cell.lowest)).to(spike)
+        taken_back: Tensor = ((self.v < 0) & (self.count > self.cell.lowest)).to(spike)
+        return spike - taken_back
 
     def neuronal_reset(self, spike: Tensor) -> None:
         super().neuronal_reset(spike)

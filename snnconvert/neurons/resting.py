@@ -23,6 +23,7 @@ from spikingjelly.activation_based.neuron import BaseNode
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from snnconvert.common.checks import checked_number
 from snnconvert.errors import InputError
 
 NEURONS = ("if", "lif", "plif")
@@ -90,11 +91,14 @@ class RestingNode(BaseNode):
             return LeanSpikes.apply(x_seq, weight, self) if learning else train(x_seq, weight, self)
         rest = torch.zeros_like(x_seq[0], dtype=membrane_type(x_seq))
         common = (self.v_threshold, self.v_reset, self.surrogate_function)
+        spikes: Tensor
         if self.neuron == "if":
-            return functional.if_multi_step(x_seq, rest, *common)[0]
-        if self.neuron == "lif":
-            return functional.lif_multi_step(x_seq, rest, self.tau, True, *common)[0]
-        return functional.plif_multi_step(x_seq, rest, self.w, True, *common)[0]
+            spikes = functional.if_multi_step(x_seq, rest, *common)[0]
+        elif self.neuron == "lif":
+            spikes = functional.lif_multi_step(x_seq, rest, self.tau, True, *common)[0]
+        else:
+            spikes = functional.plif_multi_step(x_seq, rest, self.w, True, *common)[0]
+        return spikes
 
     def extra_repr(self) -> str:
         tau = "" if self.neuron == "if" else f", tau={self.tau}"
@@ -107,10 +111,10 @@ def check_neuron(neuron: str, tau: float, v_threshold: float, reset: str, backen
     Raises:
         InputError: says which argument, and what it may be.
     """
+    checked_number("tau", tau, "(1, inf]")
+    checked_number("v_threshold", v_threshold, "(0, inf)")
     problems = [
         (neuron not in NEURONS, f"neuron: found {neuron!r}, allowed are {', '.join(NEURONS)}"),
-        (not tau > 1, f"tau: found {tau}, allowed are numbers above 1"),
-        (not 0 < v_threshold < math.inf, f"v_threshold: found {v_threshold}, allowed are above 0"),
         (reset not in RESETS, f"reset: found {reset!r}, allowed are {', '.join(RESETS)}"),
         (backend == "cupy", "backend: spikingjelly 2 has no cupy kernels; use triton, or torch"),
         (backend not in BACKENDS, f"backend: found {backend!r}, allowed are {', '.join(BACKENDS)}"),

@@ -47,7 +47,7 @@ class ClippedIFNode(SimpleBaseNode):
 
     def neuronal_fire(self, weight: float = 1.0) -> Tensor:
         level = self.v / self.v_threshold
-        spike = ((level >= weight) & (self.count < self.cell.levels)).to(self.v)
+        spike: Tensor = ((level >= weight) & (self.count < self.cell.levels)).to(self.v)
         if self.signed:
             taken_back = (level < self.unit - weight) & (self.count > self.cell.lowest)
             spike = spike - taken_back.to(self.v)
@@ -61,5 +61,5 @@ class ClippedIFNode(SimpleBaseNode):
     def boundary_distance(self, weight: float = 1.0) -> Tensor:
         """|v - nearest firing boundary| / v_threshold, per neuron, of the charged potential."""
         level = self.v / self.v_threshold
-        nearest = (level - weight).abs()
+        nearest: Tensor = (level - weight).abs()
         return nearest.minimum((level - self.unit + weight).abs()) if self.signed else nearest

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
 from torch import nn
 
+from snnconvert.common.checks import checked_number
 from snnconvert.common.inputs import KnowsInputs
-from snnconvert.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -70,8 +69,7 @@ class Spiking(nn.Module, KnowsInputs, ABC):
         Raises:
             InputError: a senseless scale.
         """
-        if not (math.isfinite(scale) and scale > 0):
-            raise InputError(f"threshold scale: found {scale}, allowed are numbers above 0")
+        scale = checked_number("threshold scale", scale, "(0, inf)")
         return self if scale == 1 else self._with_thresholds(scale)
 
     def keep_history(self) -> None:

@@ -11,10 +11,12 @@ inside (PACT, Choi et al. 2018; LSQ, Esser et al. 2020; QCFS, Bu et al. 2022; Fa
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
-from snnconvert.errors import InputError
+from snnconvert.common.checks import checked_integer
 from snnconvert.operators.pieces import pieces
 
 HALF = 0.5
@@ -120,12 +122,12 @@ def _(
     return torch.empty_like(x)
 
 
-def _save_for_backward(ctx, inputs, output) -> None:
+def _save_for_backward(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     x, ceiling, _, ctx.signed, _ = inputs
     ctx.save_for_backward(x, ceiling, output)
 
 
-def _backward(ctx, grad: Tensor):
+def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     x, ceiling, output = ctx.saved_tensors
     top = along_channels(ceiling, x).to(x.dtype)
     inside = (x < top) & (x > (-top if ctx.signed else 0))
@@ -153,15 +155,14 @@ class QuantizedClip(nn.Module):
 
     def __init__(self, levels: int, channels: int | None = None, signed: bool = False) -> None:
         super().__init__()
-        if isinstance(levels, bool) or not isinstance(levels, int) or levels < 1:
-            raise InputError(f"levels: found {levels!r}, allowed are integers from 1 up")
-        self.levels = levels
+        self.levels = checked_integer("levels", levels, 1)
         self.signed = signed
         shape = () if channels is None else (channels,)
         self.ceiling = nn.Parameter(torch.full(shape, INITIAL_CEILING))
 
     def forward(self, x: Tensor) -> Tensor:
-        return quantized_clip(x, self.ceiling, self.levels, self.signed)
+        result: Tensor = quantized_clip(x, self.ceiling, self.levels, self.signed)
+        return result
 
     def extra_repr(self) -> str:
         return f"levels={self.levels}, signed={self.signed}, ceilings={self.ceiling.numel()}"

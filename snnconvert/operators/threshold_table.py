@@ -6,6 +6,8 @@ hold different t; then every sample has the thresholds of its own.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -47,13 +49,13 @@ def _(table: Tensor, t: Tensor, edges: Tensor, low: float, high: float) -> Tenso
     return table.new_empty(t.numel(), *table.shape[1:])
 
 
-def _save_for_backward(ctx, inputs, output) -> None:
+def _save_for_backward(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     table, t, edges, *_ = inputs
     ctx.rows = len(table)
     ctx.save_for_backward(t, edges)
 
 
-def _backward(ctx, grad: Tensor):
+def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     t, edges = ctx.saved_tensors
     total = grad.new_zeros(ctx.rows, *grad.shape[1:])
     return total.index_add_(0, rows_at(t, edges), grad), None, None, None, None

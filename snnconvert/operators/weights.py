@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
-from snnconvert.errors import InputError
+from snnconvert.common.checks import checked_integer
 
 
 @torch.library.custom_op("snnconvert::quantized_weight", mutates_args=())
@@ -13,7 +15,8 @@ def quantized_weight(weight: Tensor, bits: int) -> Tensor:
     """Round `weight` ([out, ...]) to 2^bits - 1 even steps per output channel, max |w| kept."""
     largest = weight.abs().amax(dim=list(range(1, weight.ndim)), keepdim=True)
     step = (largest / (2 ** (bits - 1) - 1)).clamp_min(torch.finfo(weight.dtype).tiny)
-    return (weight / step).round_().mul_(step)
+    result: Tensor = (weight / step).round_().mul_(step)
+    return result
 
 
 @quantized_weight.register_fake
@@ -27,18 +30,19 @@ quantized_weight.register_autograd(lambda ctx, grad: (grad, None))  # straight t
 class QuantizedConv2d(nn.Conv2d):
     """Convolution whose weights are rounded to `bits` per output channel (2 ... 16)."""
 
-    def __init__(self, *args, bits: int, **kwargs) -> None:
+    def __init__(self, *args: Any, bits: int, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.bits = check_weight_bits(bits)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self._conv_forward(x, quantized_weight(self.weight, self.bits), self.bias)
+        result: Tensor = self._conv_forward(x, quantized_weight(self.weight, self.bits), self.bias)
+        return result
 
 
 class QuantizedLinear(nn.Linear):
     """Linear layer whose weights are rounded to `bits` per output feature (2 ... 16)."""
 
-    def __init__(self, *args, bits: int, **kwargs) -> None:
+    def __init__(self, *args: Any, bits: int, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.bits = check_weight_bits(bits)
 
@@ -48,6 +52,4 @@ class QuantizedLinear(nn.Linear):
 
 def check_weight_bits(bits: int) -> int:
     """`bits` if it is 2 ... 16, else InputError (one bit has no step above zero)."""
-    if isinstance(bits, bool) or not isinstance(bits, int) or not 2 <= bits <= 16:
-        raise InputError(f"weight_bits: found {bits!r}, allowed are integers 2 ... 16")
-    return bits
+    return checked_integer("weight_bits", bits, 2, 16)

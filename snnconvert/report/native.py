@@ -71,7 +71,8 @@ def macs_of(network: nn.Module, inputs: Iterable[Tensor]) -> float:
     shapes = [value.to("meta") for value in inputs]
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         copy.deepcopy(network).to("meta").eval()(*shapes)
-    return counter.get_total_flops() / 2
+    result: float = counter.get_total_flops() / 2
+    return result
 
 
 def published_energy(macs: float, first: float, rate: float, timesteps: int) -> float:

@@ -33,7 +33,7 @@ class Recorded:
         self.calls: list[tuple[Tensor, Tensor, Tensor]] = []
 
     def __call__(self, x: Tensor, t: Tensor) -> Tensor:
-        output = self.network(x, t)
+        output: Tensor = self.network(x, t)
         self.calls.append((x, t, output))
         return output
 
@@ -51,7 +51,8 @@ class Counted(Recorded):
         run = self.network.run(x, t, record="counts")
         self.calls.append((x, t, run.output))
         self.costs.append(cost_of(self.network, (x, t), run))
-        return run.output
+        output: Tensor = run.output
+        return output
 
     def reset(self) -> None:
         self.network.reset()
@@ -72,7 +73,8 @@ def cost_of(network: SpikingNetwork, inputs: Sequence[Tensor], run: Run) -> dict
 def relative(found: Tensor, wanted: Tensor) -> float:
     """|found - wanted| / |wanted|, Euclidean, in float64."""
     scale = wanted.double().norm().item()
-    return (found.double() - wanted.double()).norm().item() / (scale or 1.0)
+    result: float = (found.double() - wanted.double()).norm().item() / (scale or 1.0)
+    return result
 
 
 @torch.no_grad()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -40,7 +40,7 @@ def relu_ceilings(
     """
     recorded: dict[str, list[Tensor]] = {}
 
-    def recorder(name: str):
+    def recorder(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
         def record(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
             channels = inputs[0].detach().float().transpose(0, 1).flatten(1)  # [C, values]
             wanted = max(1, VALUES_PER_BATCH // len(channels))

@@ -36,7 +36,8 @@ class SynchronisedBatchNorm2d(nn.BatchNorm2d):
         if self.weight is not None:
             scale = scale * self.weight
         y = centred * scale.view(1, -1, 1, 1)
-        return (y if self.bias is None else y + self.bias.view(1, -1, 1, 1)).to(x.dtype)
+        result: Tensor = (y if self.bias is None else y + self.bias.view(1, -1, 1, 1)).to(x.dtype)
+        return result
 
 
 def synchronised(network: nn.Module) -> nn.Module:

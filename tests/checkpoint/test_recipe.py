@@ -1,12 +1,13 @@
 """Recipes: complete, round trips, and every mistake named with its remedy."""
 
 import dataclasses
+import tomllib
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from snnconvert.checkpoint.recipe import Recipe, load_recipe
+from snnconvert.checkpoint.recipe import Recipe, load_recipe, recipe_from_dict
 from snnconvert.errors import RecipeError, SnnconvertError
 from tests.support.command_line import assert_refused, call_cli
 from tests.support.paths import ROOT
@@ -27,6 +28,12 @@ def test_shipped_recipes_are_complete_and_print_themselves(path, tmp_path):
     copy.write_text(result.stdout)
     assert load_recipe(copy) == load_recipe(path)
     assert list(tmp_path.iterdir()) == [copy]  # a dry run writes nothing
+
+
+@given(st.text(st.characters(codec="utf-8"), max_size=20), st.floats(1e-12, 1), st.booleans())
+def test_any_text_and_number_is_read_back(text, rate, flip):
+    recipe = Recipe(data_root=text, initial=text, learning_rate=rate, flip=flip)
+    assert recipe_from_dict(tomllib.loads(recipe.to_toml()), "printed") == recipe
 
 
 def test_changes_apply_and_are_checked(tmp_path):
@@ -91,9 +98,12 @@ def test_any_text_is_a_recipe_or_a_clear_error(text, tmp_path_factory):
         assert str(error)
 
 
-@given(key=st.sampled_from([f.name for f in dataclasses.fields(Recipe)]),
-       value=st.one_of(st.integers(-3, 10**6), st.floats(), st.booleans(),
-                       st.lists(st.integers(-2, 3), max_size=3)))  # fmt: skip
+@given(
+    key=st.sampled_from([f.name for f in dataclasses.fields(Recipe)]),
+    value=st.one_of(
+        st.integers(-3, 10**6), st.floats(), st.booleans(), st.lists(st.integers(-2, 3), max_size=3)
+    ),
+)
 @settings(deadline=None, max_examples=100)
 def test_any_value_is_taken_or_refused_by_name(key, value, tmp_path_factory):
     path = tmp_path_factory.getbasetemp() / "fuzz2.toml"

@@ -150,9 +150,11 @@ def test_the_command_line_names_the_file_and_the_operation(content, tmp_path, sh
 @pytest.fixture(scope="module")
 def intact():
     """Networks with inputs of several types and structures, and every kind of neuron."""
-    cases = [(PlanarDenoiser(), (torch.randn(4, 2), torch.rand(4))),
-             (KeywordOnly(), {"sample": torch.randn(2, 3, 8, 8), "scale": torch.rand(2)}),
-             FAST["LayerNorm over whole images, class-conditional"]()]  # fmt: skip
+    cases = [
+        (PlanarDenoiser(), (torch.randn(4, 2), torch.rand(4))),
+        (KeywordOnly(), {"sample": torch.randn(2, 3, 8, 8), "scale": torch.rand(2)}),
+        FAST["LayerNorm over whole images, class-conditional"](),
+    ]
     networks = [
         snnconvert.convert(model, 2, example_inputs=x, calibration=[x]) for model, x in cases
     ]
@@ -160,9 +162,11 @@ def intact():
     kinds = [{"neuron": "lif"}, {"v_reset": 0.0}, {"code": "radix", "firing": "deferred"}]
     return [
         *networks,
-        *(snnconvert.convert(network, 3, example_inputs=inputs, calibration=[inputs], **kind)
-          for kind in kinds),
-    ]  # fmt: skip
+        *(
+            snnconvert.convert(network, 3, example_inputs=inputs, calibration=[inputs], **kind)
+            for kind in kinds
+        ),
+    ]
 
 
 @pytest.mark.filterwarnings("ignore")

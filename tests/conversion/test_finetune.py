@@ -81,16 +81,22 @@ def test_a_float_teacher_brings_it_closer_to_the_float_network(network):
 def test_a_teacher_of_another_shape_is_refused(network):
     with pytest.raises(InputError, match="teacher: answers in the shapes"):
         finetune(
-            converted(network, settle=0), [unet_inputs()], steps=1, progress=False,
+            converted(network, settle=0),
+            [unet_inputs()],
+            steps=1,
+            progress=False,
             teacher=lambda x, t: x[:, :1],
-        )  # fmt: skip
+        )
 
 
 def test_arguments_come_back_from_a_programs_inputs():
     from examples.networks import KeywordOnly
 
-    given = {"sample": torch.randn(2, 3, 8, 8), "scale": torch.rand(2),
-             "extras": [torch.randn(2, 8, 6, 6)]}  # fmt: skip
+    given = {
+        "sample": torch.randn(2, 3, 8, 8),
+        "scale": torch.rand(2),
+        "extras": [torch.randn(2, 8, 6, 6)],
+    }
     program = snnconvert.convert(
         KeywordOnly(), 4, example_inputs=given, calibration=[given]
     ).program
@@ -103,9 +109,12 @@ def test_arguments_come_back_from_a_programs_inputs():
 
 @pytest.mark.parametrize(
     ("options", "words"),
-    [({}, "loses nothing"), ({"firing": "deferred"}, "loses nothing"),
-     ({"settle": 0, "norm": "per_step"}, "per_step")],
-)  # fmt: skip
+    [
+        ({}, "loses nothing"),
+        ({"firing": "deferred"}, "loses nothing"),
+        ({"settle": 0, "norm": "per_step"}, "per_step"),
+    ],
+)
 def test_what_cannot_be_tuned_is_refused(network, options, words):
     with pytest.raises(InputError, match=words):
         finetune(converted(network, **options), [unet_inputs()], steps=1)

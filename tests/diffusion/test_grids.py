@@ -19,8 +19,11 @@ CURVE = 1 - 0.9 * torch.exp(-torch.arange(1000, dtype=torch.float64) / 60)
 
 @pytest.mark.parametrize("end", [CLEAN, 0])
 @pytest.mark.parametrize("name", sorted(GRIDS))
-@pytest.mark.parametrize("schedule", [LINEAR, Schedule.cosine(), ContinuousSchedule()],
-                         ids=["linear", "cosine", "continuous"])  # fmt: skip
+@pytest.mark.parametrize(
+    "schedule",
+    [LINEAR, Schedule.cosine(), ContinuousSchedule()],
+    ids=["linear", "cosine", "continuous"],
+)
 def test_every_grid_decreases_from_noise_to_its_end(schedule, name, end):
     for steps in (1, 2, 3, 12, 30) if name == "optimal" else range(1, 31):
         times = make_grid(name, schedule, steps, end=end, eps_second_moment=CURVE)

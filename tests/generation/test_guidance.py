@@ -57,8 +57,10 @@ def test_native_neurons_get_other_thresholds_and_keep_their_weights():
 @pytest.mark.parametrize("scale", [0.0, -1.0, float("nan"), float("inf")])
 def test_senseless_scales_are_refused(scale):
     network, inputs = tiny_unet(), unet_inputs()
-    for spiking in (snnconvert.convert(network, 4, example_inputs=inputs), SpikingUNet(
-            channels=8, channel_mult=(1,), blocks=1)):  # fmt: skip
+    for spiking in (
+        snnconvert.convert(network, 4, example_inputs=inputs),
+        SpikingUNet(channels=8, channel_mult=(1,), blocks=1),
+    ):
         with pytest.raises(InputError, match="threshold scale"):
             scale_thresholds(spiking, scale)
 

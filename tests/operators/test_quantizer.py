@@ -47,8 +47,9 @@ def test_neuron_on_constant_input_counts_to_the_quantisers_integer(levels, signe
         counts, v = counts + spike, v - spike * ceiling
     wanted = quantized_clip(x, ceiling, levels, signed)
     near = ((levels * x / ceiling + 0.5) % 1).sub(0.5).abs() > 0.499  # rounding decides there
-    assert torch.equal((counts * ceiling / levels - wanted).abs()[~near] < 1e-9,
-                       torch.ones_like(near)[~near])  # fmt: skip
+    assert torch.equal(
+        (counts * ceiling / levels - wanted).abs()[~near] < 1e-9, torch.ones_like(near)[~near]
+    )
 
 
 @given(timesteps=st.integers(1, 20), seed=st.integers(0, 999))
@@ -133,8 +134,10 @@ def test_weights_are_rounded_per_output_channel(bits, seed):
 
 
 def test_weight_quantised_layers_train():
-    for layer, x in [(QuantizedConv2d(2, 3, 3, bits=4), torch.randn(2, 2, 5, 5)),
-                     (QuantizedLinear(5, 3, bits=4), torch.randn(2, 5))]:  # fmt: skip
+    for layer, x in [
+        (QuantizedConv2d(2, 3, 3, bits=4), torch.randn(2, 2, 5, 5)),
+        (QuantizedLinear(5, 3, bits=4), torch.randn(2, 5)),
+    ]:
         layer(x).square().sum().backward()
         assert layer.weight.grad.abs().sum() > 0
 

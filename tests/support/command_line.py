@@ -27,10 +27,20 @@ def run_cli(*arguments: str, cwd: Path, **options) -> subprocess.CompletedProces
 def two_processes(
     runs: list[list[str]], cwd: Path = ROOT
 ) -> tuple[list[int], list[tuple[str, str]]]:
-    """Exit codes and (stdout, stderr) of two processes, started as torchrun does."""
+    """Exit codes and (stdout, stderr) of two processes, started as torchrun does.
+
+    Each ends its output with the number of progress bars that it has shown.
+    """
     script = (
-        "import sys, json\nfrom snnconvert.cli import main\n"
-        "sys.exit(max(main(a) for a in json.loads(sys.argv[1])))"
+        "import sys, json, tqdm\nshown = []\n"
+        "class Counted(tqdm.tqdm):\n"
+        "    def __init__(self, *args, **kwargs):\n"
+        "        super().__init__(*args, **kwargs)\n"
+        "        shown.extend([] if self.disable else [self])\n"
+        "tqdm.tqdm = Counted\n"
+        "from snnconvert.cli import main\n"
+        "code = max(main(a) for a in json.loads(sys.argv[1]))\n"
+        "print('progress bars:', len(shown))\nsys.exit(code)"
     )
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from snnconvert.cli.arguments.network import Source
+from snnconvert.common.checks import checked_integer
 from snnconvert.common.inputs import inputs_of
 from snnconvert.diffusion.objectives import noised_batch
 from snnconvert.diffusion.schedule import Schedule, named_schedule
@@ -29,8 +30,7 @@ def calibration_batches(args: argparse.Namespace, source: Source) -> Iterator[An
         InputError: no tensors, images of another size, or no inputs at all.
     """
     path, count = Path(args.calibrate), args.calibration_inputs
-    if count < 1:
-        raise InputError(f"--calibration-inputs: found {count}, allowed are integers from 1 up")
+    checked_integer("--calibration-inputs", count, 1)
     schedule = noise_of(args, source)
     if path.is_file():
         values = [value[:count] for value in tensors_of(path)]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 
 class LazyParser(argparse.ArgumentParser):
@@ -39,8 +39,12 @@ class LazyParser(argparse.ArgumentParser):
         return super().format_help()
 
 
+Commands: TypeAlias = "argparse._SubParsersAction[LazyParser]"  # what `add_subparsers` gives
+
+
 def add_command(
-    commands: argparse._SubParsersAction, name: str, run: Callable[[argparse.Namespace], Any],
+    commands: Commands, name: str,
+    run: Callable[[argparse.Namespace], Any],
     arguments: Callable[[argparse.ArgumentParser], None], help: str, description: str | None = None,
 ) -> None:  # fmt: skip
     """A sub-command; `arguments` adds what it takes, when it is asked."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from snnconvert.checkpoint import CONVERTIBLE
 from snnconvert.cli.arguments.lazy import listed
-from snnconvert.errors import InputError
+from snnconvert.common.checks import checked_integer
 
 
 def add_source_arguments(command: argparse.ArgumentParser) -> None:
@@ -226,5 +226,4 @@ def add_image_options(command: argparse.ArgumentParser, data_root: str | None) -
 
 
 def check_batch_size(batch_size: int) -> None:
-    if batch_size < 1:
-        raise InputError(f"--batch-size: found {batch_size}, allowed are 1 and more")
+    checked_integer("--batch-size", batch_size, 1)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from snnconvert.common.warning import warn
 from snnconvert.conversion.calibration.batches import Kept, calls_of, kept_of
 from snnconvert.conversion.calibration.distributions import Statistics
 from snnconvert.conversion.calibration.options import Fit
@@ -74,36 +74,49 @@ def calibrate(
     Raises:
         InputError: unusable batches, or activations that are no finite numbers.
     """
-    wanted = {site.node.name: site for site in sites if site.needs_ceiling}
     parts = fit.thresholds_over_t
-    found = {name: Statistics(site, fit.per_channel, parts) for name, site in wanted.items()}
+    found = {
+        site.node.name: Statistics(site, fit.per_channel, parts)
+        for site in sites if site.needs_ceiling
+    }  # fmt: skip
     over_t: OverT | None = None
-    kept, largest = Kept(program), 1
+    kept, bytes_per_input = Kept(program), 1
     calls = calls_of(program, batches)
     if parts > 1:
         kept = kept_of(program, batches)
         over_t, calls = divided(program, kept, parts, fit.t_argument), kept.calls()
-
-    def visit(node: Node, value: Any) -> Any:
-        nonlocal largest
-        if isinstance(value, Tensor) and value.ndim:
-            largest = max(largest, 4 * value.numel() // max(1, inputs_in_call))
-        if node.name in wanted:
-            found[node.name].add(value, rows)
-        return value
 
     interpreter = Interpreter(program)
     for call in calls:
         rows = None if over_t is None else over_t.rows(program, call)
         if over_t is None:
             kept.add(call)
-        inputs_in_call = len(call[kept.along[0]]) if kept.along else 1
+        visit = _Visit(found, rows, len(call[kept.along[0]]) if kept.along else 1)
         interpreter.run(constants, call, visit)
-    calibration = Calibration({}, kept.seen, kept, largest, over_t=over_t)
+        bytes_per_input = max(bytes_per_input, visit.bytes_per_input)
+    calibration = Calibration({}, kept.seen, kept, bytes_per_input, over_t=over_t)
     for name, statistics in found.items():
         _choose(calibration, name, statistics, fit.threshold, levels)
     _warn(calibration)
     return calibration
+
+
+@dataclass
+class _Visit:
+    """Adds the activations of one call to what was `found`, and notes how large they are."""
+
+    found: Mapping[str, Statistics]
+    rows: Tensor | None
+    inputs: int
+    bytes_per_input: int = 1
+
+    def __call__(self, node: Node, value: Any) -> Any:
+        if isinstance(value, Tensor) and value.ndim:
+            size = 4 * value.numel() // max(1, self.inputs)
+            self.bytes_per_input = max(self.bytes_per_input, size)
+        if node.name in self.found:
+            self.found[node.name].add(value, self.rows)
+        return value
 
 
 def _choose(
@@ -130,18 +143,16 @@ def _choose(
 def _warn(calibration: Calibration) -> None:
     if calibration.unsettled:
         layer, worst = max(calibration.unsettled.items(), key=lambda item: item[1])
-        warnings.warn(
+        warn(
             f"calibration has not converged after {calibration.inputs} inputs: ceilings of "
             f"{len(calibration.unsettled)} layers differ between two halves of the data "
             f"(most in {layer}, by {worst:.0%}); give more batches",
-            stacklevel=6,
         )
     silent = [layer for layer, channels in calibration.dead.items() if channels]
     if silent:
         total = sum(map(len, calibration.dead.values()))
-        warnings.warn(
+        warn(
             f"{total} channels in {len(silent)} layers were zero on all {calibration.inputs} "
             "calibration inputs; they got the median threshold of their layer "
             "(see `calibration` of the converted network)",
-            stacklevel=6,
         )

@@ -91,12 +91,13 @@ def fit_layer(
     clean[node.name] = from_counts(counts, ceiling, levels)
     means = [values[source] for values in leaky]
     deferred = config.firing == "deferred"
-    currents = means * levels if deferred else single_steps(means)
+    currents = means if deferred else single_steps(means)
     top = along_channels(ceiling, x).to(x.dtype)
     axis = channels_of(ceiling, x) if per_channel else None
     if axis is not None and x.numel() // x.shape[axis] < FEWEST_VALUES:
         axis = None
     seen = torch.stack([sampled(current / top, axis) for current in currents])
+    seen = seen.expand(levels, -1, -1)  # deferred: the mean input, in every step
     fitted = fit(seen, sampled(counts / levels, axis), config)
     threshold, gain, bias = (
         value.view(shape_of(x, axis)).to(ceiling.dtype) * ceiling for value in fitted

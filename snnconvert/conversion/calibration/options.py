@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from snnconvert.conversion.calibration.over_t import check_rows
+from snnconvert.common.checks import checked_number, set_integers
 from snnconvert.conversion.calibration.thresholds import check_criterion
 from snnconvert.errors import InputError
 
@@ -33,16 +33,11 @@ class WeightCalibration:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for key in ("block_steps", "output_steps", "batch", "seed"):
-            value, least = getattr(self, key), int(key == "batch")
-            if type(value) is not int or value < least:
-                raise InputError(
-                    f"weights: {key}: found {value!r}, allowed are integers from {least} up"
-                )
+        least = {"block_steps": 0, "output_steps": 0, "batch": 1, "seed": 0}
+        set_integers(self, least, "weights: ")
         for key in ("rate", "output_rate", "quantised"):
-            value = getattr(self, key)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1:
-                raise InputError(f"weights: {key}: found {value!r}, allowed are numbers in (0, 1]")
+            number = checked_number(f"weights: {key}", getattr(self, key), "(0, 1]")
+            object.__setattr__(self, key, number)
         if not self.block_steps and not self.output_steps:
             raise InputError("weights: no steps at all; use weights='kept' to leave them as are")
 
@@ -94,7 +89,7 @@ class Fit:
 
     def __post_init__(self) -> None:
         check_criterion(self.threshold)
-        check_rows(self.thresholds_over_t)
+        set_integers(self, {"thresholds_over_t": 1})
         weight_calibration(self.weights)
         if self.t_argument is not None and self.thresholds_over_t == 1:
             raise InputError(

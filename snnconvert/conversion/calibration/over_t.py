@@ -55,13 +55,6 @@ class OverT:
         }  # fmt: skip
 
 
-def check_rows(rows: int) -> int:
-    """`rows` if it is a number of rows, else InputError."""
-    if type(rows) is not int or rows < 1:
-        raise InputError(f"thresholds_over_t: found {rows!r}, allowed are integers from 1 up")
-    return rows
-
-
 def time_argument(program: Program, named: str | None) -> tuple[str, str]:
     """(the caller's name of t, the program's input).
 

@@ -50,7 +50,8 @@ class StartFit:
         """The clip's value in this call, for an `Interpreter`; looks at the call first."""
         x, ceiling = values[self.source], values[self.ceiling]
         self._look(x, along_channels(ceiling, x).expand_as(x))
-        return quantized_clip(x, ceiling, self.levels, self.signed, self.start)
+        result: Tensor = quantized_clip(x, ceiling, self.levels, self.signed, self.start)
+        return result
 
     def _look(self, x: Tensor, top: Tensor) -> None:
         rows = [rows_of(value, self.axis) for value in (x, top / self.levels, self.wanted)]

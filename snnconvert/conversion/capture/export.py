@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import replace
@@ -17,6 +16,7 @@ from torch import nn
 from torch.export.graph_signature import ConstantArgument, InputKind, OutputKind
 from torch.utils import _pytree as pytree
 
+from snnconvert.common.warning import warn
 from snnconvert.conversion.capture.agreement import agreeing
 from snnconvert.conversion.capture.captured import Captured
 from snnconvert.conversion.capture.examples import Examples, examples_of
@@ -96,10 +96,9 @@ def _exported(model: nn.Module, examples: Examples) -> torch.export.ExportedProg
         raise UnsupportedOpError(
             f"{type(model).__name__}: torch.export cannot capture it: {reason}"
         ) from first_error
-    warnings.warn(
+    warn(
         f"{type(model).__name__}: works only for batches as large as the example "
         f"({examples.batch}): {explanation(first_error)}",
-        stacklevel=6,
     )
     return exported
 

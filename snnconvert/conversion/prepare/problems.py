@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 from snnconvert.conversion.capture.captured import Captured
 from snnconvert.conversion.graph.nodes import BatchNorm
 from snnconvert.conversion.graph.program import Node, Program
-from snnconvert.conversion.prepare.sites import find_sites
+from snnconvert.conversion.prepare.sites import Site
 from snnconvert.conversion.rules import Rule, rule_of
 from snnconvert.errors import UnsupportedOpError
 
@@ -39,10 +39,11 @@ class Problem:
 
 
 def refuse_problems(
-    name: str, program: Program, constants: Mapping[str, Tensor], captured: Captured
-) -> None:
+    name: str, program: Program, constants: Mapping[str, Tensor], sites: Sequence[Site],
+    captured: Captured,
+) -> None:  # fmt: skip
     """UnsupportedOpError that lists every problem, where there are any."""
-    problems = find_problems(program, constants, captured.trainable, captured.paths)
+    problems = find_problems(program, constants, sites, captured)
     if len(problems) == 1:
         raise UnsupportedOpError(f"{name} cannot be converted: {problems[0]}")
     if problems:
@@ -52,17 +53,15 @@ def refuse_problems(
 
 
 def find_problems(
-    program: Program, constants: Mapping[str, Tensor], trainable: Collection[str],
-    paths: Mapping[str, str],
-) -> list[Problem]:  # fmt: skip
+    program: Program, constants: Mapping[str, Tensor], sites: Sequence[Site], captured: Captured
+) -> list[Problem]:
     """Problems of `program` in execution order; empty when it can be converted.
 
     Args:
-        trainable: names of the constants that are parameters.
-        paths: the user's names of constants.
+        sites: where its neurons would go.
+        captured: as it was captured, with the user's names of the constants.
     """
-    problems = _value_problems(program, constants, trainable, paths)
-    sites = find_sites(program, constants)
+    problems = _value_problems(program, constants, captured.trainable, captured.paths)
     dynamic = program.downstream_of({site.node.name for site in sites})
     for node in program.nodes:
         problem = _problem(node, node.name in dynamic)

@@ -72,7 +72,8 @@ def absorb_relu(program: Program, constants: dict[str, Tensor]) -> Program:
             aliases[node.name] = node.args[0]
 
     def source(ref: Ref) -> Ref:
-        return aliases.get(ref.name, ref)
+        result: Ref = aliases.get(ref.name, ref)
+        return result
 
     nodes = [
         replace(node, args=tuple(substitute(arg, source) for arg in node.args))

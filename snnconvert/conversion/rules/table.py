@@ -89,7 +89,8 @@ def function_of(op: str) -> Callable[..., Any]:
     if rule.function is not None:
         return rule.function
     namespace, name, overload = op.split(".")
-    return getattr(getattr(getattr(torch.ops, namespace), name), overload)
+    result: Callable[..., Any] = getattr(getattr(getattr(torch.ops, namespace), name), overload)
+    return result
 
 
 def is_commuting(node: Node, moving: Sequence[str]) -> bool:

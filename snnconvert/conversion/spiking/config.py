@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from snnconvert.common.checks import checked_integer, checked_number, set_integers
 from snnconvert.errors import InputError
 
 LONGEST_RADIX = 16  # 2^16 - 1 levels: more than the rounding of a float32 network can tell apart
@@ -80,26 +81,21 @@ class SpikingConfig:
         return not self.forgets
 
     def __post_init__(self) -> None:
-        if type(self.timesteps) is not int or self.timesteps < 1:
-            raise InputError(f"timesteps: found {self.timesteps!r}, allowed are integers from 1 up")
+        set_integers(self, {"timesteps": 1})
         for key, choices in CHOICES.items():
             if getattr(self, key) not in choices:
                 found = getattr(self, key)
                 raise InputError(f"{key}: found {found!r}, allowed: {', '.join(choices)}")
-        if self.settle is not None and (type(self.settle) is not int or self.settle < 0):
-            raise InputError(
-                f"settle: found {self.settle!r}, allowed are integers from 0 up, or 'auto'"
-            )
-        if not is_number(self.tau) or not 1 < float(self.tau) < float("inf"):
-            raise InputError(f"tau: found {self.tau!r}, allowed are numbers of steps above 1")
-        if self.v_reset is not None and (not is_number(self.v_reset) or self.v_reset != 0):
-            raise InputError(f"v_reset: found {self.v_reset!r}, allowed: None (soft), 0.0 (hard)")
-        named = self.v_init in STARTS
-        if not named and (not is_number(self.v_init) or not 0 <= float(self.v_init) < 1):
-            raise InputError(
-                f"v_init: found {self.v_init!r}, allowed are {' and '.join(map(repr, STARTS))} and "
-                "numbers of thresholds from 0 up to, but not, 1"
-            )
+        if self.settle is not None:
+            settle = checked_integer("settle", self.settle, 0, note=" and 'auto'")
+            object.__setattr__(self, "settle", settle)
+        object.__setattr__(self, "tau", checked_number("tau", self.tau, "(1, inf)"))
+        if self.v_reset is not None:
+            hard = checked_number("v_reset", self.v_reset, "[0, 0]", note=" (hard) and None (soft)")
+            object.__setattr__(self, "v_reset", hard)
+        if self.v_init not in STARTS:
+            named = f" (of the threshold), {' and '.join(map(repr, STARTS))}"
+            checked_number("v_init", self.v_init, "[0, 1)", note=named)
         if self.v_init != "optimised":
             object.__setattr__(self, "v_init", self.start)  # one value for one meaning
         for wrong, message in contradictions(self):
@@ -126,13 +122,9 @@ def spiking_config(
         settle = 0
     if isinstance(settle, str):
         if settle != "auto":
-            raise InputError(f"settle: found {settle!r}, allowed are integers from 0 up, or 'auto'")
+            checked_integer("settle", settle, 0, note=" and 'auto'")
         settle = None
     return SpikingConfig(signed=not loses if signed is None else signed, settle=settle, **options)
-
-
-def is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def contradictions(c: SpikingConfig) -> list[tuple[Any, str]]:

@@ -187,7 +187,8 @@ class SpikingNetwork(Spiking, HoldsProgram):
 
     def _apply(self, *args: Any, **kwargs: Any) -> SpikingNetwork:
         self.reset()  # carried counts do not move to another device or type
-        return super()._apply(*args, **kwargs)
+        result: SpikingNetwork = super()._apply(*args, **kwargs)
+        return result
 
     def with_config(self, **changes: Any) -> SpikingNetwork:
         """The same network spiking another way; weights are shared, not copied.

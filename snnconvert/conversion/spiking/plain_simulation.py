@@ -64,6 +64,7 @@ class PlainSimulation:
         self.executor = network.executor
         self.forced = forced
         self.deferred = network.config.firing == "deferred"
+        self.operations = {node.name: run for node, run, _ in self.executor.dynamic if run}
         self.depth = depths(self.executor)
         self.timesteps, levels = network.config.timesteps, network.config.levels
         self.radix = network.config.code == "radix"
@@ -146,9 +147,7 @@ class PlainSimulation:
         return now if before is None else now - before
 
     def _evaluate(self, node: Node, values: dict[str, Any]) -> Any:
-        run = next(run for known, run, _ in self.executor.dynamic if known is node)
-        assert run is not None  # neurons never come here
-        return run(values)
+        return self.operations[node.name](values)
 
     def _fire(self, node: Node, current: Tensor, step: int) -> Tensor:
         name, cell = node.name, self.cells[node.name]
@@ -172,7 +171,8 @@ class PlainSimulation:
         charge = spikes * weight
         cell.neuronal_reset(charge)
         self.rows[name].append(spikes.to(torch.int8))
-        return charge * cell.v_threshold
+        result: Tensor = charge * cell.v_threshold
+        return result
 
     def _drive(
         self, name: str, cell: PotentialNode, current: Tensor, step: int, fires: bool
@@ -180,7 +180,8 @@ class PlainSimulation:
         """One step of a neuron that keeps its potential; deferred, of its collected mean."""
         if not self.deferred:
             cell.presented = step <= self.timesteps
-            return cell(current)
+            result: Tensor = cell(current)
+            return result
         total = self.collected.get(name)
         self.collected[name] = total = current if total is None else total + current
         return cell(total / self.timesteps) if fires else torch.zeros_like(current)

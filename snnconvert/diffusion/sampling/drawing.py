@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from snnconvert.common.checks import checked_integer
 from snnconvert.diffusion.noise import SampleNoise, image_seeds
 from snnconvert.diffusion.sampling.plans import Network, OnCall, Plan, fitting, plan, run
 from snnconvert.diffusion.schedule import CLEAN, NoiseLevels
@@ -57,7 +58,8 @@ def sample(
     """
     chosen = plan(solver, steps, schedule, grid, **options)
     count, image_shape = check_start(x, shape)
-    batch_size = fitting(denoiser, count if batch_size is None else checked_batch_size(batch_size))
+    batch_size = count if batch_size is None else checked_integer("batch_size", batch_size, 1)
+    batch_size = fitting(denoiser, batch_size)
     seeds = image_seeds(seed, range(count))
     device = x.device if x is not None else device_of(denoiser)
     results, nfe = [], 0
@@ -74,12 +76,6 @@ def sample(
             nfe = max(nfe, calls)
     joined = torch.cat(results)
     return (joined, nfe) if return_nfe else joined
-
-
-def checked_batch_size(batch_size: int) -> int:
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-        raise InputError(f"batch_size: found {batch_size!r}, allowed are integers from 1 up")
-    return batch_size
 
 
 def both(first: OnCall, second: OnCall | None) -> OnCall:
@@ -135,8 +131,8 @@ def check_start(x: Tensor | None, shape: Sequence[int] | None) -> tuple[int, lis
         if not bool(x.isfinite().all()):
             raise InputError("x: holds values that are not finite")
         return len(x), list(x.shape[1:])
-    sizes = list(shape or ())
-    if len(sizes) < 2 or not all(isinstance(n, int) and n > 0 for n in sizes):
+    sizes = [checked_integer("shape", size, 1) for size in shape or ()]
+    if len(sizes) < 2:
         raise InputError(f"shape: found {tuple(sizes)}; needed are positive sizes [B, ...]")
     return sizes[0], sizes[1:]
 

@@ -90,8 +90,9 @@ def plan(
 
 def rehearse(plan: Plan) -> None:
     """Have the solver check its options, on one number and a network that costs nothing."""
-    ends = Plan(plan.solver, plan.schedule, plan.times[:1] + plan.times[-1:], plan.options,
-                plan.corrections)  # fmt: skip
+    ends = Plan(
+        plan.solver, plan.schedule, plan.times[:1] + plan.times[-1:], plan.options, plan.corrections
+    )
     zero = torch.zeros(1, 1)
     with torch.no_grad():
         run(ends, lambda x, t: torch.zeros_like(x), zero, SampleNoise([0]))

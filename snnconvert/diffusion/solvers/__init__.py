@@ -12,7 +12,7 @@ import inspect
 import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, get_args, get_origin
+from typing import Annotated, Any, get_args, get_origin
 
 from torch import Tensor
 
@@ -48,8 +48,9 @@ class Solver:
     @property
     def described(self) -> Mapping[str, tuple[type, str]]:
         """Type and help text of the options that say them: `eta: Annotated[float, "..."] = 0.0`."""
-        hints = inspect.get_annotations(self.solve, eval_str=True)
-        said = {n: get_args(hints[n]) for n in self.options if get_origin(hints[n]) is Annotated}
+        hints: dict[str, Any] = inspect.get_annotations(self.solve, eval_str=True)
+        origins: dict[str, Any] = {name: get_origin(hints[name]) for name in self.options}
+        said = {n: get_args(hints[n]) for n, origin in origins.items() if origin is Annotated}
         return {name: (kind, text) for name, (kind, text) in said.items()}
 
 

@@ -15,7 +15,7 @@ from snnconvert.diffusion.noise import SampleNoise
 from snnconvert.diffusion.schedule import CLEAN, NoiseLevels
 from snnconvert.diffusion.solvers import solver
 from snnconvert.diffusion.solvers.ddim import Eta
-from snnconvert.diffusion.transition import check_eta, ddim_mean, posterior_variance
+from snnconvert.diffusion.transition import checked_eta, ddim_mean, posterior_variance
 from snnconvert.errors import InputError
 
 ClipPixel = Annotated[
@@ -53,7 +53,7 @@ def analytic_ddim(
             levels of 255 in the mean; 0: no bound. The paper uses 2 or 1 for images.
     """
     curve = check_moment(eps_second_moment, schedule).tolist()
-    check_eta(eta)
+    eta = checked_eta(eta)
     if not 0 <= clip_pixel <= 255 or not (largest_variance is None or largest_variance > 0):
         raise InputError(
             f"clip_pixel, largest_variance: found {clip_pixel}, {largest_variance}; allowed are "

@@ -13,7 +13,7 @@ from snnconvert.diffusion.linear import plus
 from snnconvert.diffusion.noise import SampleNoise
 from snnconvert.diffusion.schedule import NoiseLevels
 from snnconvert.diffusion.solvers import solver
-from snnconvert.diffusion.transition import check_eta, ddim_mean, posterior_variance
+from snnconvert.diffusion.transition import checked_eta, ddim_mean, posterior_variance
 
 Eta = Annotated[float, "0 ... 1: how much noise is drawn"]
 
@@ -33,7 +33,7 @@ def ddim(
     eta -> eta, 0 (deterministic) ... 1; alpha, sigma -> sqrt(abar), sqrt(1 - abar);
     scatter -> sigma_t of equation 16. The step to clean data is noiseless.
     """
-    check_eta(eta)
+    eta = checked_eta(eta)
     for t, s in pairwise(schedule.points(times)):
         scatter = eta * posterior_variance(t, s) ** 0.5 if eta else 0.0
         x = ddim_mean(x, denoiser.clean(x, t), t, s, scatter)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from torch import Tensor
 
+from snnconvert.common.checks import checked_integer
 from snnconvert.common.registry import nearest
 from snnconvert.diffusion.denoiser import Denoiser
 from snnconvert.diffusion.noise import SampleNoise
@@ -79,7 +80,7 @@ def integrate(
             f"method: found {method!r}, {nearest(str(method), METHODS)}allowed: "
             f"{', '.join(METHODS)}"
         )
-    check_order(order, ORDERS[1:] if method == "adaptive" else ORDERS)
+    order = checked_order(order, ORDERS[1:] if method == "adaptive" else ORDERS)
     if solver_type not in SOLVER_TYPES:
         raise InputError(f"solver_type: found {solver_type!r}, allowed: {', '.join(SOLVER_TYPES)}")
     taylor = solver_type == "taylor"
@@ -95,7 +96,6 @@ def integrate(
                      published=solver_type == "published")  # fmt: skip
 
 
-def check_order(order: object, allowed: Sequence[int]) -> None:
-    """InputError unless `order` is one of `allowed`."""
-    if isinstance(order, bool) or order not in allowed:
-        raise InputError(f"order: found {order!r}, allowed: {', '.join(map(str, allowed))}")
+def checked_order(order: object, allowed: Sequence[int]) -> int:
+    """`order` if it is one of `allowed`, which leave no gap, else InputError."""
+    return checked_integer("order", order, allowed[0], allowed[-1])

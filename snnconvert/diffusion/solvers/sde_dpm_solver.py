@@ -14,7 +14,7 @@ from snnconvert.diffusion.linear import plus
 from snnconvert.diffusion.noise import SampleNoise
 from snnconvert.diffusion.schedule import NoiseLevels, Point
 from snnconvert.diffusion.solvers import solver
-from snnconvert.diffusion.solvers.dpm_solver import LowerOrderFinal, check_order
+from snnconvert.diffusion.solvers.dpm_solver import LowerOrderFinal, checked_order
 from snnconvert.diffusion.steps.multistep import step_order
 
 
@@ -31,7 +31,7 @@ def sde_dpm_solver_pp(
 
     Order 1 is DDIM with eta = 1. The step to clean data is noiseless.
     """
-    check_order(order, (1, 2))
+    order = checked_order(order, (1, 2))
     intervals = len(times) - 1
     earlier: tuple[Point, Tensor] | None = None
     for i, (t, s) in enumerate(pairwise(schedule.points(times))):

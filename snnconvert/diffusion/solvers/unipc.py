@@ -13,7 +13,7 @@ from snnconvert.diffusion.denoiser import Denoiser
 from snnconvert.diffusion.noise import SampleNoise
 from snnconvert.diffusion.schedule import CLEAN, NoiseLevels, Point
 from snnconvert.diffusion.solvers import solver
-from snnconvert.diffusion.solvers.dpm_solver import LowerOrderFinal, Order, check_order
+from snnconvert.diffusion.solvers.dpm_solver import LowerOrderFinal, Order, checked_order
 from snnconvert.diffusion.steps.exponential import step_between
 from snnconvert.diffusion.steps.multistep import step_order
 from snnconvert.errors import InputError
@@ -35,7 +35,7 @@ def unipc(
         order: 1 ... 3 of the predictor; the corrector has one more.
         variant: B(h) = -h ("bh1") or e^{-h} - 1 ("bh2").
     """
-    check_order(order, (1, 2, 3))
+    order = checked_order(order, (1, 2, 3))
     if variant not in VARIANTS:
         raise InputError(f"variant: found {variant!r}, allowed: {', '.join(VARIANTS)}")
     intervals = len(times) - 1

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from snnconvert.common.checks import checked_number
 from snnconvert.diffusion.denoiser import Denoiser
 from snnconvert.diffusion.schedule import CLEAN, NoiseLevels, Point
 from snnconvert.diffusion.steps.exponential import second_order_step, taylor_step
@@ -27,8 +28,8 @@ def adaptive(
     Every sample has its own steps, so that its batch never changes it (in the original the
     whole batch moves with its most difficult sample). The evaluations are those of the slowest.
     """
-    if not (atol > 0 and rtol >= 0):
-        raise InputError(f"atol, rtol: found {atol}, {rtol}, allowed are numbers above 0")
+    atol = checked_number("atol", atol, "(0, inf)")
+    rtol = checked_number("rtol", rtol, "[0, inf)")
     ends = [float(times[0]), max(float(times[-1]), 0.0)]
     start, stop = (float(value) for value in schedule.half_log_snr(torch.tensor(ends)))
     if ends[0] != ends[1]:

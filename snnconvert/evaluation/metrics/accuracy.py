@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor, nn
 
+from snnconvert.common.checks import checked_integer
 from snnconvert.errors import InputError
 
 
@@ -52,8 +53,7 @@ def check_answers(logits: Tensor, labels: Tensor, top: int) -> None:
             "needed are [B, classes] and [B]"
         )
     classes = logits.shape[1]
-    if not 1 <= top <= classes:
-        raise InputError(f"accuracy: top = {top}, allowed are 1 ... {classes}")
+    checked_integer("accuracy: top", top, 1, classes)
     if labels.is_floating_point() or bool(((labels < 0) | (labels >= classes)).any()):
         raise InputError(f"accuracy: labels must be integers 0 ... {classes - 1}")
     if bool(logits.isnan().any()):

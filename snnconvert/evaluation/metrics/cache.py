@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from snnconvert.common.checks import checked_integer
 from snnconvert.errors import DataError, InputError
 from snnconvert.evaluation.metrics.features import Inception
 from snnconvert.evaluation.metrics.gaussian import Statistics, load_statistics
@@ -66,8 +67,7 @@ def compute_statistics(
     progress: bool = False,
 ) -> Statistics:
     """Statistics of the first `count` images; neither images nor features are kept."""
-    if batch_size < 1:
-        raise InputError(f"batch size: found {batch_size}, allowed are 1 and more")
+    batch_size = checked_integer("batch_size", batch_size, 1)
     moments = Moments(inception.dims)
     with tqdm(total=count, desc=source.name, unit="image", disable=not progress) as bar:
         for pixels in source.batches(batch_size, count):

@@ -104,7 +104,8 @@ def pytorch_fid_inception() -> ModuleType:
         raise InputError(
             f"evaluation needs pytorch-fid ({error}); pip install 'snnconvert[evaluation]'"
         ) from error
-    return inception
+    result: ModuleType = inception
+    return result
 
 
 def weights_path(source: ModuleType) -> Path:
@@ -135,7 +136,8 @@ def fetch(source: ModuleType, blocks: list[int]) -> Any:
 
 def class_weights(path: Path) -> Tensor:
     """float32 [1008, 2048]: the classifier, which pytorch-fid's feature network leaves out."""
-    return torch.load(path, map_location="cpu", weights_only=True)["fc.weight"].float()
+    result: Tensor = torch.load(path, map_location="cpu", weights_only=True)["fc.weight"].float()
+    return result
 
 
 def fingerprint(path: Path) -> str:

@@ -36,4 +36,5 @@ def frechet_distance(first: Statistics, second: Statistics) -> float:
 def factor(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
     """R [dims, dims] with R R^T = covariance; eigenvalues below zero are rounding and become 0."""
     values, vectors = np.linalg.eigh((covariance + covariance.T) / 2)
-    return vectors * np.sqrt(values.clip(min=0))
+    result: NDArray[np.float64] = vectors * np.sqrt(values.clip(min=0))
+    return result

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from snnconvert.common.checks import checked_integer
 from snnconvert.errors import InputError
 
 SPLITS = 10  # as in the paper; the score depends on it
@@ -33,11 +34,8 @@ class InceptionScore:
     """
 
     def __init__(self, count: int, splits: int = SPLITS) -> None:
-        if count < 1 or splits < 1:
-            raise InputError(
-                f"Inception Score: found {count} images and {splits} splits, allowed from 1"
-            )
-        self.count = count
+        self.count = checked_integer("Inception Score: images", count, 1)
+        splits = checked_integer("Inception Score: splits", splits, 1)
         self.splits = splits if count >= splits else 1
         self.seen = 0
         self.images = np.zeros(self.splits)
@@ -68,4 +66,5 @@ class InceptionScore:
 
 def entropy(p: np.ndarray) -> np.ndarray:
     """-sum p log p over the last axis, with 0 log 0 = 0."""
-    return -(p * np.log(np.where(p > 0, p, 1))).sum(axis=-1)
+    result: np.ndarray = -(p * np.log(np.where(p > 0, p, 1))).sum(axis=-1)
+    return result

@@ -47,7 +47,8 @@ def torch_fidelity_metric() -> Callable[..., dict[str, float]]:
             f"precision and recall need torch-fidelity ({error}); "
             "pip install 'snnconvert[evaluation]'"
         ) from error
-    return prc_features_to_metric
+    result: Callable[..., dict[str, float]] = prc_features_to_metric
+    return result
 
 
 def features_of(source: Source, inception: Inception, count: int, batch_size: int) -> Tensor:

@@ -24,7 +24,8 @@ def read_image(file: Path) -> Tensor:
     try:
         with Image.open(file) as opened:
             check_mode(file, opened.mode)
-            return transforms.pil_to_tensor(opened.convert("RGB"))
+            result: Tensor = transforms.pil_to_tensor(opened.convert("RGB"))
+            return result
     except UNREADABLE as error:
         raise DataError(f"{file}: not a readable image ({error}); remove or repair it") from error
 
@@ -56,7 +57,8 @@ class FolderImages:
     def _read(self, file: Path) -> Tensor:
         picture = read_image(file)
         square = transforms.center_crop(picture, [min(picture.shape[-2:])] * 2)
-        return transforms.resize(square, [self.image_size] * 2, antialias=True)
+        result: Tensor = transforms.resize(square, [self.image_size] * 2, antialias=True)
+        return result
 
 
 @DATASETS.register("folder")

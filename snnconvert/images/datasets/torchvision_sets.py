@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torchvision import datasets
@@ -12,7 +13,7 @@ from snnconvert.images.datasets import DATASETS
 from snnconvert.images.pixels import TensorImages, padded
 
 
-def fetch(kind, root: Path, train: bool):
+def fetch(kind: type[Any], root: Path, train: bool) -> Any:
     """The torchvision dataset under `root`, downloaded there if it is not complete."""
     try:
         return kind(str(root), train=train, download=True)

@@ -12,6 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
+from snnconvert.common.checks import checked_integer
 from snnconvert.common.registry import nearest
 from snnconvert.errors import DataError, InputError
 from snnconvert.images.datasets import DATASETS
@@ -64,8 +65,8 @@ def open_source(data: str, data_root: Path, image_size: int | None = None) -> St
         DataError: nothing of the kind, an empty folder, images of mixed sizes.
         InputError: an unknown part of a dataset, or a size for an `.npz`.
     """
-    if image_size is not None and image_size < 1:
-        raise InputError(f"image_size: found {image_size}, allowed are 1 and more")
+    if image_size is not None:
+        image_size = checked_integer("image_size", image_size, 1)
     name, colon, part = data.partition(":")
     if name in DATASETS and name != "folder":
         if colon and part not in ("train", "test"):

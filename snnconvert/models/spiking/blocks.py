@@ -58,7 +58,8 @@ def conv(
 
 def fire(node: RestingNode, h: Tensor, timesteps: int) -> Tensor:
     """Spikes of a folded train, folded."""
-    return node(h.unflatten(0, (timesteps, -1))).flatten(0, 1)
+    result: Tensor = node(h.unflatten(0, (timesteps, -1))).flatten(0, 1)
+    return result
 
 
 class SpikingLayer(nn.Module):
@@ -83,12 +84,14 @@ class SpikingLayer(nn.Module):
 
     def current(self, spikes: Tensor) -> Tensor:
         """What the next neurons are driven with."""
-        return self.norm(self.conv(spikes))
+        result: Tensor = self.norm(self.conv(spikes))
+        return result
 
     def _drop(self, spikes: Tensor) -> Tensor:
         """The same neurons are silent in all steps of a call, as in spikingjelly's Dropout."""
         train = spikes.unflatten(0, (self.timesteps, -1))
-        return (train * F.dropout(torch.ones_like(train[0]), self.dropout)).flatten(0, 1)
+        result: Tensor = (train * F.dropout(torch.ones_like(train[0]), self.dropout)).flatten(0, 1)
+        return result
 
 
 class SpikingResBlock(nn.Module):
@@ -110,7 +113,8 @@ class SpikingResBlock(nn.Module):
         # In place: a norm's backward pass does not need its output.
         h.unflatten(0, (self.timesteps, -1)).add_(self.time(time)[:, :, None, None])
         h = self.layer2(h, drop=True)
-        return h.add_(self.shortcut(x))
+        result: Tensor = h.add_(self.shortcut(x))
+        return result
 
 
 class SpikingAttention(nn.Module):
@@ -137,7 +141,8 @@ class SpikingAttention(nn.Module):
             mixed = (values @ keys.transpose(1, 2)) @ queries
         else:
             mixed = values @ (keys.transpose(1, 2) @ queries)
-        return self.out(self.mixed_norm(mixed.view_as(x))).add_(x)
+        result: Tensor = self.out(self.mixed_norm(mixed.view_as(x))).add_(x)
+        return result
 
 
 class Joined(torch.autograd.Function):

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
+from snnconvert.common.checks import set_integers
 from snnconvert.errors import InputError
 from snnconvert.neurons.resting import RestingNode, check_neuron, surrogate_of
+
+POSITIVE = ("timesteps", "in_channels", "channels", "blocks", "patch", "diffusion_steps")
 
 
 @dataclass(frozen=True)
@@ -34,16 +37,10 @@ class SpikingUNetConfig:
     def __post_init__(self) -> None:
         for key in ("channel_mult", "attention"):
             object.__setattr__(self, key, tuple(getattr(self, key)))
-        for key in ("timesteps", "in_channels", "channels", "blocks", "patch", "diffusion_steps"):
-            if type(getattr(self, key)) is not int:
-                found = getattr(self, key)
-                raise InputError(f"Spiking U-Net {key}: found {found!r}, allowed are integers")
+        set_integers(self, dict.fromkeys(POSITIVE, 1), "Spiking U-Net ")
         widths = [self.channels * mult for mult in self.channel_mult]
-        counts = [self.timesteps, self.in_channels, self.channels, self.blocks, self.patch]
         problems = [
-            (min([*counts, self.diffusion_steps, *widths]) < 1 or not widths,
-             "timesteps, in_channels, channels, channel_mult, blocks, patch and diffusion_steps: "
-             "1 or more"),
+            (min(widths, default=0) < 1, "channel_mult: 1 or more, at least one"),
             (self.channels % 2 != 0, "channels: an even number (sine and cosine of the time)"),
             (any(not 0 <= level < len(widths) for level in self.attention),
              f"attention: found {self.attention}, allowed are 0 ... {len(widths) - 1}"),

@@ -65,7 +65,8 @@ class TimeTable(nn.Module):
         high = (low + 1).clamp(max=last)
         beyond = (t - low).to(self.table.dtype)[:, None]
         waves = torch.lerp(self.table[low], self.table[high], beyond)
-        return self.out(F.silu(self.hidden(waves)))
+        result: Tensor = self.out(F.silu(self.hidden(waves)))
+        return result
 
 
 class Stem(nn.Module):
@@ -81,7 +82,8 @@ class Stem(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         current = self.conv(x, constant=True)
         if self.conv.step_scale is not None:
-            return self.layer(self.norm(current))
+            result: Tensor = self.layer(self.norm(current))
+            return result
         current = self.norm(current, self.timesteps)
         spikes = self.layer.neuron(current.expand(self.timesteps, *current.shape))
         return self.layer.current(spikes.flatten(0, 1))
@@ -105,7 +107,7 @@ class Tail(nn.Module):
         y = self.conv(F.silu(self.norm(h)))
         z = y + F.silu(self.mix_norm(self.mix(y)))
         first, *others = z.unflatten(0, (self.timesteps, -1))
-        potential = first
+        potential: Tensor = first
         for step in others:
             potential = potential * DECAY + step
         return potential
@@ -216,14 +218,17 @@ class SpikingUNet(Spiking):
         return h
 
     def _apply_layer(self, layer: nn.Module, *args: Any) -> Tensor:
-        if not (self.config.checkpointing and torch.is_grad_enabled()):
-            return layer(*args)
-        return checkpoint(
-            layer,
-            *args,
-            use_reentrant=False,
-            context_fn=lambda: (nullcontext(), frozen_statistics(layer)),
-        )
+        result: Tensor
+        if self.config.checkpointing and torch.is_grad_enabled():
+            result = checkpoint(
+                layer,
+                *args,
+                use_reentrant=False,
+                context_fn=lambda: (nullcontext(), frozen_statistics(layer)),
+            )
+        else:
+            result = layer(*args)
+        return result
 
 
 MODELS.register("spiking-unet")(Family(SpikingUNetConfig, SpikingUNet, ("spiking",), "noise"))

@@ -33,7 +33,8 @@ class Difference:
 
     @property
     def relative(self) -> float:
-        return (self.square / self.scale) ** 0.5 if self.scale else self.square**0.5
+        result: float = (self.square / self.scale) ** 0.5 if self.scale else self.square**0.5
+        return result
 
     def to_dict(self) -> dict[str, Any]:
         return {

@@ -92,7 +92,8 @@ class LayerErrors:
     def relative(self, part: str) -> float:
         """RMS of a part over the RMS of f(a); over the threshold where f(a) is zero everywhere."""
         scale = self.squares["exact"] or self.squares["threshold"]
-        return (self.squares[part] / scale) ** 0.5
+        result: float = (self.squares[part] / scale) ** 0.5
+        return result
 
     @property
     def adds_up(self) -> bool:

@@ -82,10 +82,11 @@ def test_every_criterion_converts(threshold, per_channel):
     errors = [
         error(
             snnconvert.convert(network, t, example_inputs=x, calibration=x.split(32), **options),
-            network, x,
+            network,
+            x,
         )
         for t in (2, 32)
-    ]  # fmt: skip
+    ]
     assert errors[1] < 0.1 and errors[1] < errors[0]
     with pytest.raises(InputError, match="threshold"):
         snnconvert.convert(network, example_inputs=x, calibration=[x], threshold="0%")

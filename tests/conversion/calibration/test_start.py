@@ -74,8 +74,9 @@ def planar():
     return PlanarDenoiser(nn.SiLU).eval(), (torch.randn(256, 2), torch.rand(256))
 
 
-@pytest.mark.parametrize("options", [{}, {"per_channel": False}, {"bias_correction": False},
-                                     {"thresholds_over_t": 3}])  # fmt: skip
+@pytest.mark.parametrize(
+    "options", [{}, {"per_channel": False}, {"bias_correction": False}, {"thresholds_over_t": 3}]
+)
 @torch.no_grad()
 def test_fitted_starts_are_exact_in_every_way_of_running(options, tmp_path):
     for model, inputs in (planar(), (tiny_unet(levels=0), unet_inputs(16))):

@@ -67,9 +67,12 @@ class WritesACopy(Net):
 
 def converted(model: nn.Module, rows: int) -> nn.Module:
     return snnconvert.convert(
-        model, 64, example_inputs=torch.randn(rows, 4), calibration=[torch.randn(64, 4)],
+        model,
+        64,
+        example_inputs=torch.randn(rows, 4),
+        calibration=[torch.randn(64, 4)],
         simulate="counts",
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.parametrize(
@@ -100,7 +103,7 @@ def test_a_tensor_made_in_forward_may_be_written():
     x = torch.randn(4, 4)
     torch.testing.assert_close(
         converted(WritesACopy(), 4)(x), WritesACopy()(x), atol=0.1, rtol=0.05
-    )  # fmt: skip
+    )
 
 
 def test_an_export_lists_every_operation_without_a_rule(tmp_path):
@@ -207,8 +210,11 @@ def test_factories_are_found_beside_the_user_and_may_fail(tmp_path):
     for name, code in (("good", 0), ("bad", 2)):
         result = subprocess.run(
             [sys.executable, script, "check", "--model", f"mine:{name}", "--example-shape", "2,4"],
-            cwd=tmp_path, capture_output=True, text=True, check=False,
-        )  # fmt: skip
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         assert result.returncode == code, result.stderr
     assert "KeyError" in result.stderr and "Traceback" not in result.stderr
 

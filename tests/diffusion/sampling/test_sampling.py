@@ -15,11 +15,13 @@ LINEAR = Schedule.linear()
 NETWORK = mixture_denoiser(LINEAR)
 CURVE = 1 - 0.9 * torch.exp(-torch.arange(1000, dtype=torch.float64) / 60)
 HOW = [
-    *((name, {"eps_second_moment": CURVE} if name.startswith("analytic") else {})
-      for name in sorted(SOLVERS)),
+    *(
+        (name, {"eps_second_moment": CURVE} if name.startswith("analytic") else {})
+        for name in sorted(SOLVERS)
+    ),
     ("dpm-solver", {"method": "adaptive"}),
     ("dpm-solver++", {"method": "adaptive", "order": 3, "thresholding": True}),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("name, options", HOW, ids=lambda v: v if isinstance(v, str) else "")
@@ -37,8 +39,9 @@ def test_a_drawn_start_and_the_same_start_given_lead_to_the_same_samples():
     drawn = SampleNoise(image_seeds(3, range(5))).normal([2])
     for name in ("ddpm", "dpm-solver++"):
         found = snnconvert.sample(NETWORK, drawn, solver=name, seed=3, steps=10)
-        assert torch.equal(found, snnconvert.sample(NETWORK, shape=(5, 2), solver=name, seed=3,
-                                                    steps=10))  # fmt: skip
+        assert torch.equal(
+            found, snnconvert.sample(NETWORK, shape=(5, 2), solver=name, seed=3, steps=10)
+        )
 
 
 def test_seeds_matter_where_noise_is_drawn_and_nowhere_else():
@@ -77,37 +80,43 @@ def test_the_network_sees_float_times_of_the_whole_batch():
 
     snnconvert.sample(network, torch.zeros(3, 1, 2, 2), steps=1)
     snnconvert.sample(network, torch.zeros(3, 1, 2, 2, dtype=torch.float64), steps=1)
-    assert seen == [(torch.float32, torch.float32, (3,), True),
-                    (torch.float64, torch.float64, (3,), True)]  # fmt: skip
+    assert seen == [
+        (torch.float32, torch.float32, (3,), True),
+        (torch.float64, torch.float64, (3,), True),
+    ]
 
 
 def test_schedules_may_be_given_as_betas():
     betas, x = torch.linspace(1e-3, 0.1, 100), start(2)
     schedule = Schedule.from_betas(betas)
     network = mixture_denoiser(schedule)
-    found, nfe = snnconvert.sample(network, x, schedule=betas, steps=99, solver="ddim",
-                                   return_nfe=True)  # fmt: skip
+    found, nfe = snnconvert.sample(
+        network, x, schedule=betas, steps=99, solver="ddim", return_nfe=True
+    )
     assert nfe == 99
-    assert torch.equal(found, snnconvert.sample(network, x, schedule=schedule, steps=99,
-                                                solver="ddim"))  # fmt: skip
+    assert torch.equal(
+        found, snnconvert.sample(network, x, schedule=schedule, steps=99, solver="ddim")
+    )
     with pytest.raises(snnconvert.errors.InputError, match=r"1 \.\.\. 100"):
         snnconvert.sample(network, x, schedule=betas, steps=101)
 
 
 def test_different_schedules_agree_on_what_the_data_is():
     means = [
-        snnconvert.sample(mixture_denoiser(s), start(400), schedule=s, steps=30, grid="log_snr",
-                          order=3).mean(0)
+        snnconvert.sample(
+            mixture_denoiser(s), start(400), schedule=s, steps=30, grid="log_snr", order=3
+        ).mean(0)
         for s in (LINEAR, Schedule.cosine(), ContinuousSchedule(), Schedule.linear(200, 5e-4, 0.1))
-    ]  # fmt: skip
+    ]
     for mean in means[1:]:
         torch.testing.assert_close(mean, means[0], rtol=0, atol=0.02)
 
 
 def test_every_evaluation_is_reported():
     seen = []
-    snnconvert.sample(NETWORK, start(4), steps=6, batch_size=2,
-                      on_call=lambda x, t, x0: seen.append((len(x), t)))  # fmt: skip
+    snnconvert.sample(
+        NETWORK, start(4), steps=6, batch_size=2, on_call=lambda x, t, x0: seen.append((len(x), t))
+    )
     assert [n for n, _ in seen] == [2] * 12
     assert seen[0][1] == 999 and seen[6][1] == 999
 

@@ -20,8 +20,10 @@ LINEAR = Schedule.linear()
 NETWORK = mixture_denoiser(LINEAR)
 CURVE = 1 - 0.9 * torch.exp(-torch.arange(1000, dtype=torch.float64) / 60)
 FAST = ("dpm-solver", "dpm-solver++")
-NEEDED = {"analytic-ddpm": {"eps_second_moment": CURVE},
-          "analytic-ddim": {"eps_second_moment": CURVE}}  # fmt: skip
+NEEDED = {
+    "analytic-ddpm": {"eps_second_moment": CURVE},
+    "analytic-ddim": {"eps_second_moment": CURVE},
+}
 VARIANTS = [
     *((name, NEEDED.get(name, {})) for name in sorted(SOLVERS)),
     *((name, {"order": order, "method": method}) for name in FAST for order in (1, 2, 3)
@@ -78,8 +80,9 @@ def test_every_solver_takes_every_grid(name, grid):
         **NEEDED.get(name, {}),
         **({"eps_second_moment": CURVE} if grid == "optimal" else {}),
     }
-    x, nfe = snnconvert.sample(NETWORK, start(8), solver=name, steps=25, grid=grid,
-                               return_nfe=True, **options)  # fmt: skip
+    x, nfe = snnconvert.sample(
+        NETWORK, start(8), solver=name, steps=25, grid=grid, return_nfe=True, **options
+    )
     assert nfe == 25
     assert bool((x.abs() < (8 if name == "ddpm" else 2)).all())  # DDPM: large variance
 
@@ -87,8 +90,9 @@ def test_every_solver_takes_every_grid(name, grid):
 @pytest.mark.parametrize("name, options", VARIANTS, ids=ids)
 def test_samples_have_the_distribution_of_the_data(name, options):
     grid = "log_snr" if SOLVERS[name].end == 0 else None
-    x = snnconvert.sample(NETWORK, start(1000), solver=name, steps=40, denoise_to_zero=True,
-                          grid=grid, **options)  # fmt: skip
+    x = snnconvert.sample(
+        NETWORK, start(1000), solver=name, steps=40, denoise_to_zero=True, grid=grid, **options
+    )
     mean = torch.tensor([0.11, 0.03], dtype=torch.float64)  # of the mixture
     spread = torch.tensor([0.5358, 0.4979], dtype=torch.float64)
     loose = name == "ddpm" and not options  # the large variance is for many steps
@@ -240,8 +244,9 @@ def test_inversion_is_undone_by_sampling(name, options, bound):
     assert float((back - data).abs().max()) < bound
 
 
-@pytest.mark.parametrize("name, options", [("ddpm", {}), ("ddim", {"eta": 0.3}),
-                                           ("sde-dpm-solver++", {})])  # fmt: skip
+@pytest.mark.parametrize(
+    "name, options", [("ddpm", {}), ("ddim", {"eta": 0.3}), ("sde-dpm-solver++", {})]
+)
 def test_solvers_that_draw_noise_cannot_be_inverted(name, options):
     with pytest.raises(InputError, match="draws noise"):
         snnconvert.invert(NETWORK, start(), solver=name, **options)
@@ -377,8 +382,9 @@ def test_any_nonsense_is_an_input_error_or_works(solver, options):
         raise Reached
 
     with pytest.raises((InputError, Reached)):
-        snnconvert.sample(network, torch.zeros(1, 2), solver=solver,
-                          **{**NEEDED.get(solver, {}), **options})  # fmt: skip
+        snnconvert.sample(
+            network, torch.zeros(1, 2), solver=solver, **{**NEEDED.get(solver, {}), **options}
+        )
 
 
 def test_a_network_of_another_shape_is_named():

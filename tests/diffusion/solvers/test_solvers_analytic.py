@@ -89,8 +89,10 @@ def test_a_curve_of_ones_leaves_ddpm_and_ddim():
     """Then x_t tells all of x_0 and there is nothing to add."""
     x, ones = start(4), torch.ones(1000)
     network = mixture_denoiser(LINEAR)
-    for name, plain in (("analytic-ddpm", {"solver": "ddpm", "variance": "fixed_small"}),
-                        ("analytic-ddim", {"solver": "ddim"})):  # fmt: skip
+    for name, plain in (
+        ("analytic-ddpm", {"solver": "ddpm", "variance": "fixed_small"}),
+        ("analytic-ddim", {"solver": "ddim"}),
+    ):
         found = snnconvert.sample(network, x, solver=name, steps=20, eps_second_moment=ones)
         expected = snnconvert.sample(network, x, steps=20, **plain)
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
@@ -162,8 +164,9 @@ def test_estimate_is_of_the_noise_whatever_the_network_predicts(prediction):
 
     how = {"schedule": LINEAR, "times": 9}
     found = eps_second_moment(converted, batches(2), prediction=prediction, **how)
-    torch.testing.assert_close(found, eps_second_moment(gaussian, batches(2), **how), rtol=1e-3,
-                               atol=1e-4)  # fmt: skip
+    torch.testing.assert_close(
+        found, eps_second_moment(gaussian, batches(2), **how), rtol=1e-3, atol=1e-4
+    )
 
 
 def test_estimate_refuses_what_it_cannot_measure():

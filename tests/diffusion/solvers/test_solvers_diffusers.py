@@ -54,8 +54,9 @@ def test_ddpm(steps, spacing, variance, clip):
     )
     x = start()
     times, expected = theirs(scheduler, steps, x, generator=noise_after_start(5))
-    found = snnconvert.sample(NETWORK, x, solver="ddpm", grid=[*times, -1], seed=5,
-                              variance=variance, clip=clip)  # fmt: skip
+    found = snnconvert.sample(
+        NETWORK, x, solver="ddpm", grid=[*times, -1], seed=5, variance=variance, clip=clip
+    )
     closest(found, expected)
 
 
@@ -67,11 +68,13 @@ def test_ddim(steps, spacing, eta, clip):
         **BETAS, clip_sample=clip, set_alpha_to_one=True, timestep_spacing=spacing
     )
     x = start()
-    times, expected = theirs(scheduler, steps, x, eta=eta, use_clipped_model_output=clip,
-                             generator=noise_after_start(5))  # fmt: skip
+    times, expected = theirs(
+        scheduler, steps, x, eta=eta, use_clipped_model_output=clip, generator=noise_after_start(5)
+    )
     assert [*times, -1] == make_grid(spacing, LINEAR, steps)
-    found = snnconvert.sample(NETWORK, x, solver="ddim", grid=spacing, steps=steps, seed=5, eta=eta,
-                              clip=clip)  # fmt: skip
+    found = snnconvert.sample(
+        NETWORK, x, solver="ddim", grid=spacing, steps=steps, seed=5, eta=eta, clip=clip
+    )
     closest(found, expected)
 
 
@@ -93,8 +96,9 @@ def test_dpm_solver_multistep(name, order, kind, steps):
     x = start()
     times, expected = theirs(scheduler, steps, x, exact=True)
     x = x.double()
-    found = snnconvert.sample(NETWORK, x, solver=name, grid=[*times, 0], order=order,
-                              solver_type=KINDS[kind])  # fmt: skip
+    found = snnconvert.sample(
+        NETWORK, x, solver=name, grid=[*times, 0], order=order, solver_type=KINDS[kind]
+    )
     closest(found, expected)
 
 
@@ -125,14 +129,18 @@ def test_dpm_solver_singlestep(name, order, kind, steps):
 @pytest.mark.parametrize("order", [1, 2, 3])
 def test_unipc(order, variant, steps):
     scheduler = diffusers.UniPCMultistepScheduler(
-        **BETAS, solver_order=order, solver_type=variant, final_sigmas_type="sigma_min",
+        **BETAS,
+        solver_order=order,
+        solver_type=variant,
+        final_sigmas_type="sigma_min",
         lower_order_final=steps < 10,
-    )  # fmt: skip
+    )
     x = start()
     times, expected = theirs(scheduler, steps, x, exact=True)
     x = x.double()
-    found = snnconvert.sample(NETWORK, x, solver="unipc", grid=[*times, 0], order=order,
-                              variant=variant)  # fmt: skip
+    found = snnconvert.sample(
+        NETWORK, x, solver="unipc", grid=[*times, 0], order=order, variant=variant
+    )
     closest(found, expected)
 
 
@@ -146,12 +154,16 @@ def test_plain_float32_tables_agree_too():
 @pytest.mark.parametrize("order", [1, 2])
 def test_sde_dpm_solver(order):
     scheduler = diffusers.DPMSolverMultistepScheduler(
-        **BETAS, algorithm_type="sde-dpmsolver++", solver_order=order,
-        final_sigmas_type="sigma_min", lower_order_final=False,
-    )  # fmt: skip
+        **BETAS,
+        algorithm_type="sde-dpmsolver++",
+        solver_order=order,
+        final_sigmas_type="sigma_min",
+        lower_order_final=False,
+    )
     x = start()
     times, expected = theirs(scheduler, 20, x, exact=True, generator=noise_after_start(5))
     x = x.double()
-    found = snnconvert.sample(NETWORK, x, solver="sde-dpm-solver++", grid=[*times, 0], order=order,
-                              seed=5)  # fmt: skip
+    found = snnconvert.sample(
+        NETWORK, x, solver="sde-dpm-solver++", grid=[*times, 0], order=order, seed=5
+    )
     closest(found, expected)

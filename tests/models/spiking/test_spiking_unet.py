@@ -43,8 +43,9 @@ def test_equals_the_plain_formulation(neuron, tsm, training):
     for batch in (3, 2):
         x, t = inputs(batch)
         with torch.no_grad():
-            torch.testing.assert_close(network(x.double(), t), plain(x.double(), t), rtol=1e-11,
-                                       atol=1e-12)  # fmt: skip
+            torch.testing.assert_close(
+                network(x.double(), t), plain(x.double(), t), rtol=1e-11, atol=1e-12
+            )
         ours, theirs = gradients(network, x.double(), t), gradients(plain, x.double(), t)
         scale = max(grad.abs().max() for grad in theirs.values())
         for name, grad in ours.items():

@@ -21,7 +21,10 @@ class DroppedClip(torch.autograd.Function):
     """`q(x)` where `quantised`, `float_value` elsewhere; gradients as `quantized_clip` has."""
 
     @staticmethod
-    def forward(ctx, x, float_value, ceiling, levels, signed, quantised):
+    def forward(
+        ctx: Any, x: Tensor, float_value: Tensor, ceiling: Tensor, levels: int, signed: bool,
+        quantised: Tensor,
+    ) -> Tensor:  # fmt: skip
         low = -levels if signed else 0
         scale = along_channels(levels / ceiling, x)
         output = (x * scale).add_(0.5).floor_().clamp_(low, levels).div_(scale)
@@ -31,7 +34,7 @@ class DroppedClip(torch.autograd.Function):
         return torch.where(quantised, output, float_value)
 
     @staticmethod
-    def backward(ctx, grad):
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, output, ceiling, inside, quantised = ctx.saved_tensors
         grad_x = grad * inside
         grad_quantised = grad * quantised
@@ -58,9 +61,10 @@ def dropped_clip(
 
     def run(values: dict[str, Any]) -> Tensor:
         x = values[source]
-        return DroppedClip.apply(
+        result: Tensor = DroppedClip.apply(
             x, activation(x), values[ceiling], levels, signed, draw(x.shape).view(x.shape)
         )
+        return result
 
     return run
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -48,12 +49,17 @@ class Networks:
         """Names of the calibrated ceilings."""
         return {ceiling_name(name) for name in self.open}
 
+    @cached_property
+    def readers(self) -> dict[str, list[Node]]:
+        """The operations of the quantised network that read each name."""
+        return self.quantised.readers()
+
     def trainable_in(self, names: Collection[str]) -> list[str]:
         """What only the operations of these names read."""
-        readers = self.quantised.readers()
         return sorted(
             constant for constant in self.trainable
-            if constant in readers and all(node.name in names for node in readers[constant])
+            if constant in self.readers
+            and all(node.name in names for node in self.readers[constant])
         )  # fmt: skip
 
 

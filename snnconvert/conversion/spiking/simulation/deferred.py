@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -23,9 +24,8 @@ def deferred(call: Call) -> Run:
     counts: dict[str, Tensor] = {}
     trains: dict[str, Iterator[tuple[Tensor, int]]] = {}
     values, recorder, currents = call.values, call.recorder, call.executor.currents
-    window = within = 0
 
-    def neuron(node: Node, _fresh: bool) -> bool:
+    def neuron(window: int, within: int, node: Node, _fresh: bool) -> bool:
         name, cell = node.name, call.neurons[node.name]
         if window == 0:  # at rest: nothing has been emitted
             counts[name] = torch.zeros_like(values[currents[name]])
@@ -42,10 +42,10 @@ def deferred(call: Call) -> Run:
         values[name] = cell.value(counts[name])
         return any_spike(spikes)
 
-    call.executor.step(values, neuron)
-    for window in range(1, last + 1):  # noqa: B007 (read by `neuron`)
-        for within in range(1, call.timesteps + 1):  # noqa: B007
-            call.executor.step(values, neuron, changed=set())
+    call.executor.step(values, partial(neuron, 0, 0))
+    for window in range(1, last + 1):
+        for within in range(1, call.timesteps + 1):
+            call.executor.step(values, partial(neuron, window, within), changed=set())
             recorder.end_step(call.output)
         trains.clear()
     return call.end(call.timesteps * (last + 1), None, counts)  # the first T present the input

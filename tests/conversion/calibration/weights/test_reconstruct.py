@@ -173,8 +173,9 @@ def test_residual_blocks_are_found_without_names():
 def test_blocks_one_after_the_other_are_the_network(model, inputs):
     captured, blocks = blocks_of(model, inputs)
     assert len(blocks) > 1
-    values = dict(zip(captured.program.inputs, inputs if isinstance(inputs, tuple) else [inputs],
-                      strict=True))  # fmt: skip
+    values = dict(
+        zip(captured.program.inputs, inputs if isinstance(inputs, tuple) else [inputs], strict=True)
+    )
     from snnconvert.conversion.capture.captured_network import CapturedNetwork
     from snnconvert.conversion.execution.interpreter import Interpreter
 

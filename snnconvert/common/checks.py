@@ -1,0 +1,61 @@
+"""Integers and numbers that a caller gives: taken as plain ones, or refused in one phrasing."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import operator
+from numbers import Integral, Real
+
+from snnconvert.errors import InputError
+
+
+def checked_integer(
+    name: str, value: object, least: int, most: int | None = None, note: str = ""
+) -> int:
+    """`value` as an int; numpy's integers are integers, booleans and 2.0 are not.
+
+    Args:
+        least, most: what is allowed, both included; None: no bound above.
+        note: follows what is allowed.
+
+    Raises:
+        InputError: "name: found X, allowed are integers ...".
+    """
+    if isinstance(value, Integral) and not isinstance(value, bool):
+        number = operator.index(value)
+        if number >= least and (most is None or number <= most):
+            return number
+    wanted = f"from {least} up" if most is None else f"{least} ... {most}"
+    raise InputError(f"{name}: found {value!r}, allowed are integers {wanted}{note}")
+
+
+def checked_number(name: str, value: object, interval: str, note: str = "") -> float:
+    """`value` as a float; numpy's numbers are numbers, booleans are not.
+
+    Args:
+        interval: "(0, 1]", "[0, inf)"; a round bracket leaves its end out.
+        note: follows what is allowed.
+
+    Raises:
+        InputError: "name: found X, allowed are numbers ..."; NaN is in no interval.
+    """
+    least, most = (float(end) for end in interval[1:-1].split(","))
+    number = math.nan
+    if isinstance(value, Real) and not isinstance(value, bool):
+        with contextlib.suppress(OverflowError):  # an integer beyond all floats
+            number = float(value)
+    above = number >= least if interval[0] == "[" else number > least
+    if above and (number <= most if interval[-1] == "]" else number < most):
+        return number
+    wanted = f"in {interval}"
+    if math.isinf(most):
+        wanted = f"from {least:g} up" if interval[0] == "[" else f"above {least:g}"
+    raise InputError(f"{name}: found {value!r}, allowed are numbers {wanted}{note}")
+
+
+def set_integers(settings: object, least: dict[str, int], of: str = "") -> None:
+    """Check fields of a frozen dataclass and hold them as ints; `of` opens every message."""
+    for name, smallest in least.items():
+        number = checked_integer(f"{of}{name}", getattr(settings, name), smallest)
+        object.__setattr__(settings, name, number)
