@@ -13,8 +13,6 @@ from torch import Tensor
 
 from snnconvert.errors import InputError
 
-THRESHOLD_AT = "snnconvert.threshold_at.default"
-
 
 @torch.library.custom_op("snnconvert::threshold_at", mutates_args=())
 def threshold_at(table: Tensor, t: Tensor, edges: Tensor, low: float, high: float) -> Tensor:

@@ -8,10 +8,10 @@ from typing import Any
 
 from snnconvert.conversion.graph.program import Node
 from snnconvert.conversion.graph.values import Ref
-from snnconvert.operators.threshold_table import THRESHOLD_AT
 
 QUANTIZED_CLIP = "snnconvert.quantized_clip.default"
 NEURON = "neuron"
+THRESHOLD_AT = "snnconvert.threshold_at.default"
 BATCH_NORM = "aten.batch_norm.default"
 TRAINING = 5  # position of the argument
 

@@ -6,6 +6,7 @@ import operator
 
 from snnconvert.conversion.rules.rule import Rule
 from snnconvert.conversion.rules.table import add, register
+from snnconvert.operators import clip, threshold_table, weights  # noqa: F401 (define ours)
 
 add(Rule("static"), """
     snnconvert.quantized_weight.default snnconvert.threshold_at.default
