@@ -21,7 +21,7 @@ def describe_recipe(recipe: Recipe) -> str:
         network = recipe.family.build(
             recipe.network(CHANNELS.get(recipe.dataset, 3), recipe.stages[-1])
         )
-    steps = recipe.steps + (recipe.quantized_steps if "qann" in recipe.stages else 0)
+    steps = sum(map(recipe.steps_of, recipe.stages))
     return f"# {describe_network(network)}\n# {steps} steps, {steps * recipe.batch_size} images"
 
 

@@ -22,14 +22,18 @@ from snnconvert.models import MODELS, Family
 LARGEST = {
     "image_size": 4096, "channels": 8192, "channel_mult": 64, "blocks": 64, "patch": 64,
     "classes": 1_000_000, "timesteps": 65_535, "crop": 4096, "batch_size": 65_536,
-    "diffusion_steps": 100_000, "levels": 65_535,
+    "diffusion_steps": 100_000, "levels": 65_535, "radix_levels": 65_535,
 }  # fmt: skip
-# with a "qann" stage
-QUANTIZED = {"levels", "quantized_steps", "quantized_learning_rate", "quantized_target"}
+# with quantised stages
+QUANTIZED = {"levels", "quantized_steps", "quantized_learning_rate", "quantized_target",
+             "radix_levels", "radix_steps"}  # fmt: skip
 OF_TASK = {
-    "noise": {"diffusion_steps", "beta_first", "beta_last", "sample_every"},
+    "noise": {"diffusion_steps", "beta_first", "beta_last", "prediction", "sample_every"},
     "classes": {"crop"},
 }
+
+
+PREDICTIONS = ("eps", "v", "x0")
 
 
 def as_list(value: int | tuple[int, ...]) -> list[int]:
@@ -64,6 +68,8 @@ class Recipe:
     timesteps: int = 0  # 0: as many as levels, which is what a rate code needs
     per_channel: bool = False
     weight_bits: int = 0
+    spike_driven: bool = False
+    spiking_time: bool = True
     tsm: bool = False
     neuron: str = "if"
     tau: float = 2.0
@@ -76,9 +82,12 @@ class Recipe:
     diffusion_steps: int = 1000
     beta_first: float = 1e-4
     beta_last: float = 0.02
+    prediction: str = "eps"  # what a denoiser predicts: "eps" (the noise), "v" or "x0"
     initial: str = ""  # checkpoint or state dict that the first stage starts from
     steps: int = 100_000  # of the first stage; 0 takes `initial` as it is
     quantized_steps: int = 100_000  # of the quantised stage
+    radix_levels: int = 0  # of a second quantised stage, 2^T - 1 for radix code; 0: none
+    radix_steps: int = 0
     quantized_target: str = "data"  # what it learns: "data", or the outputs of the "ann" before it
     batch_size: int = 128
     optimizer: str = "adam"  # "adam" (decoupled weight decay), or "sgd" (momentum 0.9)
@@ -118,6 +127,14 @@ class Recipe:
             ("qann" in family.stages and self.timesteps != self.levels,
              f"timesteps: found {self.timesteps} with levels = {self.levels}; T spikes carry T "
              "levels, leave timesteps out"),
+            (self.prediction not in PREDICTIONS,
+             f"prediction: found {self.prediction!r}, {nearest(self.prediction, PREDICTIONS)}"
+             f"allowed: {', '.join(PREDICTIONS)}"),
+            ((self.radix_levels > 0) != (self.radix_steps > 0)
+             or (self.radix_levels > 0 and self.levels == 0),
+             "radix_levels, radix_steps: both or none, and only with levels"),
+            (self.radix_levels & (self.radix_levels + 1) != 0,
+             f"radix_levels: found {self.radix_levels}, allowed are 2^T - 1 (1, 3, 7, 15, ...)"),
             (not 0 <= self.ema < 1, f"ema: found {self.ema}, allowed is [0, 1)"),
             (min(self.image_size, self.batch_size, self.save_every) < 1,
              "image_size, batch_size and save_every: allowed are 1 and more"),
@@ -154,7 +171,19 @@ class Recipe:
     @property
     def stages(self) -> tuple[str, ...]:
         """What the training goes through."""
-        return tuple(s for s in self.family.stages if s != "qann" or self.levels)
+        return tuple(s for s in self.family.stages if s not in self._levels or self._levels[s])
+
+    @property
+    def _levels(self) -> dict[str, int]:
+        return {"qann": self.levels, "qann-radix": self.radix_levels}
+
+    def levels_of(self, stage: str) -> int:
+        """Quantisation steps above zero of a stage's activations; 0 in a float network."""
+        return self._levels.get(stage, 0)
+
+    def steps_of(self, stage: str) -> int:
+        """Training steps of a stage."""
+        return {"qann": self.quantized_steps, "qann-radix": self.radix_steps}.get(stage, self.steps)
 
     @property
     def keys(self) -> list[str]:
@@ -170,8 +199,8 @@ class Recipe:
         """Configuration of the network of a stage for images of so many channels."""
         family = self.family
         values = {name: getattr(self, name) for name in family.keys}
-        if "levels" in values and stage != "qann":
-            values["levels"] = 0
+        if "levels" in values:
+            values["levels"] = self.levels_of(stage)
         try:
             return family.config(**{**values, "in_channels": in_channels})
         except InputError as error:

@@ -15,6 +15,7 @@ STREAMS = (
     "spiking",
     "statistics",
     "tuning",
+    "qann-radix",
 )
 STREAMS_PER_SEED = 25  # odd, or seeds would meet modulo 2^32; keeps the first 1000 far apart
 LARGEST_SEED = 2**31 - 1

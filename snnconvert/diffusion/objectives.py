@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from snnconvert.diffusion.schedule import Schedule
+from snnconvert.diffusion.schedule import NoiseLevels, Schedule
 
 
 def noised_batch(
@@ -21,10 +21,34 @@ def noised_batch(
         t = torch.linspace(0, len(schedule) - 1, count).round()
     else:
         t = torch.randint(len(schedule), (count,), generator=generator).float()
-    eps = torch.randn(images.shape, generator=generator)
+    eps = gaussian_like(images, generator)
     return schedule.add_noise(images, eps, t), t, eps
 
 
-def noise_loss(network: nn.Module, x: Tensor, t: Tensor, eps: Tensor) -> Tensor:
-    """Mean squared error of the predicted noise (Ho et al. 2020, equation 14)."""
-    return nn.functional.mse_loss(network(x, t).float(), eps)
+def gaussian_like(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Noise of the shape and on the device of `images`, float32, drawn there."""
+    if images.device.type != generator.device.type:
+        seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
+        generator = torch.Generator(images.device).manual_seed(seed)
+    return torch.randn(images.shape, generator=generator, device=images.device)
+
+
+def target_of(
+    prediction: str, images: Tensor, eps: Tensor, schedule: NoiseLevels, t: Tensor
+) -> Tensor:
+    """What a network that predicts `prediction` should answer at x_t; all [B, ...], t [B].
+
+    "eps": the noise; "x0": the clean images; "v": alpha * eps - sigma * x0 (Salimans and Ho 2022).
+    """
+    if prediction == "eps":
+        return eps
+    if prediction == "x0":
+        return images
+    shape = (-1, *(1,) * (images.ndim - 1))
+    alpha, sigma = schedule.alpha(t).view(shape), schedule.sigma(t).view(shape)
+    return alpha.to(images) * eps - sigma.to(images) * images
+
+
+def prediction_loss(network: nn.Module, x: Tensor, t: Tensor, target: Tensor) -> Tensor:
+    """Mean squared error of the prediction (for eps: Ho et al. 2020, equation 14)."""
+    return nn.functional.mse_loss(network(x, t).float(), target)

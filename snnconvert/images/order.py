@@ -12,10 +12,12 @@ from snnconvert.common.randomness import stream_seed
 
 def step_indices(seed: int, step: int, batch_size: int, count: int) -> list[int]:
     """Indices of one step's images; every epoch visits all `count` images in a new order."""
-    return [
-        int(epoch_order(seed, position // count, count)[position % count])
-        for position in range(step * batch_size, (step + 1) * batch_size)
-    ]
+    position, end, found = step * batch_size, (step + 1) * batch_size, []
+    while position < end:
+        epoch, first = divmod(position, count)
+        found += epoch_order(seed, epoch, count)[first : first + end - position].tolist()
+        position = step * batch_size + len(found)
+    return found
 
 
 @lru_cache(maxsize=2)  # a batch touches two epochs at most, unless the dataset is tiny

@@ -38,7 +38,11 @@ class TensorImages:
         return len(self.pixels)
 
     def take(self, indices: Sequence[int]) -> Tensor:
-        return self.pixels[torch.as_tensor(indices)]
+        return self.pixels[torch.as_tensor(indices, device=self.pixels.device)]
+
+    def to(self, device: torch.device) -> TensorImages:
+        """The same images, kept on `device`."""
+        return TensorImages(self.pixels.to(device), self.labels)
 
 
 def padded(pixels: Tensor, image_size: int) -> Tensor:

@@ -152,4 +152,4 @@ def resnet20(state: Mapping[str, Any] | None = None, normalize: str = "none") ->
     return model.eval()
 
 
-MODELS.register("resnet")(Family(ResNetConfig, ResNet, ("ann", "qann"), "classes"))
+MODELS.register("resnet")(Family(ResNetConfig, ResNet, ("ann", "qann", "qann-radix"), "classes"))

@@ -40,6 +40,8 @@ class UNetConfig:
     levels: int = 0  # 0: float network with ReLU; else the quantised network
     per_channel: bool = False  # one ceiling per channel instead of per layer
     weight_bits: int = 0  # 0: float weights
+    spike_driven: bool = False  # every convolution but the first reads activations, never currents
+    spiking_time: bool = True  # quantised clips in the time path too; False: SiLU, never quantised
 
     def __post_init__(self) -> None:
         for key in ("channel_mult", "attention"):
@@ -75,6 +77,11 @@ def activation(config: UNetConfig, channels: int) -> nn.Module:
     return clip(config.levels, channels if config.per_channel else None)
 
 
+def time_activation(config: UNetConfig) -> nn.Module:
+    """The activation of what depends on t alone: a table over t where nothing of it spikes."""
+    return activation(config, 4 * config.channels) if config.spiking_time else nn.SiLU()
+
+
 def normalization(config: UNetConfig, channels: int) -> nn.Module:
     if config.norm == "batch":
         return nn.BatchNorm2d(channels)
@@ -91,6 +98,18 @@ def conv(
     else:
         layer = nn.Conv2d(inputs, outputs, size, stride, size // 2)
     return initialised(layer, gain)
+
+
+def shrinking(config: UNetConfig, width: int) -> nn.Module:
+    """Half the size: a convolution with stride 2 or, `spike_driven`, an average without weights."""
+    if config.spike_driven:
+        return nn.AvgPool2d(2, ceil_mode=True)
+    return conv(config, width, width, stride=2)
+
+
+def growing(config: UNetConfig, width: int) -> nn.Module:
+    """What follows nearest-neighbour upsampling: a convolution or, `spike_driven`, nothing."""
+    return nn.Identity() if config.spike_driven else conv(config, width, width)
 
 
 def linear(config: UNetConfig, inputs: int, outputs: int) -> nn.Linear:
@@ -123,7 +142,7 @@ class TimeEmbedding(nn.Module):
         width = config.channels
         self.register_buffer("frequencies", time_frequencies(width).float(), persistent=False)
         self.hidden = linear(config, width, 4 * width)
-        self.act = activation(config, 4 * width)
+        self.act = time_activation(config)
         self.out = linear(config, 4 * width, 4 * width)
 
     def forward(self, t: Tensor) -> Tensor:
@@ -134,14 +153,19 @@ class TimeEmbedding(nn.Module):
 
 
 class ResBlock(nn.Module):
-    """norm-act-conv, plus time, norm-act-dropout-conv, plus shortcut (1x1 where widths differ)."""
+    """norm-act-conv, plus time, norm-act-dropout-conv, plus shortcut (1x1 where widths differ).
+
+    The 1x1 convolution reads the block's input or, `spike_driven`, its first activation, as in
+    pre-activation residual networks (He et al. 2016b): spikes, where x is a current.
+    """
 
     def __init__(self, config: UNetConfig, inputs: int, outputs: int) -> None:
         super().__init__()
+        self.spike_driven = config.spike_driven
         self.norm1 = normalization(config, inputs)
         self.act1 = activation(config, inputs)
         self.conv1 = conv(config, inputs, outputs)
-        self.time_act = activation(config, 4 * config.channels)
+        self.time_act = time_activation(config)
         self.time = linear(config, 4 * config.channels, outputs)
         self.norm2 = normalization(config, outputs)
         self.act2 = activation(config, outputs)
@@ -150,10 +174,13 @@ class ResBlock(nn.Module):
         self.shortcut = nn.Identity() if inputs == outputs else conv(config, inputs, outputs, 1)
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
-        h = self.conv1(self.act1(self.norm1(x)))
+        first = self.act1(self.norm1(x))
+        projected = isinstance(self.shortcut, nn.Conv2d)
+        shortcut = self.shortcut(first if projected and self.spike_driven else x)
+        h = self.conv1(first)
         h = h + self.time(self.time_act(time))[:, :, None, None]
         h = self.conv2(self.dropout(self.act2(self.norm2(h))))
-        result: Tensor = h + self.shortcut(x)
+        result: Tensor = h + shortcut
         return result
 
 
@@ -175,7 +202,7 @@ class AttentionBlock(nn.Module):
 
 
 class UNet(nn.Module):
-    """Predicts the noise eps: (x [B, C, H, W], t [B]) -> [B, C, H, W].
+    """A denoiser: (x [B, C, H, W], t [B]) -> its prediction (eps, v or x0) [B, C, H, W].
 
     H and W are any size that `patch` divides; t runs over 0 ... diffusion_steps - 1 and may be
     fractional. `config.levels` decides between the float and the quantised network; both have the
@@ -189,14 +216,14 @@ class UNet(nn.Module):
         self.time_embedding = TimeEmbedding(config)
         self.head = conv(config, config.in_channels * config.patch**2, widths[0])
         self.down, skips = down_path(
-            widths, config.blocks, self._stage, lambda width: conv(config, width, width, stride=2)
+            widths, config.blocks, self._stage, lambda width: shrinking(config, width)
         )
         middle = [ResBlock(config, widths[-1], widths[-1]) for _ in range(2)]
         self.middle = nn.ModuleList(middle)
         if config.attention:
             self.middle.insert(1, AttentionBlock(config, widths[-1]))
         self.up = up_path(
-            widths, config.blocks, skips, self._stage, lambda width: conv(config, width, width)
+            widths, config.blocks, skips, self._stage, lambda width: growing(config, width)
         )
         self.tail_norm = normalization(config, widths[0])
         self.tail_act = activation(config, widths[0])
@@ -236,4 +263,4 @@ def run_stage(stage: Iterable[nn.Module], h: Tensor, time: Tensor) -> Tensor:
     return h
 
 
-MODELS.register("unet")(Family(UNetConfig, UNet, ("ann", "qann"), "noise"))
+MODELS.register("unet")(Family(UNetConfig, UNet, ("ann", "qann", "qann-radix"), "noise"))

@@ -45,7 +45,9 @@ def unit_per_count(ceiling: Tensor, steps: int, x: Tensor) -> Tensor:
 
 def start_over(v_init: Tensor | float, x: Tensor) -> Tensor:
     """`v_init` as it broadcasts over `x`, in x's dtype."""
-    start = torch.as_tensor(v_init, device=x.device)
+    if not isinstance(v_init, Tensor):  # filled in place: no copy from the host in a CUDA graph
+        return torch.full((), v_init, dtype=x.dtype, device=x.device)
+    start = v_init.to(x.device)
     return along_channels(start, x).to(x.dtype)
 
 

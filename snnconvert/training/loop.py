@@ -31,17 +31,19 @@ from snnconvert.errors import InputError
 from snnconvert.files.atomic import check_destination
 from snnconvert.images.datasets import DATASETS, Images
 from snnconvert.images.pictures import grid, save_png
+from snnconvert.images.pixels import TensorImages
 from snnconvert.training.averaging import settle_statistics, update_average
 from snnconvert.training.ceilings import relu_ceilings
+from snnconvert.training.descent import Descent
 from snnconvert.training.initial import start_from
 from snnconvert.training.result import save_result
 from snnconvert.training.state import beside, check_same_recipe, load_state, save_losses, save_state
 from snnconvert.training.synchronised import synchronised
-from snnconvert.training.tasks import batch_of, check_images, loss_of, taught
+from snnconvert.training.tasks import Batch, batch_of, check_images
 
 CALIBRATION_BATCHES = 8
 STATISTICS_BATCHES = 64  # that settle the batch norms of the averaged network
-SMALLEST_CEILING = 1e-4  # a ceiling that learns its way to zero would divide by it
+SHOWN_EVERY = 20  # steps between two readings of the loss, for each of which a GPU is waited for
 
 
 @dataclass
@@ -86,6 +88,8 @@ def train(recipe: Recipe | str | Path, out: str | Path, *, progress: bool = True
         check_share(recipe, shard)
         images = source(Path(recipe.data_root), recipe.image_size, True)
         check_images(recipe, images)
+        if isinstance(images, TensorImages) and shard.device.type == "cuda":
+            images = images.to(shard.device)
         run = Run(recipe, images, shard, state["precision"], out, progress and shard.rank == 0)
         torch.set_num_threads(state["threads"])  # the order of sums, hence the last bit
         for stage in recipe.stages:
@@ -116,33 +120,39 @@ def train_stage(run: Run, stage: str, state: dict[str, Any], state_path: Path) -
     network = network.to(run.shard.device).to(memory_format=layout)
     average = copy.deepcopy(network).requires_grad_(False)
     teacher = None
-    if stage == "qann" and recipe.quantized_target == "ann":
+    if recipe.levels_of(stage) and recipe.quantized_target == "ann":
         teacher = finished_ann(run, state["finished"]).to(memory_format=layout)
     if run.shard.size > 1:
         network = synchronised(network)
-    rate = recipe.quantized_learning_rate if stage == "qann" else recipe.learning_rate
-    optimizer = optimizer_of(recipe, network, rate)
+    quantised = recipe.levels_of(stage) > 0
+    rate = recipe.quantized_learning_rate if quantised else recipe.learning_rate
+    record = run.shard.device.type == "cuda" and run.shard.size == 1
+    optimizer = optimizer_of(recipe, network, rate, record)
     if resumed:
         network.load_state_dict(state["network"])
         average.load_state_dict(state["average"])
         optimizer.load_state_dict(state["optimizer"])
+        if record:
+            for group in optimizer.param_groups:
+                group["lr"] = torch.tensor(rate, device=run.shard.device)
     first = state["step"] if resumed else 0
-    steps = recipe.quantized_steps if stage == "qann" else recipe.steps
-    shared = shared_by(run.shard, network)
+    steps = recipe.steps_of(stage)
+    descend = Descent(recipe, shared_by(run.shard, network), teacher, optimizer,
+                      bfloat16=run.precision == "bfloat16", record=record)  # fmt: skip
     bar = tqdm(range(first, steps), initial=first, total=steps, desc=stage, disable=not run.show)
     pictured = recipe.sample_every if run.leads and recipe.family.task == "noise" else 0
     losses = state["losses"].setdefault(stage, [])
-    smooth = None
+    unread: list[Tensor] = []
     for step in bar:
-        for group in optimizer.param_groups:
-            group["lr"] = rate * rate_factor(recipe, step, steps)
-        loss = train_step(run, stage, step, shared, teacher, optimizer)
+        unread.append(descend(batch_at(run, stage, step), rate * rate_factor(recipe, step, steps)))
         update_average(average, network, min(recipe.ema, (1 + step) / (10 + step)))
-        losses.append(loss)
-        smooth = loss if smooth is None else 0.98 * smooth + 0.02 * loss
-        bar.set_postfix(loss=f"{smooth:.4f}", refresh=False)
         done = step + 1
+        if done == steps or done % min(SHOWN_EVERY, recipe.save_every) == 0:
+            losses += read_losses(run, unread)
+            recent = losses[-SHOWN_EVERY:]
+            bar.set_postfix(loss=f"{sum(recent) / len(recent):.4f}", refresh=False)
         if run.leads and done % recipe.save_every == 0:
+            losses += read_losses(run, unread)
             state |= {
                 "stage": stage,
                 "step": done,
@@ -180,11 +190,12 @@ def build_network(
     network = recipe.family.build(recipe.network(channels, stage))
     if resumed:
         return network
-    if stage != "qann":
+    levels = recipe.levels_of(stage)
+    if not levels:
         return start_from(recipe.initial, network) if recipe.initial else network
     ann = finished_ann(run, finished)
     batches = drawn(run, "calibration", CALIBRATION_BATCHES)
-    ceilings = relu_ceilings(ann, batches, recipe.levels, recipe.per_channel)
+    ceilings = relu_ceilings(ann, batches, levels, recipe.per_channel)
     network.load_state_dict({**finished["ann"], **{f"{k}.ceiling": v for k, v in ceilings.items()}})
     return network
 
@@ -204,43 +215,41 @@ def drawn(run: Run, stream: str, count: int) -> Iterator[tuple[Tensor, ...]]:
         yield batch_of(run.recipe, run.images, number, rng).to(run.shard.device).inputs
 
 
-def optimizer_of(recipe: Recipe, network: nn.Module, rate: float) -> torch.optim.Optimizer:
-    """Adam or SGD; weights decay, but not biases, norms, ceilings and other vectors."""
+def optimizer_of(
+    recipe: Recipe, network: nn.Module, rate: float, recorded: bool = False
+) -> torch.optim.Optimizer:
+    """Adam or SGD; weights decay, but not biases, norms, ceilings and other vectors.
+
+    recorded: it will run inside a CUDA graph; its learning rate is a tensor there.
+    """
     trained = [value for value in network.parameters() if value.requires_grad]
     groups = [
         {"params": [v for v in trained if v.ndim > 1], "weight_decay": recipe.weight_decay},
         {"params": [v for v in trained if v.ndim <= 1], "weight_decay": 0.0},
     ]
+    lr = torch.tensor(rate, device=trained[0].device) if recorded else rate
     if recipe.optimizer == "sgd":
-        return torch.optim.SGD(groups, rate, momentum=0.9, nesterov=True, fused=True)
-    return torch.optim.AdamW(groups, rate, fused=True)
+        return torch.optim.SGD(groups, lr, momentum=0.9, nesterov=True, fused=True)
+    return torch.optim.AdamW(groups, lr, fused=True, capturable=recorded)
 
 
-def train_step(
-    run: Run, stage: str, step: int, network: nn.Module, teacher: nn.Module | None,
-    optimizer: torch.optim.Optimizer,
-) -> float:  # fmt: skip
-    """One optimiser step towards the data or the `teacher`; returns the loss of the whole batch."""
+def batch_at(run: Run, stage: str, step: int) -> Batch:
+    """This process's share of the batch of one step; seeds what dropout draws."""
     rng, shard = step_generator(run.recipe, stage, step), run.shard
     whole = batch_of(run.recipe, run.images, step, rng)
-    batch = whole.part(shard.rank, shard.size).to(shard.device)
-    torch.manual_seed(int(torch.randint(2**62, (), generator=rng)) + shard.rank)  # for dropout
-    network.train()
-    with torch.autocast(shard.device.type, torch.bfloat16, enabled=run.precision == "bfloat16"):
-        aim = batch if teacher is None else taught(run.recipe, teacher, batch)
-        loss = loss_of(run.recipe, network, aim)
-    optimizer.zero_grad()
-    loss.backward()
-    nn.utils.clip_grad_norm_(network.parameters(), run.recipe.grad_clip)
-    optimizer.step()
-    with torch.no_grad():
-        for name, parameter in network.named_parameters():
-            if name.endswith("ceiling"):
-                parameter.clamp_(min=SMALLEST_CEILING)
-    loss = loss.detach()
-    if shard.size > 1:
-        dist.all_reduce(loss)
-    return loss.item() / shard.size
+    torch.manual_seed(int(torch.randint(2**62, (), generator=rng)) + shard.rank)
+    return whole.part(shard.rank, shard.size).to(shard.device)
+
+
+def read_losses(run: Run, unread: list[Tensor]) -> list[float]:
+    """The losses of whole batches; empties `unread`."""
+    if not unread:
+        return []
+    values = torch.stack(unread)
+    unread.clear()
+    if run.shard.size > 1:
+        dist.all_reduce(values)
+    return [value / run.shard.size for value in values.tolist()]
 
 
 def step_generator(recipe: Recipe, stage: str, step: int) -> torch.Generator:
@@ -264,5 +273,6 @@ def save_samples(run: Run, network: nn.Module, name: str) -> None:
     size = (run.images.channels, run.recipe.image_size, run.recipe.image_size)
     network.eval()
     images = sample(network, shape=(36, *size), solver="ddim", steps=min(50, len(schedule)),
-                    seed=run.recipe.seed, schedule=schedule, clip=True)  # fmt: skip
+                    seed=run.recipe.seed, schedule=schedule, clip=True,
+                    prediction=run.recipe.prediction)  # fmt: skip
     save_png(folder / f"{name}.png", grid(images.cpu()))

@@ -41,13 +41,10 @@ def save_result(
         network = recipe.family.build(recipe.network(training.channels, stage))
         network.load_state_dict(weights)
         networks[stage] = entry_of(network, stored)
-    steps = {"qann": recipe.quantized_steps}
     provenance = {
         "dataset": recipe.dataset,
         "training_images": len(training),
-        "images_seen": {
-            stage: steps.get(stage, recipe.steps) * recipe.batch_size for stage in finished
-        },
+        "images_seen": {stage: recipe.steps_of(stage) * recipe.batch_size for stage in finished},
         "weights": f"exponential moving average, decay {recipe.ema}, kept in {recipe.store}",
         "seed": recipe.seed,
         "torch": str(torch.__version__),
@@ -57,7 +54,7 @@ def save_result(
     save_checkpoint(
         out,
         {
-            "stage": list(networks)[-1],
+            "stage": "qann" if "qann" in networks else list(networks)[-1],
             "networks": networks,
             "recipe": recipe.to_dict(),
             "probe": held_out.take(range(count)),

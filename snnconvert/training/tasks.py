@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from snnconvert.checkpoint.recipe import Recipe
 from snnconvert.checkpoint.schedules import schedule_of
-from snnconvert.diffusion.objectives import noise_loss, noised_batch
+from snnconvert.diffusion.objectives import noised_batch, prediction_loss, target_of
 from snnconvert.errors import DataError
 from snnconvert.images.datasets import Images
 from snnconvert.images.order import step_indices
@@ -23,6 +23,11 @@ class Batch:
 
     inputs: tuple[Tensor, ...]
     target: Tensor
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """All of it, the target last."""
+        return (*self.inputs, self.target)
 
     def part(self, rank: int, size: int) -> Batch:
         """The share of process `rank` of `size`, which divides the batch."""
@@ -50,7 +55,10 @@ def check_images(recipe: Recipe, images: Images) -> None:
 
 
 def batch_of(recipe: Recipe, images: Images, step: int, rng: torch.Generator) -> Batch:
-    """What the networks of `recipe` see in one training step, drawn by `rng`."""
+    """What the networks of `recipe` see in one training step, drawn by `rng`.
+
+    It is computed where the images are kept.
+    """
     indices = step_indices(recipe.seed, step, recipe.batch_size, len(images))
     x = augmented(to_unit_range(images.take(indices)), recipe, rng)
     if recipe.family.task == "classes":
@@ -58,13 +66,13 @@ def batch_of(recipe: Recipe, images: Images, step: int, rng: torch.Generator) ->
             raise DataError(f"{recipe.dataset}: has no labels")
         return Batch((x,), images.labels[torch.as_tensor(indices)])
     x_t, t, eps = noised_batch(x, schedule_of(recipe), rng)
-    return Batch((x_t, t), eps)
+    return Batch((x_t, t), target_of(recipe.prediction, x, eps, schedule_of(recipe), t))
 
 
 def augmented(images: Tensor, recipe: Recipe, rng: torch.Generator) -> Tensor:
     """Images mirrored and shifted at random where the recipe says so."""
     if recipe.flip:
-        mirrored = torch.rand(len(images), 1, 1, 1, generator=rng) < 0.5
+        mirrored = (torch.rand(len(images), 1, 1, 1, generator=rng) < 0.5).to(images.device)
         images = torch.where(mirrored, images.flip(-1), images)
     return shifted(images, recipe.crop, rng) if recipe.crop else images
 
@@ -74,9 +82,9 @@ def shifted(images: Tensor, most: int, rng: torch.Generator) -> Tensor:
     count, _, height, width = images.shape
     framed = F.pad(images, (most, most, most, most), value=-1.0)
     rows, columns = torch.randint(2 * most + 1, (2, count, 1), generator=rng)
-    rows = rows + torch.arange(height)  # [B, H]
-    columns = columns + torch.arange(width)  # [B, W]
-    which = torch.arange(count).view(-1, 1, 1)
+    rows = (rows + torch.arange(height)).to(images.device)  # [B, H]
+    columns = (columns + torch.arange(width)).to(images.device)  # [B, W]
+    which = torch.arange(count, device=images.device).view(-1, 1, 1)
     return framed[which, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2).contiguous()
 
 
@@ -92,4 +100,4 @@ def loss_of(recipe: Recipe, network: nn.Module, batch: Batch) -> Tensor:
     if recipe.family.task == "classes":
         return F.cross_entropy(network(*batch.inputs).float(), batch.target)
     x_t, t = batch.inputs
-    return noise_loss(network, x_t, t, batch.target)
+    return prediction_loss(network, x_t, t, batch.target)

@@ -36,6 +36,11 @@ from snnconvert.neurons.spiking import Spiking
 DECAY = 0.8  # of the output membrane, which never fires
 
 
+def capturing(x: Tensor) -> bool:
+    """Whether the operations on `x` are being recorded as a CUDA graph, which allows no look."""
+    return x.is_cuda and torch.cuda.is_current_stream_capturing()
+
+
 class TimeTable(nn.Module):
     """t [B] in 0 ... diffusion_steps - 1 -> [B, 4 * channels]; between whole t the table's line.
 
@@ -58,7 +63,7 @@ class TimeTable(nn.Module):
     def forward(self, t: Tensor) -> Tensor:
         last = len(self.table) - 1
         outside = ~((t >= -0.5) & (t <= last + 0.5))  # so that NaN is outside
-        if not t.is_meta and outside.any():  # shapes alone have no times
+        if not (t.is_meta or capturing(t)) and outside.any():  # shapes alone have no times
             raise InputError(f"t: found {t[outside][0].item():g}, allowed is 0 ... {last}")
         t = t.to(torch.promote_types(t.dtype, torch.float32)).clamp(0, last)
         low = t.long()
@@ -114,7 +119,7 @@ class Tail(nn.Module):
 
 
 class SpikingUNet(Spiking):
-    """Predicts the noise eps: (x [B, C, H, W], t [B]) -> [B, C, H, W].
+    """A denoiser: (x [B, C, H, W], t [B]) -> its prediction (eps, v or x0) [B, C, H, W].
 
     The spiking clock stays inside, and no potential outlives a call. H and W are any size that
     `patch` divides; t runs over 0 ... diffusion_steps - 1 and may be fractional.
