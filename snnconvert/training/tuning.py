@@ -10,7 +10,7 @@ from torch import Tensor
 
 from snnconvert.checkpoint.recipe import Recipe
 from snnconvert.images.datasets import DATASETS
-from snnconvert.training.loop import step_generator
+from snnconvert.training.run import step_generator
 from snnconvert.training.tasks import batch_of
 
 

@@ -1,0 +1,226 @@
+"""One stage of a training: what it starts from, its steps, and the state it leaves behind."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from tqdm import tqdm
+
+from snnconvert.checkpoint.recipe import Recipe
+from snnconvert.checkpoint.schedules import schedule_of
+from snnconvert.common.hardware import best_memory_format
+from snnconvert.common.processes import Shard
+from snnconvert.diffusion.sampling import sample
+from snnconvert.images.pictures import grid, save_png
+from snnconvert.training.averaging import settle_statistics, update_average
+from snnconvert.training.ceilings import relu_ceilings
+from snnconvert.training.descent import Descent
+from snnconvert.training.initial import start_from
+from snnconvert.training.run import Run, batch_at, drawn
+from snnconvert.training.state import beside, save_losses, save_state
+from snnconvert.training.synchronised import synchronised
+
+CALIBRATION_BATCHES = 8
+STATISTICS_BATCHES = 64  # that settle the batch norms of the averaged network
+SHOWN_EVERY = 20  # steps between two readings of the loss, for each of which a GPU is waited for
+
+
+class Paused(Exception):
+    """The time is up; the state to go on from is saved. `at` says where, in words."""
+
+    def __init__(self, at: str) -> None:
+        super().__init__(at)
+        self.at = at
+
+
+class Stage:
+    """A stage of a training, from where `state` left it.
+
+    Args:
+        run: what the training needs.
+        name: "ann", "qann", "qann-radix" or "spiking".
+        state: as `load_state` gives it; `save` writes it to `path`.
+    """
+
+    def __init__(self, run: Run, name: str, state: dict[str, Any], path: Path) -> None:
+        recipe, resumed, device = run.recipe, state["stage"] == name, run.shard.device
+        self.run, self.name, self.state, self.path = run, name, state, path
+        network = build_network(run, name, state["finished"], resumed)
+        layout = best_memory_format(device.type, run.precision)
+        network = network.to(device).to(memory_format=layout)
+        self.average = copy.deepcopy(network).requires_grad_(False)
+        teacher = None
+        if recipe.levels_of(name) and recipe.quantized_target == "ann":
+            teacher = finished_ann(run, state["finished"]).to(memory_format=layout)
+        if run.shard.size > 1:
+            network = synchronised(network)
+        self.network = network
+        quantised = recipe.levels_of(name) > 0
+        self.rate = recipe.quantized_learning_rate if quantised else recipe.learning_rate
+        record = device.type == "cuda" and run.shard.size == 1
+        self.optimizer = optimizer_of(recipe, network, self.rate, record)
+        if resumed:
+            network.load_state_dict(state["network"])
+            self.average.load_state_dict(state["average"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            if record:  # a tensor on the device again, which the file has brought to the CPU
+                for group in self.optimizer.param_groups:
+                    group["lr"] = torch.tensor(self.rate, device=device)
+        self.first = state["step"] if resumed else 0
+        self.descend = Descent(recipe, shared_by(run.shard, network), teacher, self.optimizer,
+                               bfloat16=run.precision == "bfloat16", record=record)  # fmt: skip
+        self.losses = state["losses"].setdefault(name, [])
+        self.unread: list[Tensor] = []
+
+    def train(self, deadline: float | None = None) -> None:
+        """Go on to the end; afterwards the average is among the finished networks.
+
+        Raises:
+            Paused: at `deadline` (of `time.monotonic()`), or when interrupted; the state is saved.
+        """
+        recipe, run = self.run.recipe, self.run
+        steps = recipe.steps_of(self.name)
+        pictured = recipe.sample_every if run.leads and recipe.family.task == "noise" else 0
+        bar = tqdm(range(self.first, steps), initial=self.first, total=steps, desc=self.name,
+                   disable=not run.show)  # fmt: skip
+        done = self.first
+        try:
+            for step in bar:
+                self._step(step, steps)
+                done = step + 1
+                if done == steps or done % min(SHOWN_EVERY, recipe.save_every) == 0:
+                    self._read_losses()
+                    recent = self.losses[-SHOWN_EVERY:]
+                    bar.set_postfix(loss=f"{sum(recent) / len(recent):.4f}", refresh=False)
+                    if deadline is not None and time.monotonic() > deadline and done < steps:
+                        raise KeyboardInterrupt
+                if done % recipe.save_every == 0:
+                    self.save(done)
+                if pictured and done % pictured == 0:
+                    save_samples(run, self.average, f"{self.name}-{done:07d}")
+        except KeyboardInterrupt:
+            if len(self.losses) + len(self.unread) != done:  # in the middle of a step
+                raise
+            self.save(done)
+            raise Paused(f"{self.name}, step {done} of {steps}") from None
+        settle_statistics(self.average, drawn(run, "statistics", STATISTICS_BATCHES))
+        self.state["finished"][self.name] = self.average.state_dict()
+        if run.leads:
+            save_state(self.path, self.state)
+            save_losses(run.out, self.state["losses"])
+
+    def _step(self, step: int, steps: int) -> None:
+        recipe = self.run.recipe
+        batch = batch_at(self.run, self.name, step)
+        loss = self.descend(batch, self.rate * rate_factor(recipe, step, steps))
+        update_average(self.average, self.network, min(recipe.ema, (1 + step) / (10 + step)))
+        self.unread.append(loss)
+
+    def _read_losses(self) -> None:
+        """Bring the losses of the last steps, each of the whole batch, to the CPU."""
+        if not self.unread:
+            return
+        size, values = self.run.shard.size, torch.stack(self.unread)
+        self.unread.clear()
+        if size > 1:
+            dist.all_reduce(values)
+        self.losses += [value / size for value in values.tolist()]
+
+    def save(self, done: int) -> None:
+        """Write the state after `done` steps, where this process writes files."""
+        self._read_losses()
+        if not self.run.leads:
+            return
+        self.state |= {
+            "stage": self.name,
+            "step": done,
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+        save_state(self.path, self.state)
+        save_losses(self.run.out, self.state["losses"])
+
+
+def shared_by(shard: Shard, network: nn.Module) -> nn.Module:
+    """`network` with gradients averaged over the processes, where there are several."""
+    if shard.size == 1:
+        return network
+    return DistributedDataParallel(network, broadcast_buffers=False)  # they are equal everywhere
+
+
+def build_network(
+    run: Run, stage: str, finished: dict[str, dict[str, Tensor]], resumed: bool
+) -> nn.Module:
+    """The network that a stage starts with: fresh, from `initial`, or from the stage before.
+
+    A quantised one gets the float weights and calibrated ceilings.
+    """
+    recipe, channels = run.recipe, run.images.channels
+    torch.manual_seed(recipe.seed)
+    network = recipe.family.build(recipe.network(channels, stage))
+    if resumed:
+        return network
+    levels = recipe.levels_of(stage)
+    if not levels:
+        return start_from(recipe.initial, network) if recipe.initial else network
+    ann = finished_ann(run, finished)
+    batches = drawn(run, "calibration", CALIBRATION_BATCHES)
+    ceilings = relu_ceilings(ann, batches, levels, recipe.per_channel)
+    network.load_state_dict({**finished["ann"], **{f"{k}.ceiling": v for k, v in ceilings.items()}})
+    return network
+
+
+def finished_ann(run: Run, finished: dict[str, dict[str, Tensor]]) -> nn.Module:
+    """The float network that the stage before left."""
+    recipe = run.recipe
+    ann = recipe.family.build(recipe.network(run.images.channels, "ann")).eval()
+    ann.load_state_dict(finished["ann"])
+    return ann.requires_grad_(False).to(run.shard.device)
+
+
+def optimizer_of(
+    recipe: Recipe, network: nn.Module, rate: float, recorded: bool = False
+) -> torch.optim.Optimizer:
+    """Adam or SGD; weights decay, but not biases, norms, ceilings and other vectors.
+
+    recorded: it will run inside a CUDA graph; its learning rate is a tensor there.
+    """
+    trained = [value for value in network.parameters() if value.requires_grad]
+    groups = [
+        {"params": [v for v in trained if v.ndim > 1], "weight_decay": recipe.weight_decay},
+        {"params": [v for v in trained if v.ndim <= 1], "weight_decay": 0.0},
+    ]
+    lr = torch.tensor(rate, device=trained[0].device) if recorded else rate
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr, momentum=0.9, nesterov=True, fused=True)
+    return torch.optim.AdamW(groups, lr, fused=True, capturable=recorded)
+
+
+def rate_factor(recipe: Recipe, step: int, steps: int) -> float:
+    """Learning rate over its peak: linear warm-up, then cosine to zero or constant."""
+    warm = min(1.0, (step + 1) / max(1, recipe.warmup))
+    if recipe.decay == "constant":
+        return warm
+    return warm * 0.5 * (1 + math.cos(math.pi * step / steps))
+
+
+def save_samples(run: Run, network: nn.Module, name: str) -> None:
+    """36 DDIM images of the averaged network as a grid beside the result."""
+    folder = beside(run.out, ".samples")
+    folder.mkdir(exist_ok=True)
+    schedule = schedule_of(run.recipe)
+    size = (run.images.channels, run.recipe.image_size, run.recipe.image_size)
+    network.eval()
+    images = sample(network, shape=(36, *size), solver="ddim", steps=min(50, len(schedule)),
+                    seed=run.recipe.seed, schedule=schedule, clip=True,
+                    prediction=run.recipe.prediction)  # fmt: skip
+    save_png(folder / f"{name}.png", grid(images.cpu()))
