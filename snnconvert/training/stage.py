@@ -107,7 +107,8 @@ class Stage:
                 if pictured and done % pictured == 0:
                     save_samples(run, self.average, f"{self.name}-{done:07d}")
         except KeyboardInterrupt:
-            if len(self.losses) + len(self.unread) != done:  # in the middle of a step
+            whole = len(self.losses) + len(self.unread) == done
+            if run.shard.size > 1 or not whole:  # others are elsewhere, or in the middle of a step
                 raise
             self.save(done)
             raise Paused(f"{self.name}, step {done} of {steps}") from None
