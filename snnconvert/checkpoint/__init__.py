@@ -4,5 +4,5 @@ A new stage is one more name here; the rest of the package asks these two. No Py
 `snnconvert --help` is quick.
 """
 
-STAGES = ("ann", "qann", "qann-radix", "snn", "spiking")  # of networks in a file: float, quantised, ...
+STAGES = ("ann", "qann", "qann-radix", "snn", "spiking")  # of networks in a file
 CONVERTIBLE = ("ann", "qann-radix", "qann")  # those that `convert` takes, its default last

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from snnconvert.common.checks import checked_number
 from snnconvert.common.registry import nearest
+from snnconvert.diffusion.correction import Correction
 from snnconvert.diffusion.linear import plus
 from snnconvert.diffusion.schedule import CLEAN, NoiseLevels, Point
 from snnconvert.errors import InputError
@@ -29,6 +30,8 @@ class Denoiser:
             "v" (alpha * eps - sigma * x0; Salimans and Ho 2022) or "x_prev" (the mean of x one
             diffusion step earlier).
         clip: keep the clean image in [-1, 1].
+        correction: of a quantised or spiking network, as `measure_correction` found it: slope and
+            mean of each prediction are taken back, and stochastic solvers draw less noise.
         thresholding: dynamic thresholding of the clean image (Saharia et al. 2022): the quantile
             s of its absolute values, per sample and at least 1; clamp to [-s, s], divide by s.
             True means 0.995.
@@ -46,6 +49,7 @@ class Denoiser:
         prediction: str = "eps",
         clip: bool = False,
         thresholding: bool | float = False,
+        correction: Correction | None = None,
     ) -> None:
         if prediction not in PREDICTIONS:
             raise InputError(
@@ -55,7 +59,10 @@ class Denoiser:
         ratio = DYNAMIC_RATIO if thresholding is True else thresholding
         if ratio is not False:
             ratio = checked_number("thresholding", ratio, "[0, 1]", note=", True and False")
+        if correction is not None:
+            correction.check(prediction, schedule)
         self.network = network
+        self.correction = correction
         self.schedule = schedule
         self.prediction = prediction
         self.clip = clip
@@ -95,7 +102,18 @@ class Denoiser:
                 f"denoiser: returned {found} for x of {tuple(x.shape)}; one prediction of x's "
                 "shape is needed (wrap a network that also predicts a variance)"
             )
-        return output
+        return output if self.correction is None else self.correction.corrected(output, point.t)
+
+    def noise_to_draw(self, std: float, of_x0: float, point: Point) -> float:
+        """`std` less what the error of the prediction at `point` brings in already.
+
+        of_x0: the factor with which the solver's step takes the clean image in.
+        """
+        if self.correction is None:
+            return std
+        per_unit = {"eps": point.sigma / point.alpha, "v": point.sigma, "x0": 1.0}
+        error = self.correction.variance_at(point.t) * (of_x0 * per_unit[self.prediction]) ** 2
+        return max(std**2 - error, 0.0) ** 0.5
 
     def _clean_in(self, x: Tensor, output: Tensor, point: Point) -> Tensor:
         """x0 as the network predicts it."""

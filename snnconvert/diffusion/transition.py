@@ -22,9 +22,15 @@ def posterior_variance(t: Point, s: Point) -> float:
     return result
 
 
+def posterior_share(t: Point, s: Point) -> float:
+    """The factor of x_0 in the mean of x_s."""
+    share: float = s.alpha * transition_variance(t, s) / t.sigma**2
+    return share
+
+
 def posterior_mean(x: Tensor, x0: Tensor, t: Point, s: Point) -> Tensor:
     """Mean of x_s given x_t = `x` and `x0` (Ho et al. 2020, equation 7)."""
-    of_x0 = s.alpha * transition_variance(t, s) / t.sigma**2
+    of_x0 = posterior_share(t, s)
     of_x = t.alpha / s.alpha * s.sigma**2 / t.sigma**2
     return plus(of_x * x, of_x0, x0)
 
@@ -33,6 +39,12 @@ def ddim_mean(x: Tensor, x0: Tensor, t: Point, s: Point, scatter: float) -> Tens
     """Mean of x_s given x_t = `x` and `x0` with `scatter` around it (Song et al. 2021, eq. 12)."""
     of_x = max(s.sigma**2 - scatter**2, 0.0) ** 0.5 / t.sigma
     return plus(of_x * x, s.alpha - of_x * t.alpha, x0)
+
+
+def ddim_share(t: Point, s: Point, scatter: float) -> float:
+    """The factor of x_0 in `ddim_mean`."""
+    share: float = s.alpha - max(s.sigma**2 - scatter**2, 0.0) ** 0.5 / t.sigma * t.alpha
+    return share
 
 
 def checked_eta(eta: object) -> float:

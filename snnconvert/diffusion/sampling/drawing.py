@@ -51,7 +51,7 @@ def sample(
             takes. It never changes a sample.
         on_call: called after each evaluation with (x, t, predicted x_0).
         options: `denoise_to_zero` (one more evaluation, from t = 0 to clean data), `prediction`,
-            `clip` and `thresholding` as in Denoiser, and the solver's own keywords.
+            `clip`, `thresholding` and `correction` as in Denoiser, and the solver's own keywords.
 
     Raises:
         InputError: before any evaluation, for unknown names and values outside their range.

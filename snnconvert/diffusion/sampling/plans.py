@@ -20,7 +20,12 @@ from snnconvert.errors import InputError
 
 Network = Callable[[Tensor, Tensor], Tensor]
 OnCall = Callable[[Tensor, float | Tensor, Tensor], object]
-OF_DENOISER = ("prediction", "clip", "thresholding")  # options that every solver shares
+OF_DENOISER = (
+    "prediction",
+    "clip",
+    "thresholding",
+    "correction",
+)  # options that every solver shares
 
 
 @dataclass(frozen=True)
@@ -90,9 +95,8 @@ def plan(
 
 def rehearse(plan: Plan) -> None:
     """Have the solver check its options, on one number and a network that costs nothing."""
-    ends = Plan(
-        plan.solver, plan.schedule, plan.times[:1] + plan.times[-1:], plan.options, plan.corrections
-    )
+    plain = {name: value for name, value in plan.corrections.items() if name != "correction"}
+    ends = Plan(plan.solver, plan.schedule, plan.times[:1] + plan.times[-1:], plan.options, plain)
     zero = torch.zeros(1, 1)
     with torch.no_grad():
         run(ends, lambda x, t: torch.zeros_like(x), zero, SampleNoise([0]))

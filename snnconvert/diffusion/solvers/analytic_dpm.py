@@ -15,7 +15,7 @@ from snnconvert.diffusion.noise import SampleNoise
 from snnconvert.diffusion.schedule import CLEAN, NoiseLevels
 from snnconvert.diffusion.solvers import solver
 from snnconvert.diffusion.solvers.ddim import Eta
-from snnconvert.diffusion.transition import checked_eta, ddim_mean, posterior_variance
+from snnconvert.diffusion.transition import checked_eta, ddim_mean, ddim_share, posterior_variance
 from snnconvert.errors import InputError
 
 ClipPixel = Annotated[
@@ -68,5 +68,6 @@ def analytic_ddim(
         variance = analytic_variance(t, s, at_time(curve, t.t), scatter, largest_variance)
         if clip_pixel and s.t == last_noisy:
             variance = min(variance, pixel_variance(clip_pixel))
-        x = plus(x, variance**0.5, noise.normal_like(x))
+        std = denoiser.noise_to_draw(variance**0.5, ddim_share(t, s, scatter), t)
+        x = plus(x, std, noise.normal_like(x))
     return x

@@ -13,7 +13,7 @@ from snnconvert.diffusion.linear import plus
 from snnconvert.diffusion.noise import SampleNoise
 from snnconvert.diffusion.schedule import NoiseLevels
 from snnconvert.diffusion.solvers import solver
-from snnconvert.diffusion.transition import checked_eta, ddim_mean, posterior_variance
+from snnconvert.diffusion.transition import checked_eta, ddim_mean, ddim_share, posterior_variance
 
 Eta = Annotated[float, "0 ... 1: how much noise is drawn"]
 
@@ -38,5 +38,6 @@ def ddim(
         scatter = eta * posterior_variance(t, s) ** 0.5 if eta else 0.0
         x = ddim_mean(x, denoiser.clean(x, t), t, s, scatter)
         if scatter > 0:
-            x = plus(x, scatter, noise.normal_like(x))
+            std = denoiser.noise_to_draw(scatter, ddim_share(t, s, scatter), t)
+            x = plus(x, std, noise.normal_like(x))
     return x

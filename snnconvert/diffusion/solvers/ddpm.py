@@ -13,7 +13,12 @@ from snnconvert.diffusion.linear import plus
 from snnconvert.diffusion.noise import SampleNoise
 from snnconvert.diffusion.schedule import CLEAN, NoiseLevels
 from snnconvert.diffusion.solvers import solver
-from snnconvert.diffusion.transition import posterior_mean, posterior_variance, transition_variance
+from snnconvert.diffusion.transition import (
+    posterior_mean,
+    posterior_share,
+    posterior_variance,
+    transition_variance,
+)
 from snnconvert.errors import InputError
 
 VARIANCES = {"fixed_large": transition_variance, "fixed_small": posterior_variance}
@@ -42,5 +47,6 @@ def ddpm(
     for t, s in pairwise(schedule.points(times)):
         x = posterior_mean(x, denoiser.clean(x, t), t, s)
         if s.t != CLEAN:
-            x = plus(x, VARIANCES[variance](t, s) ** 0.5, noise.normal_like(x))
+            std = denoiser.noise_to_draw(VARIANCES[variance](t, s) ** 0.5, posterior_share(t, s), t)
+            x = plus(x, std, noise.normal_like(x))
     return x

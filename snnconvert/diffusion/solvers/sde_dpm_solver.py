@@ -38,13 +38,15 @@ def sde_dpm_solver_pp(
         x0 = denoiser.clean(x, t)
         h = s.half_log_snr - t.half_log_snr
         decay, fresh = math.exp(-h), -math.expm1(-2 * h)
-        target = x0
+        target, factor = x0, 1.0  # of x0 in the target
         if earlier and step_order(order, i, intervals, lower_order_final) == 2 and s.sigma > 0:
             before, x0_before = earlier
             share = (t.half_log_snr - before.half_log_snr) / h
-            target = plus(x0, 0.5 / share, x0 - x0_before)
+            target, factor = plus(x0, 0.5 / share, x0 - x0_before), 1 + 0.5 / share
         earlier = t, x0
         x = plus((s.sigma / t.sigma * decay) * x, s.alpha * fresh, target)
         if s.sigma > 0:
-            x = plus(x, s.sigma * fresh**0.5, noise.normal_like(x))
+            drawn = s.sigma * fresh**0.5
+            std = denoiser.noise_to_draw(drawn, s.alpha * fresh * factor, t)
+            x = plus(x, std, noise.normal_like(x))
     return x

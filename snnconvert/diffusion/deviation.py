@@ -1,0 +1,102 @@
+"""How a quantised or spiking network deviates from the float one, over t; see `correction`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from snnconvert.common.randomness import stream_seed
+from snnconvert.diffusion.correction import Correction
+from snnconvert.diffusion.linear import plus
+from snnconvert.diffusion.moments import between, moment_times
+from snnconvert.diffusion.noise import SampleNoise
+from snnconvert.diffusion.schedule import NoiseLevels, as_schedule
+from snnconvert.errors import InputError
+
+Network = Callable[[Tensor, Tensor], Tensor]
+
+
+@torch.no_grad()
+def measure_correction(
+    network: Network,
+    teacher: Network,
+    batches: Iterable[Tensor],
+    schedule: NoiseLevels | Tensor | None = None,
+    *,
+    prediction: str = "eps",
+    times: int = 50,
+    seed: int = 0,
+    on_call: Callable[[], object] | None = None,
+) -> Correction:
+    """How `network` deviates from the float `teacher`, over clean data noised at every time.
+
+    Args:
+        network, teacher: (x [B, C, ...], t [B]) -> prediction; of one kind of prediction.
+        batches: clean data [B, C, ...] in turn; only one is in memory at a time.
+        schedule, prediction, times, seed, on_call: as in `eps_second_moment`.
+
+    Raises:
+        InputError: no data, values that are not finite, or a network that hardly follows.
+    """
+    schedule = as_schedule(schedule)
+    points = schedule.points(moment_times(schedule, times))
+    sums: list[_Sums | None] = [None] * len(points)
+    images = 0
+    for clean in batches:
+        numbers = range(images, images + len(clean))
+        noise = SampleNoise([stream_seed(seed, number, "moments") for number in numbers])
+        images += len(clean)
+        for i, point in enumerate(points):
+            x = plus(point.alpha * clean, point.sigma, noise.normal_like(clean))
+            t = torch.full((len(x),), point.t, device=x.device)
+            found = _Sums.of(network(x, t), teacher(x, t))
+            before = sums[i]
+            sums[i] = found if before is None else before + found
+            if on_call is not None:
+                on_call()
+    if not images:
+        raise InputError("moments: no data; at least one image is needed")
+    at = torch.tensor([point.t for point in points])
+    fits = [entry.fitted() for entry in sums if entry is not None]
+    slope, mean, variance = (torch.stack(column) for column in zip(*fits, strict=True))
+    steps = len(schedule)
+    means = [between(at, column, steps) for column in mean.unbind(1)]
+    return Correction(prediction, between(at, slope, steps), torch.stack(means, 1),
+                      between(at, variance, steps))  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Sums:
+    """Sums over all values of a channel, float64: their number, f, q [C]; f^2, q f, q^2 []."""
+
+    count: int
+    f: Tensor
+    q: Tensor
+    ff: Tensor
+    qf: Tensor
+    qq: Tensor
+
+    @classmethod
+    def of(cls, output: Tensor, wanted: Tensor) -> _Sums:
+        q, f = (value.double().transpose(0, 1).flatten(1).cpu() for value in (output, wanted))
+        products = (f * f).sum(), (q * f).sum(), (q * q).sum()
+        return cls(f.shape[1], f.sum(1), q.sum(1), *products)
+
+    def __add__(self, other: _Sums) -> _Sums:
+        pairs = zip(vars(self).values(), vars(other).values(), strict=True)
+        return _Sums(*(a + b for a, b in pairs))
+
+    def fitted(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Slope [], mean [C] and variance [] of the rest, by least squares."""
+        total = self.count * len(self.f)
+        ff = self.ff - self.f.square().sum() / self.count
+        qf = self.qf - (self.q * self.f).sum() / self.count
+        qq = self.qq - self.q.square().sum() / self.count
+        if not bool(torch.stack([ff, qf, qq]).isfinite().all()):
+            raise InputError("moments: a network returned values that are not finite")
+        slope = qf / ff.clamp_min(torch.finfo(torch.float64).tiny)
+        mean = (self.q - slope * self.f) / self.count
+        return slope, mean, ((qq - slope * qf) / total).clamp_min(0)
