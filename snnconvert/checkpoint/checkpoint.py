@@ -16,9 +16,11 @@ from snnconvert.checkpoint.format import read_checkpoint, save_checkpoint
 from snnconvert.checkpoint.recipe import Recipe, recipe_from_dict
 from snnconvert.checkpoint.schedules import schedule_hash, schedule_of
 from snnconvert.common.inputs import inputs_of
+from snnconvert.diffusion.correction import Correction
 from snnconvert.diffusion.objectives import noised_batch
 from snnconvert.diffusion.schedule import Schedule, named_schedule
 from snnconvert.errors import CheckpointError, InputError
+from snnconvert.files.fingerprint import fingerprint
 from snnconvert.images.pixels import to_unit_range
 
 BATCH = 32
@@ -66,6 +68,12 @@ class Checkpoint:
     def convertible(self) -> str:
         """The most advanced stage that can be converted, the float one where there is none."""
         return next((s for s in reversed(CONVERTIBLE) if s in self.stages), CONVERTIBLE[0])
+
+    def quantised_at(self, levels: int | None) -> str | None:
+        """The stage of a quantised network of so many levels; None where there is none."""
+        quantised = (s for s in CONVERTIBLE if s != "ann" and s in self.stages)
+        found = {s: self.entry(s)["config"].get("levels") for s in quantised}
+        return next((s for s, held in found.items() if held == levels), None)
 
     def entry(self, stage: str | None = None) -> dict[str, Any]:
         """The stored network of a stage, default the most advanced. CheckpointError if none is."""
@@ -117,10 +125,27 @@ class Checkpoint:
         return self.has_recipe and self.recipe.family.task == "classes"
 
     @property
-    def prediction(self) -> str:
-        """What its denoisers predict: as the recipe says, or else as they were measured."""
-        measured = self.moments.get(self.stage, {}).get("prediction", "eps")
-        return str(getattr(self.recipe, "prediction", "eps") if self.has_recipe else measured)
+    def prediction(self) -> str | None:
+        """What its denoisers predict, as the recipe or `convert` said; None: nobody did."""
+        if self.has_recipe:
+            return self.recipe.prediction
+        said: str | None = self.content.get("denoiser", {}).get("prediction")
+        return said
+
+    def predicts(self, given: str | None = None) -> str:
+        """What its denoisers predict; `given`, or else "eps", where the file does not say.
+
+        Raises:
+            InputError: `given` contradicts the file.
+        """
+        own = self.prediction
+        if own is None:
+            return given or "eps"
+        if given not in (None, own):
+            raise InputError(
+                f"prediction: found {given!r}, but {self.source} predicts {own}; leave it out"
+            )
+        return own
 
     def schedule(self, named: str | Schedule | None = None) -> Schedule:
         """The schedule that its networks were trained with; `named` if the file does not say.
@@ -130,14 +155,15 @@ class Checkpoint:
             CheckpointError: the file does not say, and none is named.
         """
         given = named_schedule(named) if isinstance(named, str) else named
-        if not self.has_recipe:
+        kept = self.content.get("denoiser", {}).get("alphas_cumprod")
+        if not self.has_recipe and kept is None:
             if given is None:
                 raise CheckpointError(
                     f"{self.source}: holds no recipe, so the noise it was trained with is unknown; "
                     "give --schedule linear (DDPM's), cosine, or FIRST,LAST,STEPS"
                 )
             return given
-        own = schedule_of(self.denoiser_recipe)
+        own = schedule_of(self.denoiser_recipe) if self.has_recipe else Schedule(kept)
         if given is not None and not torch.equal(given.alphas_cumprod, own.alphas_cumprod):
             raise InputError(
                 f"--schedule: found {named}, but {self.source} was trained with another one; "
@@ -208,17 +234,47 @@ class Checkpoint:
         return dict(self.content.get("moments", {}))
 
     def with_moment(self, stage: str, entry: dict[str, Any]) -> Checkpoint:
-        """The same with what was measured of one network."""
-        return Checkpoint({**self.content, "moments": {**self.moments, stage: entry}}, self.source)
+        """The same with what was measured of one network, beside what is known of it already."""
+        merged = {**self.moments.get(stage, {}), **entry}
+        return Checkpoint({**self.content, "moments": {**self.moments, stage: merged}}, self.source)
+
+    def correction(
+        self, stage: str, schedule: str | Schedule | None = None, prediction: str | None = None
+    ) -> Correction:
+        """How a network deviates from the float one, as `snnconvert moments --against` found it.
+
+        Raises:
+            CheckpointError: it was not measured, or of another network, schedule or prediction.
+        """
+        entry = self.moments.get(stage, {}).get("correction")
+        again = f"`snnconvert moments {self.source} --stage {stage} --against ann`"
+        if entry is None:
+            raise CheckpointError(
+                f"{self.source}: holds no correction of its {stage!r} network; measure it with "
+                f"{again} (or --against FILE of the float network)"
+            )
+        now = {
+            "network": fingerprint(self.entry(stage)),
+            "schedule": schedule_hash(self.schedule(schedule)),
+            "prediction": self.predicts(prediction),
+        }
+        for key, value in now.items():
+            if entry.get(key) != value:
+                raise CheckpointError(
+                    f"{self.source}: holds the correction of its {stage!r} network under another "
+                    f"{key}; measure it again with {again}"
+                )
+        return Correction(now["prediction"], entry["slope"], entry["mean"], entry["variance"])
 
     def moment(
-        self, stage: str, schedule: str | Schedule | None = None, prediction: str = "eps"
+        self, stage: str, schedule: str | Schedule | None = None, prediction: str | None = None
     ) -> Tensor:
         """The measured curve of a network, or CheckpointError that names the command to make it."""
+        prediction = self.predicts(prediction)
         entry = self.moments.get(stage)
         named = schedule if isinstance(schedule, str) else "SCHEDULE"
         needed = "" if self.has_recipe else f" --schedule {named} --data DATA"
-        if prediction != "eps":
+        if prediction != "eps" and self.prediction is None:
             needed += f" --prediction {prediction}"
         again = f"`snnconvert moments {self.source} --stage {stage}{needed}`"
         if not isinstance(entry, dict) or "eps_second_moment" not in entry:

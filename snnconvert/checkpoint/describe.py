@@ -44,10 +44,15 @@ def describe_checkpoint(checkpoint: Checkpoint) -> str:
     ]
     if probe is not None:
         lines.append(f"  probe: {len(probe)} images {list(probe.shape[1:])}")
-    lines += [
-        f"  {stage}: eps_second_moment of {entry['images']} images at {entry['times']} times"
-        for stage, entry in checkpoint.moments.items()
-    ]
+    if checkpoint.prediction is not None and not checkpoint.is_classifier:
+        lines.append(f"  predicts: {checkpoint.prediction}")
+    for stage, entry in checkpoint.moments.items():
+        measured = {"eps_second_moment": entry, "correction": entry.get("correction", {})}
+        lines += [
+            f"  {stage}: {name} of {found['images']} images at {found['times']} times"
+            for name, found in measured.items()
+            if name in entry
+        ]
     for title in ("provenance", "recipe"):
         lines += [f"  {title}:", *(f"    {k} = {v}" for k, v in content[title].items())]
     return "\n".join(lines)

@@ -6,7 +6,9 @@ networks          {stage: {"model": name, "config": {...}, "state": {name: tenso
 recipe            the resolved recipe of the training, or {}
 probe             uint8 [N, C, H, W]: held-out real images, for calibration and reports
 provenance        data, seed, steps, images seen, versions
-moments           optional: {stage: {"eps_second_moment": [diffusion_steps], and how measured}}
+moments           optional: {stage: {"eps_second_moment": [diffusion_steps], and how measured;
+                  "correction": {"slope", "mean", "variance", and how measured}}}
+denoiser          optional, of networks without a recipe: {"prediction", "alphas_cumprod"}
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from snnconvert.files.tensors import read_file
 
 FORMAT, VERSION = "snnconvert", 1
 KEYS = {"format", "version", "stage", "networks", "recipe", "probe", "provenance"}
-OPTIONAL = {"moments"}
+OPTIONAL = {"moments", "denoiser"}
 
 
 def save_checkpoint(path: str | Path, content: dict[str, Any]) -> None:
@@ -97,10 +99,38 @@ def is_moments(value: object) -> bool:
     """{stage: {"eps_second_moment": float tensor [diffusion_steps], ...}}."""
     return is_table(value) and all(
         is_table(entry)
-        and isinstance(curve := entry.get("eps_second_moment"), torch.Tensor)
-        and curve.ndim == 1
-        and bool(curve.isfinite().all())
+        and ("eps_second_moment" in entry or "correction" in entry)
+        and ("eps_second_moment" not in entry or is_curve(entry["eps_second_moment"]))
+        and ("correction" not in entry or is_correction(entry["correction"]))
         for entry in value.values()  # type: ignore[attr-defined]
+    )
+
+
+def is_curve(value: object, axes: int = 1) -> bool:
+    """A float tensor [diffusion_steps], or [diffusion_steps, C], of finite numbers."""
+    return (
+        isinstance(value, torch.Tensor)
+        and value.is_floating_point()
+        and value.ndim == axes
+        and bool(value.isfinite().all())
+    )
+
+
+def is_correction(value: object) -> bool:
+    """{"slope", "variance": [diffusion_steps], "mean": [diffusion_steps, C], ...}."""
+    return is_table(value) and all(
+        is_curve(value.get(key), 2 if key == "mean" else 1)  # type: ignore[attr-defined]
+        for key in ("slope", "mean", "variance")
+    )
+
+
+def is_denoiser(value: object) -> bool:
+    """{"prediction": str or None, "alphas_cumprod": float tensor or None}."""
+    return (
+        is_table(value)
+        and set(value) == {"prediction", "alphas_cumprod"}  # type: ignore[call-overload]
+        and isinstance(value["prediction"], str | None)  # type: ignore[index]
+        and (value["alphas_cumprod"] is None or is_curve(value["alphas_cumprod"]))  # type: ignore[index]
     )
 
 
@@ -110,4 +140,5 @@ FORMS: dict[str, Callable[[object], bool]] = {
     "provenance": is_table,
     "probe": is_probe,
     "moments": is_moments,
+    "denoiser": is_denoiser,
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -12,9 +13,11 @@ from tqdm import tqdm
 from snnconvert.checkpoint.checkpoint import Checkpoint
 from snnconvert.checkpoint.schedules import schedule_hash
 from snnconvert.common.hardware import checked_device
+from snnconvert.diffusion.deviation import measure_correction
 from snnconvert.diffusion.moments import eps_second_moment, moment_times
 from snnconvert.diffusion.sampling import fitting
 from snnconvert.errors import CheckpointError, InputError
+from snnconvert.files.fingerprint import fingerprint
 from snnconvert.images.pixels import to_unit_range
 from snnconvert.images.sources import DatasetSource, open_source
 
@@ -30,16 +33,18 @@ class CleanImages:
 
 def measured(
     checkpoint: Checkpoint, stage: str | None = None, *, data: str | None = None,
-    data_root: str | Path | None = None, schedule: str | None = None, prediction: str = "eps",
+    data_root: str | Path | None = None, schedule: str | None = None, prediction: str | None = None,
     times: int = 100, count: int | None = None, batch_size: int = 64, seed: int = 0,
-    device: str = "auto", progress: bool = False,
+    device: str = "auto", progress: bool = False, against: nn.Module | None = None,
 ) -> Checkpoint:  # fmt: skip
     """The checkpoint with the moments of one of its networks, default the most advanced.
+
+    Or, with a float network to hold it `against`, with its correction.
 
     Args:
         data, data_root: as `images_for`.
         schedule: where the file does not say.
-        prediction: what the network predicts.
+        prediction: what the network predicts, where the file does not say.
         times: diffusion steps measured, linear between them.
         count: images; default all. batch_size: of a call. seed: of the noise.
 
@@ -48,6 +53,7 @@ def measured(
         CheckpointError: no such network, or no images to measure on.
     """
     stage, place = stage or checkpoint.stage, checked_device(device)
+    prediction = checkpoint.predicts(prediction)
     noise = checkpoint.schedule(schedule)
     calls = len(moment_times(noise, times))
     network = checkpoint.network(stage).to(place)
@@ -59,16 +65,19 @@ def measured(
             f"{images.count} ({images.name}) and 1 and more"
         )
     batch_size = fitting(network, batch_size)
+    clean = (to_unit_range(pixels).to(place) for pixels in images.batches(batch_size, count))
+    facts = {"images": count, "times": calls, "seed": seed, "data": images.name,
+             "schedule": schedule_hash(noise), "prediction": prediction}  # fmt: skip
     with tqdm(total=calls * -(-count // batch_size), unit="NFE", disable=not progress) as bar:
-        curve = eps_second_moment(
-            network,
-            (to_unit_range(pixels).to(place) for pixels in images.batches(batch_size, count)),
-            noise, prediction=prediction, times=times, seed=seed, on_call=bar.update,
-        )  # fmt: skip
-    return checkpoint.with_moment(stage, {
-        "eps_second_moment": curve, "images": count, "times": calls, "seed": seed,
-        "data": images.name, "schedule": schedule_hash(noise), "prediction": prediction,
-    })  # fmt: skip
+        how: dict[str, Any] = {"prediction": prediction, "times": times, "seed": seed,
+                               "on_call": bar.update}  # fmt: skip
+        if against is None:
+            curve = eps_second_moment(network, clean, noise, **how)
+            return checkpoint.with_moment(stage, {"eps_second_moment": curve, **facts})
+        found = measure_correction(network, against.to(place), clean, noise, **how)
+    facts["network"] = fingerprint(checkpoint.entry(stage))
+    entry = {"slope": found.slope, "mean": found.mean, "variance": found.variance, **facts}
+    return checkpoint.with_moment(stage, {"correction": entry})
 
 
 def images_for(

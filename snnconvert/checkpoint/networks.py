@@ -14,7 +14,12 @@ from snnconvert.conversion.capture.captured_network import CapturedNetwork
 from snnconvert.models.family import entry_of, stage_of
 from snnconvert.neurons.spiking import spiking
 
-KEPT = ("recipe", "probe", "provenance")  # what a converted network takes over from its origin
+KEPT = (
+    "recipe",
+    "probe",
+    "provenance",
+    "denoiser",
+)  # taken over from the origin
 Like = Checkpoint | dict[str, Any] | None
 
 
@@ -56,6 +61,6 @@ def content_of(network: nn.Module, like: Like = None) -> dict[str, Any]:
     own = spiking(network)
     stage, entry = (own.stage, own.to_content()) if own else (stage_of(network), entry_of(network))
     held = like.content if isinstance(like, Checkpoint) else like
-    kept = {key: held[key] for key in KEPT} if held else {}
+    kept = {key: held[key] for key in KEPT if key in held} if held else {}
     provenance = {**kept.get("provenance", {}), "torch": str(torch.__version__)}
     return {**kept, "provenance": provenance, "stage": stage, "networks": {stage: entry}}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from snnconvert.cli.arguments.lazy import Commands, add_command
 from snnconvert.cli.arguments.options import (
@@ -13,6 +14,9 @@ from snnconvert.cli.arguments.options import (
     conversion_options,
 )
 from snnconvert.errors import InputError
+
+if TYPE_CHECKING:
+    from snnconvert.cli.arguments.network import Source
 
 
 def add_convert(commands: Commands) -> None:
@@ -29,9 +33,31 @@ def add_convert(commands: Commands) -> None:
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     add_source_arguments(command)
+    command.add_argument("--prediction", help="what a denoiser from elsewhere predicts: eps "
+                         "(default), x0, v or x_prev; kept in the file")  # fmt: skip
     add_conversion_options(command)
     add_reset(command, "call")
     command.add_argument("-o", "--out", help="file to write (default: <FILE stem>.snn.pt)")
+
+
+def denoiser_facts(args: argparse.Namespace, source: Source) -> dict[str, Any]:
+    """What is kept of a denoiser from elsewhere: which noise, and what it predicts.
+
+    Raises:
+        InputError: a prediction that contradicts the file, or that there is not.
+    """
+    from snnconvert.diffusion.denoiser import checked_prediction
+    from snnconvert.diffusion.schedule import named_schedule
+
+    if args.prediction is not None:
+        checked_prediction(args.prediction)
+    if source.checkpoint is not None:
+        source.checkpoint.predicts(args.prediction)
+        return {}
+    if args.schedule is None and args.prediction is None:
+        return {}
+    noise = None if args.schedule is None else named_schedule(args.schedule).alphas_cumprod
+    return {"denoiser": {"prediction": args.prediction, "alphas_cumprod": noise}}
 
 
 def run_convert(args: argparse.Namespace) -> None:
@@ -48,6 +74,7 @@ def run_convert(args: argparse.Namespace) -> None:
     named = args.file or args.model.partition(":")[2] if args.file or args.model else "network"
     out = Path(args.out) if args.out else Path(named).parent / f"{Path(named).stem}.snn.pt"
     source = source_of(args)
+    denoiser_facts(args, source)  # refused before slow work
     check_destination(out)
     report_path = check_destination(out.with_name(f"{out.stem}.report.json"))
     if args.file and out.resolve() == Path(args.file).resolve():
@@ -62,12 +89,12 @@ def run_convert(args: argparse.Namespace) -> None:
     )  # fmt: skip
     report = compare(source.model, snn, source.reported(), float_ann=source.float_ann)
     if source.checkpoint is not None and not source.checkpoint.is_classifier:
-        qann = source.model if source.stage == "qann" else snn.quantized_ann()
+        qann = source.model if source.quantised else snn.quantized_ann()
         report = report.extended(trajectory=paths_of(qann, snn, source.checkpoint))
-    content = content_of(snn, like=source.checkpoint)
+    content = {**content_of(snn, like=source.checkpoint), **denoiser_facts(args, source)}
     write_together({out: writer_of(content), report_path: report.write})
     print(format_report(report.to_dict()))
-    trained = config_of(source.model).levels if source.stage == "qann" else snn.config.levels
+    trained = config_of(source.model).levels if source.quantised else snn.config.levels
     if trained != snn.config.levels:
         print(f"note: trained at {trained} levels, converted at {snn.config.levels}: the quantised "
               "ANN above rounds otherwise than the one that was trained")  # fmt: skip

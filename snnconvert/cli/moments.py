@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 from snnconvert.checkpoint import STAGES
 from snnconvert.cli.arguments.lazy import Commands, add_command, listed
 from snnconvert.cli.arguments.options import add_schedule
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from snnconvert.checkpoint.checkpoint import Checkpoint
 
 
 def add_moments(commands: Commands) -> None:
@@ -17,7 +23,8 @@ def add_moments(commands: Commands) -> None:
         add_arguments,
         help="measure what Analytic-DPM needs to know of a network",
         description="Estimate E ||eps||^2 / d of a network over noised real images and keep it in "
-        "the checkpoint, for the solvers analytic-ddpm and analytic-ddim and for --grid optimal.",
+        "the checkpoint, for the solvers analytic-ddpm and analytic-ddim and for --grid optimal; "
+        "or, with --against, how its prediction deviates from a float network's, for --corrected.",
     )
 
 
@@ -37,12 +44,22 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
                          "images in the checkpoint)")  # fmt: skip
     command.add_argument("--data-root", help="where data sets lie (default data)")
     add_schedule(command)
-    command.add_argument("--prediction", default="eps", help="what the network predicts: "
-                         f"{listed(PREDICTIONS)} (default eps)")  # fmt: skip
+    command.add_argument("--prediction", help="what the network predicts, where the file does not "
+                         f"say: {listed(PREDICTIONS)} (default eps)")  # fmt: skip
+    command.add_argument("--against", metavar="STAGE|FILE", help="a float network to hold it "
+                         "against (ann: that of the same file): measure what `--corrected` "
+                         "takes back, instead of what Analytic-DPM needs")  # fmt: skip
     command.add_argument("--batch-size", type=int, default=64, help="images a call (default 64)")
     command.add_argument("--seed", type=int, default=0, help="of the noise (default 0)")
     command.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:0, ...")
     command.add_argument("--no-progress", dest="progress", action="store_false", help="no bar")
+
+
+def float_network(checkpoint: Checkpoint, named: str) -> nn.Module:
+    """The network that --against names: of a stage of the file, or of another file."""
+    from snnconvert.checkpoint.networks import load
+
+    return checkpoint.network(named) if named in STAGES else load(named, "ann")
 
 
 def run_moments(args: argparse.Namespace) -> None:
@@ -57,8 +74,17 @@ def run_moments(args: argparse.Namespace) -> None:
         checkpoint, stage, data=args.data, data_root=args.data_root, schedule=args.schedule,
         prediction=args.prediction, times=args.times, count=args.count,
         batch_size=args.batch_size, seed=args.seed, device=args.device, progress=args.progress,
+        against=args.against and float_network(checkpoint, args.against),
     )  # fmt: skip
     found.save()
+    if args.against:
+        entry = found.moments[stage]["correction"]
+        low, high = entry["slope"].min(), entry["slope"].max()
+        print(f"{stage} against {args.against}: slope {low:.4f} ... {high:.4f}, mean up to "
+              f"{entry['mean'].abs().max():.4f}, remaining variance up to "
+              f"{entry['variance'].max():.4f}")  # fmt: skip
+        print(f"wrote {found.path}")
+        return
     curve = found.moments[stage]["eps_second_moment"]
     print(f"{stage}: eps_second_moment {curve[0]:.4f} at t = 0, {curve.max():.4f} at most")
     print(f"wrote {found.path}")

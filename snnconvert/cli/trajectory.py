@@ -42,7 +42,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run_trajectory(args: argparse.Namespace) -> None:
     from snnconvert.checkpoint.checkpoint import Checkpoint
-    from snnconvert.cli.arguments.network_argument import checkpoint_source
+    from snnconvert.cli.arguments.network_argument import checkpoint_source, wanted_levels
     from snnconvert.conversion.convert import convert
     from snnconvert.files.atomic import check_destination, save_json
     from snnconvert.generation.image_plan import checkpoint_options
@@ -51,7 +51,7 @@ def run_trajectory(args: argparse.Namespace) -> None:
     from snnconvert.report.trajectory import follow
 
     checkpoint = Checkpoint.read(args.file)
-    source = checkpoint_source(checkpoint, args.stage)
+    source = checkpoint_source(checkpoint, args.stage, wanted_levels(args))
     schedule = checkpoint.schedule()
     out = check_destination(args.out)
     plot = check_destination(args.plot) if args.plot else None

@@ -30,7 +30,7 @@ __all__ = ["Problem", "check", "convert"]
 def convert(
     model: nn.Module, timesteps: int = 4, *, example_inputs: Any = None,
     calibration: Iterable[Any] | None = None,
-    firing: str = "immediate", code: str = "rate", neuron: str = "if",
+    firing: str | None = None, code: str = "rate", neuron: str = "if",
     signed: bool | None = None, settle: int | str | None = None, simulate: str = "steps",
     threshold: str = "mse", per_channel: bool = True, bias_correction: bool = True,
     weights: str | WeightCalibration = "kept",
@@ -52,7 +52,7 @@ def convert(
             a dict of keyword arguments. Not needed for what `load("....pt2")` or `quantize` gave.
         calibration: batches of real inputs, each of that form; a few hundred inputs suffice. Read
             once; needed for activations without ceilings and for `neuron="lif"`.
-        signed, settle: see `spiking_config`.
+        firing, signed, settle: see `spiking_config`.
         threshold: "mse" (default), "max", "percentile", a percentage such as "99.5%", or
             "learned" (from "mse", trained to reproduce the float network's output).
         per_channel: one threshold (leaky neurons: one fit) a channel, or one a layer.
@@ -63,7 +63,7 @@ def convert(
         thresholds_over_t: for denoisers `(x, t)`: a table of so many thresholds over the range of
             t, looked up once a call (if above 1); calibration must cover that range.
         t_argument: name of the network's argument t, where it is not found by itself.
-        firing, code, neuron, simulate, norm, reset, tau, v_reset, v_init: see `SpikingConfig`.
+        code, neuron, simulate, norm, reset, tau, v_reset, v_init: see `SpikingConfig`.
 
     Raises:
         UnsupportedOpError: operations without a rule, all of them by layer.

@@ -19,6 +19,16 @@ PREDICTIONS = ("eps", "x0", "v", "x_prev")
 DYNAMIC_RATIO = 0.995  # quantile of dynamic thresholding where `True` is given
 
 
+def checked_prediction(prediction: str) -> str:
+    """`prediction` if it is one of PREDICTIONS, else InputError."""
+    if prediction not in PREDICTIONS:
+        raise InputError(
+            f"prediction: found {prediction!r}, {nearest(str(prediction), PREDICTIONS)}"
+            f"allowed: {', '.join(PREDICTIONS)}"
+        )
+    return prediction
+
+
 class Denoiser:
     """Calls `network(x [B, ...], t [B]) -> prediction` and counts the calls.
 
@@ -51,11 +61,7 @@ class Denoiser:
         thresholding: bool | float = False,
         correction: Correction | None = None,
     ) -> None:
-        if prediction not in PREDICTIONS:
-            raise InputError(
-                f"prediction: found {prediction!r}, {nearest(str(prediction), PREDICTIONS)}"
-                f"allowed: {', '.join(PREDICTIONS)}"
-            )
+        checked_prediction(prediction)
         ratio = DYNAMIC_RATIO if thresholding is True else thresholding
         if ratio is not False:
             ratio = checked_number("thresholding", ratio, "[0, 1]", note=", True and False")

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from snnconvert.checkpoint.checkpoint import Checkpoint
 from snnconvert.checkpoint.schedules import schedule_hash
+from snnconvert.diffusion.correction import Correction
 from snnconvert.diffusion.sampling import Plan, plan
 from snnconvert.diffusion.schedule import Schedule
 from snnconvert.diffusion.solvers import SOLVERS
@@ -36,18 +37,28 @@ def checkpoint_options(
     checkpoint: Checkpoint, stage: str, solver: str, grid: Grid, schedule: str | Schedule | None,
     options: dict[str, Any],
 ) -> dict[str, Any]:  # fmt: skip
-    """As `image_options`, with the moments of the network of `stage` where they are needed.
+    """As `image_options`, with what the network of `stage` predicts and its moments, if needed.
+
+    `corrected=True` among the options puts in the correction that was measured of the network.
 
     Raises:
-        InputError: no such solver.
-        CheckpointError: moments are needed that the file does not hold.
+        InputError: no such solver, or a prediction that contradicts the file.
+        CheckpointError: moments or a correction are needed that the file does not hold.
     """
     options = image_options(solver, options)
+    options["prediction"] = checkpoint.predicts(options.get("prediction"))
+    if options.pop("corrected", False):
+        options["correction"] = checkpoint.correction(stage, schedule, options["prediction"])
     wanted = "eps_second_moment" in SOLVERS[solver].options or grid == "optimal"
     if wanted and "eps_second_moment" not in options:
-        prediction = options.get("prediction", "eps")
-        options["eps_second_moment"] = checkpoint.moment(stage, schedule, prediction)
+        curve = checkpoint.moment(stage, schedule, options["prediction"])
+        options["eps_second_moment"] = curve
     return options
+
+
+def plain(value: object) -> object:
+    """A correction as a table, anything else as it is."""
+    return vars(value) if isinstance(value, Correction) else value
 
 
 def image_plan(
@@ -59,7 +70,8 @@ def image_plan(
     Args:
         stage: default the most advanced.
         schedule: name or schedule, where the file does not say.
-        solver, steps, grid, options: as `snnconvert.sample`.
+        solver, steps, grid, options: as `snnconvert.sample`, and `corrected`: take back how the
+            network deviates from the float one, as measured before.
 
     Raises:
         InputError: as `plan`.
@@ -79,6 +91,6 @@ def drawing_settings(
         "threshold_scale": threshold_scale,
         "network": fingerprint(checkpoint.entry(stage)),
         "schedule": schedule_hash(chosen.schedule),
-        **{name: value if isinstance(value, bool | int | float | str) else fingerprint(value)
+        **{name: value if isinstance(value, bool | int | float | str) else fingerprint(plain(value))
            for name, value in chosen.all_options.items()},
     }  # fmt: skip

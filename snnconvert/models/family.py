@@ -64,7 +64,7 @@ def config_of(network: nn.Module) -> Any:
 def stage_of(network: nn.Module) -> str:
     """ "qann" for a network with quantised clips, else the first stage of its kind."""
     stages = MODELS[family_of(network)].stages
-    return stages[-1] if getattr(config_of(network), "levels", 0) else stages[0]
+    return "qann" if getattr(config_of(network), "levels", 0) else stages[0]
 
 
 def entry_of(network: nn.Module, dtype: torch.dtype | None = None) -> dict[str, Any]:

@@ -157,7 +157,7 @@ def paths_of(qann: nn.Module, snn: SpikingNetwork, checkpoint: Checkpoint) -> li
     steps = min(10, recipe.diffusion_steps)
     return [
         follow(qann, snn, (2, *shape), solver=solver,
-               steps=steps, schedule=schedule_of(recipe),
+               steps=steps, schedule=schedule_of(recipe), prediction=recipe.prediction,
                **({"clip": True} if SOLVERS[solver].clips else {}))
         for solver in ("ddim", "dpm-solver++")
     ]  # fmt: skip

@@ -46,7 +46,9 @@ class Descent:
         self.teacher = teacher
         self.optimizer = optimizer
         self.bfloat16 = bfloat16
-        self.ceilings = [p for name, p in network.named_parameters() if name.endswith("ceiling")]
+        self.ceilings: list[Tensor] = [
+            value for name, value in network.named_parameters() if name.endswith("ceiling")
+        ]
         self.side = torch.cuda.Stream() if record else None
         self.eager_steps = 0
         self.graph: torch.cuda.CUDAGraph | None = None

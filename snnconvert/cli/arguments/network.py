@@ -36,6 +36,11 @@ class Source:
     float_ann: nn.Module | None = None
     stage: str = "ann"
 
+    @property
+    def quantised(self) -> bool:
+        """Whether `model` was trained with quantised clips."""
+        return self.stage != "ann"
+
     def reported(self) -> list[Any]:
         """The inputs that a report is about: all that were held out, or some of the others."""
         return self.held_out or (self.batches or [self.examples])[:REPORTED_BATCHES]

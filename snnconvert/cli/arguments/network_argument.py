@@ -16,6 +16,7 @@ from snnconvert.checkpoint.networks import load
 from snnconvert.checkpoint.state_dicts import weights_of
 from snnconvert.cli.arguments.calibration_argument import calibration_batches, tensors_of
 from snnconvert.cli.arguments.network import Source
+from snnconvert.conversion.spiking.config import SpikingConfig
 from snnconvert.errors import CheckpointError, InputError
 
 EXAMPLES = 2  # inputs of a file that serve to capture a network
@@ -36,7 +37,7 @@ def source_of(args: argparse.Namespace) -> Source:
     elif args.file.endswith(".pt2"):
         source = Source(args.file, load(args.file), None)
     else:
-        source = checkpoint_source(Checkpoint.read(args.file), args.stage)
+        source = checkpoint_source(Checkpoint.read(args.file), args.stage, wanted_levels(args))
     if args.stage and source.checkpoint is None:
         raise InputError(f"--stage {args.stage}: {source.name} is no checkpoint with stages")
     if args.schedule and not args.calibrate:
@@ -111,16 +112,28 @@ def example(text: str) -> Tensor:
     return values if dtype == torch.float32 else torch.zeros(shape, dtype=dtype)
 
 
-def checkpoint_source(checkpoint: Checkpoint, stage: str | None = None) -> Source:
+def wanted_levels(args: argparse.Namespace) -> int | None:
+    """How many levels --timesteps and --code carry, where a command has them and they do."""
+    timesteps = getattr(args, "timesteps", None)
+    if timesteps is None:
+        return None
+    return SpikingConfig.levels_of(getattr(args, "code", "rate"), timesteps)
+
+
+def checkpoint_source(
+    checkpoint: Checkpoint, stage: str | None = None, levels: int | None = None
+) -> Source:
     """A network of a checkpoint that can be converted, and its real images, noised.
 
     Args:
-        stage: one of CONVERTIBLE; None: the most advanced.
+        stage: one of CONVERTIBLE; None: the quantised one of `levels` levels, if there is one, or
+            else the most advanced.
 
     Raises:
         CheckpointError: it holds no such network.
     """
-    path, stages, stage = checkpoint.source, checkpoint.stages, stage or checkpoint.convertible
+    path, stages = checkpoint.source, checkpoint.stages
+    stage = stage or checkpoint.quantised_at(levels) or checkpoint.convertible
     if stage not in stages:
         held = ", ".join(stages)
         raise CheckpointError(f"{path}: holds no {stage} network to convert, only: {held}")

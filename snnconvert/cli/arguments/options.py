@@ -112,11 +112,12 @@ def add_conversion_options(command: argparse.ArgumentParser) -> None:
     add = command.add_argument_group("spiking").add_argument
     add("--timesteps", type=int, default=4, metavar="T",
         help="steps in which the input is presented (default 4)")  # fmt: skip
-    add("--firing", choices=("immediate", "deferred"), default="immediate",
-        help="fire while integrating (default), or integrate first")  # fmt: skip
+    add("--firing", choices=("immediate", "deferred"),
+        help="fire while integrating (default), or integrate first (default of --code radix, which "
+        "needs it)")  # fmt: skip
     add("--code", choices=("rate", "radix"), default="rate",
         help="what T spikes mean: their number (default; T levels), or their binary number "
-        "(2^T - 1 levels, needs --firing deferred)")  # fmt: skip
+        "(2^T - 1 levels)")  # fmt: skip
     add("--settle", type=settle_steps, metavar="K|auto",
         help="input-free steps after the T; auto (default): until silence")  # fmt: skip
     add("--simulate", choices=("steps", "counts"), default="steps",

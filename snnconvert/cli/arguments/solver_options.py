@@ -11,7 +11,13 @@ from typing import Any
 from snnconvert.cli.arguments.lazy import listed
 
 DEFAULT_SOLVER = "dpm-solver++"
-SHARED = ("clip", "thresholding", "denoise_to_zero", "prediction")  # options of every solver
+SHARED = (
+    "clip",
+    "thresholding",
+    "denoise_to_zero",
+    "prediction",
+    "corrected",
+)  # options of every solver
 
 
 def option_names() -> list[str]:
@@ -46,7 +52,11 @@ def add_solver_options(
     add("--thresholding", type=float, nargs="?", const=True, metavar="RATIO",
         help="dynamic thresholding at this quantile (default 0.995)")  # fmt: skip
     add("--denoise-to-zero", action=switch, help="one more evaluation, from t = 0 to clean data")
-    add("--prediction", help=f"what the network predicts: {listed(PREDICTIONS)}")
+    add("--prediction", help="what the network predicts, where the file does not say: "
+        f"{listed(PREDICTIONS)} (default eps)")  # fmt: skip
+    add("--corrected", action="store_true", default=None,
+        help="take back how the network deviates from the float one; run `moments --against` "
+        "first")  # fmt: skip
 
 
 def grid_times(text: str) -> str | list[float]:

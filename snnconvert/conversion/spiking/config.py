@@ -58,7 +58,13 @@ class SpikingConfig:
     @property
     def levels(self) -> int:
         """Largest count of a neuron; the network computes the quantised ANN of so many levels."""
-        return 2**self.timesteps - 1 if self.code == "radix" else self.timesteps
+        return self.levels_of(self.code, self.timesteps)
+
+    @staticmethod
+    def levels_of(code: str, timesteps: int) -> int:
+        """What `timesteps` spikes carry: their number, or their binary number."""
+        radix = code == "radix" and 0 < timesteps <= LONGEST_RADIX
+        return 2**timesteps - 1 if radix else timesteps
 
     @property
     def leak(self) -> float | None:
@@ -104,11 +110,13 @@ class SpikingConfig:
 
 
 def spiking_config(
-    *, signed: bool | None = None, settle: int | str | None = None, **options: Any
-) -> SpikingConfig:
+    *, firing: str | None = None, signed: bool | None = None, settle: int | str | None = None,
+    **options: Any,
+) -> SpikingConfig:  # fmt: skip
     """The configuration of these options.
 
     Args:
+        firing: None: "deferred" for the radix code, which needs it, else "immediate".
         signed: None: True, but False where a leak or a hard reset loses charge.
         settle: steps, or "auto" (until silence); None: "auto", but 0 for `norm="per_step"` and for
             neurons whose silence proves nothing (a leak, a hard reset).
@@ -124,7 +132,10 @@ def spiking_config(
         if settle != "auto":
             checked_integer("settle", settle, 0, note=" and 'auto'")
         settle = None
-    return SpikingConfig(signed=not loses if signed is None else signed, settle=settle, **options)
+    if firing is None:
+        firing = "deferred" if options.get("code") == "radix" else "immediate"
+    signed = not loses if signed is None else signed
+    return SpikingConfig(firing=firing, signed=signed, settle=settle, **options)
 
 
 def contradictions(c: SpikingConfig) -> list[tuple[Any, str]]:
