@@ -36,7 +36,7 @@ def convert(
     weights: str | WeightCalibration = "kept",
     thresholds_over_t: int = 1, t_argument: str | None = None,
     norm: str = "accumulated", reset: str = "call", tau: float = 2.0,
-    v_reset: float | None = None, v_init: float | str = "half",
+    v_reset: float | None = None, v_init: float | str = "half", spiking_time: bool = False,
 ) -> SpikingNetwork:  # fmt: skip
     """The spiking network of `model`, which is left as it is.
 
@@ -62,6 +62,9 @@ def convert(
             "distilled": then all at once, to give its output; or a `WeightCalibration`.
         thresholds_over_t: for denoisers `(x, t)`: a table of so many thresholds over the range of
             t, looked up once a call (if above 1); calibration must cover that range.
+        spiking_time: neurons also for activations that no input but one number a sample reaches
+            (the time of a denoiser, a label). By default they stay functions: a table over t,
+            computed once a call.
         t_argument: name of the network's argument t, where it is not found by itself.
         code, neuron, simulate, norm, reset, tau, v_reset, v_init: see `SpikingConfig`.
 
@@ -79,7 +82,7 @@ def convert(
         thresholds_over_t=thresholds_over_t, t_argument=t_argument, weights=weights,
         starts=config.v_init == "optimised",
     )  # fmt: skip
-    network = opened(model, example_inputs)
+    network = opened(model, example_inputs, spiking_time=spiking_time)
     refuse_leaks(network, config, fit)  # before the slow passes
     quantised, found = quantized_network(network, config.levels, calibration, fit)
     return spiking_network(quantised, found, config, calibration, fit)

@@ -50,18 +50,21 @@ class Opened:
         return [site for site in self.sites if site.needs_ceiling]
 
 
-def opened(model: nn.Module, example_inputs: Any, *, trainable: bool = False) -> Opened:
+def opened(
+    model: nn.Module, example_inputs: Any, *, trainable: bool = False, spiking_time: bool = False
+) -> Opened:
     """`model`, which is left as it is.
 
     Args:
         trainable: keep every weight by itself, even where it could be folded.
+        spiking_time: neurons also for what depends on the diffusion time alone.
 
     Raises:
         InputError, UnsupportedOpError: as `convert`.
     """
     captured = captured_of(model, example_inputs)
     program, constants = prepared(captured, fold=not trainable)
-    sites = find_sites(program, constants)
+    sites = find_sites(program, constants, spiking_time)
     refuse_problems(type(model).__name__, program, constants, sites, captured)
     functions = {site.node.name: site.function for site in sites if site.function}
     if isinstance(model, CapturedNetwork):

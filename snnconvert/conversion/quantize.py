@@ -39,6 +39,7 @@ def quantize(
     threshold: str = "mse",
     per_channel: bool = True,
     bias_correction: bool = False,
+    spiking_time: bool = False,
 ) -> CapturedNetwork:
     """`model` with quantised clips for activations, to be trained further and then converted.
 
@@ -51,6 +52,7 @@ def quantize(
         levels: steps above zero of every activation.
         example_inputs: arguments of one call, as `convert` takes them.
         calibration: batches to start the ceilings from; default the example inputs.
+        spiking_time: clips also where nothing but the diffusion time is read; see `convert`.
 
     Raises:
         UnsupportedOpError: operations without a rule, all of them by layer.
@@ -59,7 +61,7 @@ def quantize(
     levels = checked_integer("levels", levels, 1)
     batches = [example_inputs] if calibration is None else calibration
     fit = Fit(threshold=threshold, per_channel=per_channel, bias_correction=bias_correction)
-    network = opened(model, example_inputs, trainable=True)
+    network = opened(model, example_inputs, trainable=True, spiking_time=spiking_time)
     return quantized_network(network, levels, batches, fit, trainable=True)[0]
 
 

@@ -119,7 +119,8 @@ class Denoiser:
             return std
         per_unit = {"eps": point.sigma / point.alpha, "v": point.sigma, "x0": 1.0}
         error = self.correction.variance_at(point.t) * (of_x0 * per_unit[self.prediction]) ** 2
-        return max(std**2 - error, 0.0) ** 0.5
+        left: float = max(std**2 - error, 0.0) ** 0.5
+        return left
 
     def _clean_in(self, x: Tensor, output: Tensor, point: Point) -> Tensor:
         """x0 as the network predicts it."""

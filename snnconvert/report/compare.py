@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from snnconvert.conversion.calibration.batches import within
 from snnconvert.conversion.graph.program import Program
 from snnconvert.conversion.graph.signature import arguments_of
+from snnconvert.conversion.prepare.sites import functions_of_time
 from snnconvert.conversion.spiking.network import SpikingNetwork
 from snnconvert.conversion.spiking.simulation import Run
 from snnconvert.errors import InputError
@@ -170,7 +171,10 @@ class _Comparison:
         total = sum(layer.sums["neurons"] for layer in self.layers) / self.images
         with_function = sum(layer.sums["neurons"] for layer in self.layers if layer.function)
         share = with_function / self.images / total
-        return {"per_image": total, "plain_fraction": 1 - share, "function_fraction": share}
+        return {
+            "per_image": total, "plain_fraction": 1 - share, "function_fraction": share,
+            "functions_of_time": functions_of_time(self.snn.program),
+        }  # fmt: skip
 
     def _immediate(self) -> dict[str, Any] | None:
         if self.classic is None:

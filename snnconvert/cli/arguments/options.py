@@ -162,6 +162,9 @@ def add_threshold_options(command: argparse.ArgumentParser) -> None:
     add("--thresholds-over-t", type=int, default=1, metavar="N",
         help="for denoisers: a table of N thresholds over the range of t, looked up once a call "
         "(default 1: the same for all t)")  # fmt: skip
+    add("--spiking-time", action="store_true",
+        help="neurons also for what depends on the diffusion time alone, which is a table over t "
+        "otherwise")  # fmt: skip
     add("--t-argument", metavar="NAME",
         help="which input is t, where it is not called t, timestep, time, ...")  # fmt: skip
     add("--no-bias-correction", dest="bias_correction", action="store_false",
@@ -176,7 +179,7 @@ def conversion_options(args: argparse.Namespace) -> dict[str, Any]:
     """The arguments of `convert` that `add_conversion_options` read."""
     names = ("timesteps", "firing", "code", "settle", "simulate", "norm", "signed", "neuron",
              "tau", "v_reset", "v_init", "threshold", "per_channel", "bias_correction",
-             "thresholds_over_t", "t_argument", "weights")  # fmt: skip
+             "thresholds_over_t", "t_argument", "spiking_time", "weights")  # fmt: skip
     return {name: getattr(args, name) for name in names}
 
 

@@ -71,14 +71,14 @@ def time_argument(program: Program, named: str | None) -> tuple[str, str]:
     if named is not None and named not in tensors:
         raise InputError(f"t_argument: found {named!r}, the network's tensors are: {given}")
     found = named or next((name for name in NAMES if name in tensors), None)
-    if found is None and len(tensors) > 1 and _one_number(program, list(tensors.values())[1]):
+    if found is None and len(tensors) > 1 and program.takes_one_number(list(tensors.values())[1]):
         found = list(tensors)[1]
     if found is None:
         raise InputError(
             f"thresholds_over_t: which of the inputs ({given}) is t? None is called "
             f"{', '.join(NAMES)}, and the second is no tensor [B]; name it: t_argument=..."
         )
-    if not _one_number(program, tensors[found]):
+    if not program.takes_one_number(tensors[found]):
         sizes = [
             "B" if size == BATCH else str(size) for size in _shape(program, tensors[found]) or ()
         ]
@@ -91,11 +91,6 @@ def time_argument(program: Program, named: str | None) -> tuple[str, str]:
 
 def _shape(program: Program, name: str) -> tuple[int, ...] | None:
     return program.signature.shapes.get(name) if program.signature else None
-
-
-def _one_number(program: Program, name: str) -> bool:
-    shape = _shape(program, name)
-    return shape is not None and (not shape or all(size == 1 for size in shape[1:]))
 
 
 def divided(program: Program, kept: Kept, rows: int, named: str | None) -> OverT:

@@ -152,6 +152,22 @@ class Program:
                 found.setdefault(name, []).append(node)
         return found
 
+    def takes_one_number(self, name: str) -> bool:
+        """Whether an input is one number a sample, or for all: a diffusion time, a label."""
+        shape = self.signature.shapes.get(name) if self.signature else None
+        return shape is not None and (not shape or all(size == 1 for size in shape[1:]))
+
+    @property
+    def of_time_alone(self) -> set[str]:
+        """Names of nodes that no input but those of one number (the time, a label) reaches.
+
+        Empty where all inputs are such, or none is.
+        """
+        others = {name for name in self.inputs if not self.takes_one_number(name)}
+        if not others or len(others) == len(self.inputs):
+            return set()
+        return {node.name for node in self.nodes} - self.downstream_of(others)
+
     def downstream_of(self, starts: set[str]) -> set[str]:
         """Names of nodes that depend on any of `starts` (which are included)."""
         found = set(starts)

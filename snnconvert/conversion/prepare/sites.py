@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from snnconvert.conversion.graph.nodes import Clip
+from snnconvert.conversion.graph.nodes import Clip, Neuron
 from snnconvert.conversion.graph.program import Node, Program, Ref
 from snnconvert.conversion.rules import (
     RULES,
@@ -68,16 +68,29 @@ class Site:
         return self.activation is not None and self.activation.ceiling is None
 
 
-def find_sites(program: Program, constants: Mapping[str, Tensor]) -> list[Site]:
+def find_sites(
+    program: Program, constants: Mapping[str, Tensor], spiking_time: bool = False
+) -> list[Site]:
     """The sites of `program` in execution order. Operations without a rule are passed over.
+
+    What depends on the diffusion time alone is a table over it, computed once a call: its
+    activations stay functions, unless `spiking_time`. Clips that were trained are neurons anyway.
 
     A gate that is never negative (sigmoid) scales, as in squeeze and excitation, and brings no
     neurons, except where there would be none at all.
     """
-    search = _Search(program)
+    search = _Search(program, set() if spiking_time else program.of_time_alone)
     if any(Clip.found(node) for node in program.nodes):
         return _sites(search, constants, ())
     return _sites(search, constants, (True,)) or _sites(search, constants, (True, False))
+
+
+def functions_of_time(program: Program) -> list[str]:
+    """Layers of the activations of `program` that stay functions: a table over the time."""
+    alone = program.of_time_alone
+    named = [node for node in program.nodes if node.name in alone and not Neuron.found(node)]
+    rules = [(node, rule_of(node.op)) for node in named]
+    return [node.layer or node.name for node, rule in rules if rule and rule.activation]
 
 
 def _sites(
@@ -99,8 +112,9 @@ def _sites(
 
 
 class _Search:
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, skipped: Collection[str]) -> None:
         self.program = program
+        self.skipped = skipped
         self.readers = program.readers()
         self.by_name = {node.name: node for node in program.nodes}
         weighted = {node.name for node in program.nodes if has_weights(node)}
@@ -111,7 +125,8 @@ class _Search:
                 self.before_weights.update(node.refs)
 
     def driven(self, node: Node) -> bool:
-        return any(name in self.after_weights for name in node.refs)
+        reached = any(name in self.after_weights for name in node.refs)
+        return reached and node.name not in self.skipped
 
     def wanted(self, node: Node, activation: Activation) -> bool:
         if activation.always:
@@ -129,6 +144,7 @@ class _Search:
         Both depend on weights, and the function has no neurons of its own (none among `found`).
         """
         driven = gate_of(node) is not None and self.after_weights.issuperset(node.refs)
+        driven = driven and node.name not in self.skipped
         if not signs or not driven or not self._reaches_weights(node.name, set()):
             return False
         if gate_of(node) == "halves":

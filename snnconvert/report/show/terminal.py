@@ -42,6 +42,12 @@ def _verdict(c: dict[str, Any]) -> list[str]:
             f"{kinds['plain_fraction']:.1%} of the neurons are plain integrate-and-fire, "
             f"{kinds['function_fraction']:.1%} apply a function to what has accumulated"
         )
+    tabled = kinds.get("functions_of_time")
+    if tabled:
+        lines.append(
+            f"{len(tabled)} activations that depend on the time alone stay functions, computed "
+            "once a call"
+        )
     over_t = (c["calibration"] or {}).get("over_t")
     if over_t is not None:
         lines.append(
