@@ -87,8 +87,10 @@ def find_sites(
 
 def functions_of_time(program: Program) -> list[str]:
     """Layers of the activations of `program` that stay functions: a table over the time."""
-    alone = program.of_time_alone
-    named = [node for node in program.nodes if node.name in alone and not Neuron.found(node)]
+    neurons = [node for node in program.nodes if Neuron.found(node)]
+    spiking = {node.name for node in neurons}.union(*(node.refs for node in neurons))
+    alone = program.of_time_alone - spiking
+    named = [node for node in program.nodes if node.name in alone]
     rules = [(node, rule_of(node.op)) for node in named]
     return [node.layer or node.name for node, rule in rules if rule and rule.activation]
 
