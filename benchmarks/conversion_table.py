@@ -16,7 +16,6 @@ from PIL import Image, ImageDraw
 
 import snnconvert
 from snnconvert.checkpoint.checkpoint import Checkpoint
-from snnconvert.checkpoint.schedules import schedule_of
 from snnconvert.images.pictures import tile
 from snnconvert.images.pixels import to_pixels
 from snnconvert.report.measures.difference import Difference
@@ -34,8 +33,8 @@ WAYS = {
     "ours, signed, settle auto": {},
     "ours, deferred": {"firing": "deferred"},
 }
-PICTURED = ["SDM's rule, unsigned", "SDM's rule, signed", "ours, unsigned, settle 0",
-            "ours, signed, settle 0", "ours, signed, settle auto"]  # fmt: skip
+PICTURED = ["ours, signed, settle auto", "ours, signed, settle 0", "SDM's rule, signed",
+            "SDM's rule, unsigned"]  # fmt: skip
 
 
 def measure(snn, qann, ann, batches) -> dict[str, float]:
@@ -55,12 +54,14 @@ def measure(snn, qann, ann, batches) -> dict[str, float]:
             "spikes": spikes / counts, "plain": plain.relative}  # fmt: skip
 
 
-def picture(rows: dict, path: Path, count: int, schedule, shape) -> None:
+def picture(rows: dict, path: Path, count: int, checkpoint: Checkpoint) -> None:
     """One captioned strip of `count` DDIM-50 images from seed 0 per network."""
     strips = []
     for title, network in rows.items():
-        images = snnconvert.sample(network, shape=(count, *shape), solver="ddim", steps=50, seed=0,
-                                   schedule=schedule, clip=True)  # fmt: skip
+        shape = (count, *checkpoint.image_shape(network))
+        images = snnconvert.sample(network, shape=shape, solver="ddim", steps=50, seed=0,
+                                   schedule=checkpoint.schedule(), clip=True,
+                                   prediction=checkpoint.prediction)  # fmt: skip
         pixels = to_pixels(tile(images, count)).permute(1, 2, 0).numpy()
         strip = Image.fromarray(pixels).resize((pixels.shape[1] * 2, pixels.shape[0] * 2), 0)
         framed = Image.new("RGB", (strip.width, strip.height + 16), "white")
@@ -74,6 +75,12 @@ def picture(rows: dict, path: Path, count: int, schedule, shape) -> None:
         top += strip.height
     whole.save(path)
     print(f"wrote {path}")
+
+
+def radix_of(checkpoint: Checkpoint, example) -> torch.nn.Module:
+    """The network of sixteen values, spiking."""
+    return snnconvert.convert(checkpoint.network("qann-radix"), 4, example_inputs=example,
+                              code="radix", simulate="counts")  # fmt: skip
 
 
 def main() -> None:
@@ -101,11 +108,12 @@ def main() -> None:
             flush=True,
         )
     if args.picture:
-        recipe = checkpoint.recipe
-        shape = checkpoint.image_shape(qann)
-        rows = {"float ANN": ann, "quantised ANN": qann}
+        rows = {
+            "float ANN": ann,
+            "ours, T = 4, radix (by counts)": radix_of(checkpoint, batches[0]),
+        }
         rows |= {title: networks[title] for title in PICTURED}
-        picture(rows, args.picture, args.count, schedule_of(recipe), shape)
+        picture(rows, args.picture, args.count, checkpoint)
 
 
 if __name__ == "__main__":

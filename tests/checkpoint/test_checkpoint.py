@@ -1,7 +1,5 @@
 """One object for what a file holds."""
 
-from types import SimpleNamespace
-
 import pytest
 import torch
 
@@ -10,7 +8,7 @@ from snnconvert import Checkpoint
 from snnconvert.checkpoint import CONVERTIBLE, STAGES
 from snnconvert.checkpoint import checkpoint as home
 from snnconvert.checkpoint.networks import content_of
-from snnconvert.errors import CheckpointError
+from snnconvert.errors import CheckpointError, InputError
 from snnconvert.models import MODELS
 from tests.support.paths import SHIPPED
 from tests.support.unets import tiny_unet
@@ -20,7 +18,8 @@ def test_a_file_comes_back_as_it_was_read(tmp_path):
     one = Checkpoint.read(SHIPPED)
     one.save(tmp_path / "again.pt")
     again = Checkpoint.read(tmp_path / "again.pt")
-    assert again.stages == one.stages == ("ann", "qann") and again.stage == one.stage == "qann"
+    assert again.stages == one.stages == ("ann", "qann", "qann-radix")
+    assert again.stage == one.stage == "qann"
     assert again.recipe == one.recipe
     for stage in one.stages:
         wanted = snnconvert.load(SHIPPED, stage).state_dict()
@@ -42,7 +41,7 @@ def test_the_recipe_is_checked_once(shipped, monkeypatch):
     checkpoint.schedule()
     checkpoint.probe_batches(2)
     checkpoint.image_shape(tiny_unet())
-    assert not checkpoint.is_classifier and checkpoint.prediction == "eps"
+    assert not checkpoint.is_classifier and checkpoint.prediction == "v"
     assert calls == ["a.pt"]
 
 
@@ -55,21 +54,21 @@ def test_a_network_takes_over_the_same_from_a_checkpoint_as_from_its_content(shi
     assert content_of(network)["provenance"].keys() == {"torch"}
 
 
-def test_prediction_is_what_the_recipe_or_else_the_measurement_says(shipped):
-    curve = torch.ones(4)
+def test_prediction_is_what_the_recipe_or_else_convert_says(shipped):
     bare = {**shipped, "recipe": {}}
-    measured = {"qann": {"eps_second_moment": curve, "prediction": "v"}}
-    assert Checkpoint(shipped).prediction == Checkpoint(bare).prediction == "eps"
-    assert Checkpoint({**bare, "moments": measured}).prediction == "v"
-    said = Checkpoint(shipped)
-    said.__dict__["recipe"] = SimpleNamespace(prediction="x0")  # as its cached property keeps it
-    assert said.prediction == "x0"
+    said = {"prediction": "x0", "alphas_cumprod": None}
+    assert Checkpoint(shipped).prediction == Checkpoint(shipped).predicts() == "v"
+    assert Checkpoint({**bare, "denoiser": said}).predicts() == "x0"
+    unsaid = Checkpoint(bare)
+    assert unsaid.prediction is None and unsaid.predicts() == "eps" and unsaid.predicts("v") == "v"
+    with pytest.raises(InputError, match=r"found 'eps', but a\.pt predicts v; leave it out"):
+        Checkpoint(shipped, "a.pt").predicts("eps")
 
 
 def test_moments_join_a_copy(shipped):
     one = Checkpoint({**shipped, "moments": {}}, "a.pt")
     curve = torch.linspace(0, 1, one.recipe.diffusion_steps)
-    two = one.with_moment("qann", {"eps_second_moment": curve})
+    two = one.with_moment("qann", {"eps_second_moment": curve, "prediction": "v"})
     assert torch.equal(two.moment("qann"), curve) and not one.moments
     with pytest.raises(CheckpointError, match=r"snnconvert moments a\.pt --stage qann`"):
         one.moment("qann")

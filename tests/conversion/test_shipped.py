@@ -23,7 +23,7 @@ def test_falls_silent_on_the_quantised_ann(snn, qann, real_batches):
     for x, t in real_batches:
         run = snn.run(x, t, record="counts")
         assert run.silent
-        assert run.steps <= 8
+        assert run.steps <= 11
         with torch.no_grad():
             assert torch.equal(run.output, qann(x, t))
         spikes += sum(float(v.sum()) for v in run.emitted.values())
@@ -80,7 +80,8 @@ def test_float32_layers_differ_only_at_boundaries(snn, real_batches, firing):
 
 
 def test_images_from_equal_seeds_are_equal(snn, qann):
-    options = {"shape": (2, 1, 32, 32), "solver": "ddim", "steps": 50, "seed": 7, "clip": True}
+    options = {"shape": (2, 1, 32, 32), "solver": "ddim", "steps": 50, "seed": 7, "clip": True,
+               "prediction": "v"}  # fmt: skip
     wanted = snnconvert.sample(qann, **options)
     for changes in ({}, {"simulate": "counts"}, {"reset": "trajectory"}):
         assert torch.equal(snnconvert.sample(snn.with_config(**changes), **options), wanted)
