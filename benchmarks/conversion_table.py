@@ -50,8 +50,8 @@ def measure(snn, qann, ann, batches) -> dict[str, float]:
         spikes += sum(float(v.sum()) for v in run.emitted.values())
         counts += sum(float(v.abs().sum()) for v in run.counts.values())
         steps = max(steps, run.steps)
-    return {"error": rounded.relative, "largest": rounded.largest, "steps": steps,
-            "spikes": spikes / counts, "plain": plain.relative}  # fmt: skip
+    return {"error": rounded.relative_error, "largest": rounded.largest, "steps": steps,
+            "spikes": spikes / counts, "plain": plain.relative_error}  # fmt: skip
 
 
 def picture(rows: dict, path: Path, count: int, checkpoint: Checkpoint) -> None:

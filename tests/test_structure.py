@@ -61,7 +61,7 @@ PATHS = {module_of(path): path for path in FILES}
 
 
 def folder_of(module: str) -> str:
-    """ "conversion/spiking" of snnconvert.conversion.spiking.cells, "" at the top."""
+    """ "conversion/spiking" of snnconvert.conversion.spiking.neuron_nodes, "" at the top."""
     found = str(PATHS[module].parent.relative_to(PACKAGE))
     return "" if found == "." else found
 

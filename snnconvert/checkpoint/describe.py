@@ -30,9 +30,11 @@ def describe_network(network: nn.Module) -> str:
     if (own := spiking(network)) is not None:
         return own.description
     sites = [m for m in network.modules() if isinstance(m, QuantizedClip)]
-    weights = sum(p.numel() for n, p in network.named_parameters() if not n.endswith("ceiling"))
+    weight_count = sum(
+        p.numel() for n, p in network.named_parameters() if not n.endswith("ceiling")
+    )
     kind = f"{len(sites)} quantised activations" if sites else "ReLU activations"
-    return f"{weights:,} weights, {kind}"
+    return f"{weight_count:,} weights, {kind}"
 
 
 def describe_checkpoint(checkpoint: Checkpoint) -> str:

@@ -15,7 +15,7 @@ from snnconvert.checkpoint.schedules import schedule_hash
 from snnconvert.common.hardware import checked_device
 from snnconvert.diffusion.deviation import measure_correction
 from snnconvert.diffusion.moments import eps_second_moment, moment_times
-from snnconvert.diffusion.sampling import fitting
+from snnconvert.diffusion.sampling import allowed_batch
 from snnconvert.errors import CheckpointError, InputError
 from snnconvert.files.fingerprint import fingerprint
 from snnconvert.images.pixels import to_unit_range
@@ -64,7 +64,7 @@ def measured(
             f"count, batch size: found {count}, {batch_size}; allowed are 1 ... "
             f"{images.count} ({images.name}) and 1 and more"
         )
-    batch_size = fitting(network, batch_size)
+    batch_size = allowed_batch(network, batch_size)
     clean = (to_unit_range(pixels).to(place) for pixels in images.batches(batch_size, count))
     facts = {"images": count, "times": calls, "seed": seed, "data": images.name,
              "schedule": schedule_hash(noise), "prediction": prediction}  # fmt: skip

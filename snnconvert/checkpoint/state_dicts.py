@@ -12,10 +12,10 @@ from snnconvert.files.tensors import read_file
 
 def weights_of(path: str, model: nn.Module) -> dict[str, Tensor]:
     """The state dict in a file, plain or under a usual key, checked against `model`."""
-    return fitting(read_file(path), model, path)
+    return checked_state(read_file(path), model, path)
 
 
-def fitting(content: Any, model: nn.Module, path: str) -> dict[str, Tensor]:
+def checked_state(content: Any, model: nn.Module, path: str) -> dict[str, Tensor]:
     """The state dict in the content of a file at `path` if it has the tensors of `model`.
 
     Raises:

@@ -25,12 +25,12 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run_check(args: argparse.Namespace) -> int:
-    from snnconvert.cli.arguments.network_argument import source_of
+    from snnconvert.cli.arguments.network_argument import named_network
     from snnconvert.conversion.check import check
 
-    source = source_of(args)
-    problems = check(source.model, source.examples)
+    named = named_network(args)
+    problems = check(named.model, named.examples)
     for problem in problems:
         print(problem)
-    print(f"{source.name}: {len(problems) or 'no'} problem{'s' * (len(problems) != 1)}")
+    print(f"{named.name}: {len(problems) or 'no'} problem{'s' * (len(problems) != 1)}")
     return 2 if problems else 0

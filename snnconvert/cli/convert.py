@@ -16,7 +16,7 @@ from snnconvert.cli.arguments.options import (
 from snnconvert.errors import InputError
 
 if TYPE_CHECKING:
-    from snnconvert.cli.arguments.network import Source
+    from snnconvert.cli.arguments.named_network import NamedNetwork
 
 
 def add_convert(commands: Commands) -> None:
@@ -40,7 +40,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("-o", "--out", help="file to write (default: <FILE stem>.snn.pt)")
 
 
-def denoiser_facts(args: argparse.Namespace, source: Source) -> dict[str, Any]:
+def denoiser_facts(args: argparse.Namespace, named: NamedNetwork) -> dict[str, Any]:
     """What is kept of a denoiser from elsewhere: which noise, and what it predicts.
 
     Raises:
@@ -51,8 +51,8 @@ def denoiser_facts(args: argparse.Namespace, source: Source) -> dict[str, Any]:
 
     if args.prediction is not None:
         checked_prediction(args.prediction)
-    if source.checkpoint is not None:
-        source.checkpoint.predicts(args.prediction)
+    if named.checkpoint is not None:
+        named.checkpoint.predicts(args.prediction)
         return {}
     if args.schedule is None and args.prediction is None:
         return {}
@@ -63,7 +63,7 @@ def denoiser_facts(args: argparse.Namespace, source: Source) -> dict[str, Any]:
 def run_convert(args: argparse.Namespace) -> None:
     from snnconvert.checkpoint.format import writer_of
     from snnconvert.checkpoint.networks import content_of
-    from snnconvert.cli.arguments.network_argument import source_of
+    from snnconvert.cli.arguments.network_argument import named_network
     from snnconvert.conversion.convert import convert
     from snnconvert.files.atomic import check_destination, write_together
     from snnconvert.models.family import config_of
@@ -73,28 +73,28 @@ def run_convert(args: argparse.Namespace) -> None:
 
     named = args.file or args.model.partition(":")[2] if args.file or args.model else "network"
     out = Path(args.out) if args.out else Path(named).parent / f"{Path(named).stem}.snn.pt"
-    source = source_of(args)
-    denoiser_facts(args, source)  # refused before slow work
+    named = named_network(args)
+    denoiser_facts(args, named)  # refused before slow work
     check_destination(out)
     report_path = check_destination(out.with_name(f"{out.stem}.report.json"))
     if args.file and out.resolve() == Path(args.file).resolve():
         raise InputError(f"{out}: is the input itself; choose another output with -o")
-    if source.batches is None and source.examples is None:
+    if named.batches is None and named.examples is None:
         raise InputError(
-            f"{source.name}: --calibrate is needed: inputs for calibration and for the report"
+            f"{named.name}: --calibrate is needed: inputs for calibration and for the report"
         )
     snn = convert(
-        source.model, example_inputs=source.examples, calibration=source.batches,
+        named.model, example_inputs=named.examples, calibration=named.batches,
         reset=args.reset, **conversion_options(args),
     )  # fmt: skip
-    report = compare(source.model, snn, source.reported(), float_ann=source.float_ann)
-    if source.checkpoint is not None and not source.checkpoint.is_classifier:
-        qann = source.model if source.quantised else snn.quantized_ann()
-        report = report.extended(trajectory=paths_of(qann, snn, source.checkpoint))
-    content = {**content_of(snn, like=source.checkpoint), **denoiser_facts(args, source)}
+    report = compare(named.model, snn, named.reported(), float_ann=named.float_ann)
+    if named.checkpoint is not None and not named.checkpoint.is_classifier:
+        qann = named.model if named.quantised else snn.quantized_ann()
+        report = report.extended(trajectory=paths_of(qann, snn, named.checkpoint))
+    content = {**content_of(snn, like=named.checkpoint), **denoiser_facts(args, named)}
     write_together({out: writer_of(content), report_path: report.write})
     print(format_report(report.to_dict()))
-    trained = config_of(source.model).levels if source.quantised else snn.config.levels
+    trained = config_of(named.model).levels if named.quantised else snn.config.levels
     if trained != snn.config.levels:
         print(f"note: trained at {trained} levels, converted at {snn.config.levels}: the quantised "
               "ANN above rounds otherwise than the one that was trained")  # fmt: skip

@@ -53,16 +53,16 @@ def run_finetune(args: argparse.Namespace) -> None:
     teacher = load(args.teacher, "ann") if args.teacher else network.quantized_ann()
     inputs = training_inputs(checkpoint.recipe, args.steps, batch_size=args.batch_size,
                              seed=args.seed, data_root=args.data_root)  # fmt: skip
-    probes = checkpoint.probe_batches()
+    held_out = checkpoint.probe_batches()
     tuned = finetune(network, inputs, steps=args.steps, rate=args.rate, teacher=teacher)
-    before, after = (error_of(n, teacher, probes) for n in (network, tuned))
+    before, after = (error_of(n, teacher, held_out) for n in (network, tuned))
     if not after < before:
         raise InputError(
             f"finetune: did not help (error {before:.3g} before, {after:.3g} after); take a "
             "smaller --rate or more --steps; nothing was written"
         )
     save(tuned, out, like=checkpoint)
-    shown = sum(len(batch[0]) for batch in probes)
+    shown = sum(len(batch[0]) for batch in held_out)
     kind = "float" if args.teacher else "quantised"
     print(f"relative error against the {kind} ANN after {network.latency_steps} steps, {shown} "
           f"held-out inputs: {before:.4g} before, {after:.4g} after")  # fmt: skip

@@ -21,7 +21,7 @@ def add_guidance(commands: Commands) -> None:
         add_arguments,
         help="search the threshold scale that draws the best images",
         description="Draw the same seeds with every firing threshold of a spiking network times "
-        "each scale, and report the FID against the scale (threshold guidance). `sample` and "
+        "each scale, and report the FID against the scale (threshold scaling). `sample` and "
         "`evaluate` take the best one as --threshold-scale.",
     )
 
@@ -62,8 +62,8 @@ def run_guidance(args: argparse.Namespace) -> None:
     from snnconvert.evaluation.scale_search import search_scale
     from snnconvert.files.atomic import check_destination, save_json
     from snnconvert.generation.image_plan import image_plan
-    from snnconvert.report.show.guidance import format_search
-    from snnconvert.report.show.plots import plot_guidance
+    from snnconvert.report.show.plots import plot_scale_search
+    from snnconvert.report.show.scale_search import format_search
 
     out = check_destination(args.out)
     plot = check_destination(args.plot) if args.plot else None
@@ -82,6 +82,6 @@ def run_guidance(args: argparse.Namespace) -> None:
     )  # fmt: skip
     save_json(found, out)
     if plot is not None:
-        plot_guidance(found, plot)
+        plot_scale_search(found, plot)
     print(format_search(found))
     print(f"wrote {out}{f' and {plot}' if plot else ''}")

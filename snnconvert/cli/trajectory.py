@@ -42,7 +42,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run_trajectory(args: argparse.Namespace) -> None:
     from snnconvert.checkpoint.checkpoint import Checkpoint
-    from snnconvert.cli.arguments.network_argument import checkpoint_source, wanted_levels
+    from snnconvert.cli.arguments.network_argument import checkpoint_network, wanted_levels
     from snnconvert.conversion.convert import convert
     from snnconvert.files.atomic import check_destination, save_json
     from snnconvert.generation.image_plan import checkpoint_options
@@ -51,18 +51,18 @@ def run_trajectory(args: argparse.Namespace) -> None:
     from snnconvert.report.trajectory import follow
 
     checkpoint = Checkpoint.read(args.file)
-    source = checkpoint_source(checkpoint, args.stage, wanted_levels(args))
+    named = checkpoint_network(checkpoint, args.stage, wanted_levels(args))
     schedule = checkpoint.schedule()
     out = check_destination(args.out)
     plot = check_destination(args.plot) if args.plot else None
-    options = checkpoint_options(checkpoint, source.stage, args.solver, args.grid, None,
+    options = checkpoint_options(checkpoint, named.stage, args.solver, args.grid, None,
                                  given_options(args))  # fmt: skip
     snn = convert(
-        source.model, example_inputs=source.examples, calibration=source.batches,
+        named.model, example_inputs=named.examples, calibration=named.batches,
         **conversion_options(args),
     )  # fmt: skip
-    qann = snn.quantized_ann() if snn.calibration else source.model
-    shape = (args.count, *checkpoint.image_shape(source.model))
+    qann = snn.quantized_ann() if snn.calibration else named.model
+    shape = (args.count, *checkpoint.image_shape(named.model))
     report = follow(
         qann, snn, shape, solver=args.solver, steps=args.steps, schedule=schedule,
         seed=args.seed, grid=args.grid, **options,

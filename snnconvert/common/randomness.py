@@ -32,5 +32,5 @@ def stream_seed(seed: int, index: int, stream: str = "sampling") -> int:
         InputError: `seed` is no integer in 0 ... 2^31 - 1.
     """
     seed = checked_integer("seed", seed, 0, LARGEST_SEED)
-    start = (seed * STREAMS_PER_SEED + STREAMS.index(stream)) * GOLDEN
-    return (start + index) % (1 << 32)
+    first = (seed * STREAMS_PER_SEED + STREAMS.index(stream)) * GOLDEN
+    return (first + index) % (1 << 32)

@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 
 from snnconvert.conversion.capture.captured import Captured
-from snnconvert.conversion.opened import captured_of
+from snnconvert.conversion.convertible import captured_of
 from snnconvert.conversion.prepare.problems import Problem, find_problems
 from snnconvert.conversion.prepare.simplify import prepared
 from snnconvert.conversion.prepare.sites import find_sites

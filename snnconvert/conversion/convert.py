@@ -11,16 +11,16 @@ from torch import nn
 from snnconvert.conversion.calibration.batches import kept_of
 from snnconvert.conversion.calibration.calibrate import Calibration
 from snnconvert.conversion.calibration.leak_compensation import compensate_leak
-from snnconvert.conversion.calibration.options import Fit, WeightCalibration
+from snnconvert.conversion.calibration.options import CalibrationOptions, WeightCalibration
 from snnconvert.conversion.capture.captured_network import CapturedNetwork
 from snnconvert.conversion.check import check
+from snnconvert.conversion.convertible import Convertible, convertible_of
 from snnconvert.conversion.graph.nodes import Neuron
-from snnconvert.conversion.opened import Opened, opened
 from snnconvert.conversion.prepare.problems import Problem
 from snnconvert.conversion.quantize import quantized_network
-from snnconvert.conversion.spiking.cells import place_neurons, refuse_signed, tables_of
 from snnconvert.conversion.spiking.config import SpikingConfig, spiking_config
 from snnconvert.conversion.spiking.network import SpikingNetwork
+from snnconvert.conversion.spiking.neuron_nodes import place_neurons, refuse_signed, tables_of
 from snnconvert.errors import InputError
 from snnconvert.operators.clip import HALF
 
@@ -77,15 +77,15 @@ def convert(
         settle=settle, neuron=neuron, code=code, reset=reset, tau=tau, v_reset=v_reset,
         v_init=v_init,
     )  # fmt: skip
-    fit = Fit(
+    options = CalibrationOptions(
         threshold=threshold, per_channel=per_channel, bias_correction=bias_correction,
         thresholds_over_t=thresholds_over_t, t_argument=t_argument, weights=weights,
         starts=config.v_init == "optimised",
     )  # fmt: skip
-    network = opened(model, example_inputs, spiking_time=spiking_time)
-    refuse_leaks(network, config, fit)  # before the slow passes
-    quantised, found = quantized_network(network, config.levels, calibration, fit)
-    return spiking_network(quantised, found, config, calibration, fit)
+    network = convertible_of(model, example_inputs, spiking_time=spiking_time)
+    refuse_leaks(network, config, options)  # before the slow passes
+    quantised, found = quantized_network(network, config.levels, calibration, options)
+    return spiking_network(quantised, found, config, calibration, options)
 
 
 def spiking_network(
@@ -93,7 +93,7 @@ def spiking_network(
     found: Calibration | None,
     config: SpikingConfig,
     calibration: Iterable[Any] | None,
-    fit: Fit,
+    options: CalibrationOptions,
 ) -> SpikingNetwork:
     """The spiking network that computes what `quantised` does.
 
@@ -104,20 +104,20 @@ def spiking_network(
     program = place_neurons(quantised.program, constants, quantised.functions)
     if config.neuron == "lif" and calibration is not None:
         kept = kept_of(program, calibration) if found is None else found.kept
-        constants |= compensate_leak(program, constants, config, kept, fit.per_channel)
+        constants |= compensate_leak(program, constants, config, kept, options.per_channel)
     own_starts = any(Neuron.found(n) and Neuron.of(n).v_init is not None for n in program.nodes)
     if own_starts and config.held_as_counts and config.start == HALF:  # from a quantised ANN
         config = replace(config, v_init="optimised")
     if found is None:
         return SpikingNetwork(program, constants, config)
-    known = {**found.to_dict(), "levels": config.levels, **fit.to_dict()}
+    known = {**found.to_dict(), "levels": config.levels, **options.to_dict()}
     return SpikingNetwork(program, constants, config, known)
 
 
-def refuse_leaks(network: Opened, config: SpikingConfig, fit: Fit) -> None:
+def refuse_leaks(network: Convertible, config: SpikingConfig, options: CalibrationOptions) -> None:
     """InputError where leaky neurons would need signed spikes, or thresholds that depend on t."""
     refuse_signed(network.signed, config)
-    over_t = fit.thresholds_over_t > 1 or tables_of(network.program)
+    over_t = options.thresholds_over_t > 1 or tables_of(network.program)
     if config.neuron == "lif" and over_t:
         raise InputError(
             "thresholds_over_t: neuron='lif' has one threshold, gain and bias current fitted to "

@@ -22,17 +22,17 @@ from tqdm import tqdm
 
 from snnconvert.common.checks import checked_integer
 from snnconvert.conversion.calibration.batches import calls_of
-from snnconvert.conversion.calibration.weights.reconstruct import relative_error
+from snnconvert.conversion.calibration.weights.reconstruct import relative_squared_error
 from snnconvert.conversion.calibration.weights.relative_adam import RelativeAdam
 from snnconvert.conversion.execution.interpreter import Interpreter
 from snnconvert.conversion.graph.nodes import Neuron
 from snnconvert.conversion.graph.program import Node
 from snnconvert.conversion.graph.values import leaves
 from snnconvert.conversion.rules import has_weights
-from snnconvert.conversion.spiking.cells import cell_of, place_clips
 from snnconvert.conversion.spiking.network import SpikingNetwork
+from snnconvert.conversion.spiking.neuron_nodes import cell_of, place_clips
 from snnconvert.errors import InputError
-from snnconvert.neurons.counts import IF
+from snnconvert.neurons.integrate_and_fire import IF
 from snnconvert.operators.clip import along_channels, from_counts
 
 
@@ -45,8 +45,8 @@ class SurrogateCount(torch.autograd.Function):
         signed: bool,
     ) -> Tensor:  # fmt: skip
         target = cell.target(mean, seen)
-        start = torch.zeros_like(target) if before is None else before
-        count = start + cell.spikes(start, target, signed)
+        so_far = torch.zeros_like(target) if before is None else before
+        count = so_far + cell.spikes(so_far, target, signed)
         scaled = mean * along_channels(seen / ceiling, mean)
         reached = count == target
         ctx.save_for_backward(mean, ceiling, reached)
@@ -65,7 +65,7 @@ class SurrogateCount(torch.autograd.Function):
         return grad_mean, grad_ceiling, grad_before, None, None, None
 
 
-class Clock:
+class DifferentiableCall:
     """Neuron layers of one differentiable call: their counts so far, and the step."""
 
     def __init__(self, network: SpikingNetwork) -> None:
@@ -101,12 +101,12 @@ def surrogate_output(
         network: gives program and configuration; immediate firing, a fixed `settle`.
         inputs: the program's, in order.
     """
-    config, clock = network.config, Clock(network)
-    layers = {node.name: clock.layer(node) for node in network.executor.neurons}
+    config, in_progress = network.config, DifferentiableCall(network)
+    layers = {node.name: in_progress.layer(node) for node in network.executor.neurons}
     interpreter = Interpreter(place_clips(network.program, config), layers)
     output = None
     for _ in range(config.timesteps + (config.settle or 0)):
-        clock.step += 1
+        in_progress.step += 1
         output = interpreter.run(constants, inputs)
     return output
 
@@ -154,9 +154,9 @@ def finetune(
     """
     refuse_exact(network)
     steps = checked_integer("steps", steps, 1)
-    start, (names, thresholds) = network.constants, trained_names(network)
+    untrained, (names, thresholds) = network.constants, trained_names(network)
     answer = network.quantized_ann() if teacher is None else teacher
-    optimizer = RelativeAdam({n: start[n] for n in names}, thresholds, rate, steps)
+    optimizer = RelativeAdam({n: untrained[n] for n in names}, thresholds, rate, steps)
     done = 0
     calls = calls_of(network.program, batches)
     for call in tqdm(calls, total=steps, desc="spiking", unit="step", disable=not progress):
@@ -165,15 +165,15 @@ def finetune(
         with torch.no_grad():
             args, kwargs = network.program.unbind(call)
             wanted = leaves(answer(*args, **kwargs))
-        found = leaves(surrogate_output(network, {**start, **optimizer.values()}, call))
+        found = leaves(surrogate_output(network, {**untrained, **optimizer.values()}, call))
         refuse_other_answer(found, wanted)
-        optimizer.step(relative_error(found, wanted))
+        optimizer.step(relative_squared_error(found, wanted))
         done += 1
     if done < steps:
         raise InputError(
             f"steps: found {steps}, but only {done} batches; give more, or fewer steps"
         )
-    constants = {**start, **optimizer.result()}
+    constants = {**untrained, **optimizer.result()}
     history = {**network.calibration, "finetuned": {"steps": steps, "rate": rate}}
     return SpikingNetwork(network.program, constants, network.config, history).eval()
 

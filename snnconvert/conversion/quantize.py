@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from snnconvert.common.checks import checked_integer
 from snnconvert.conversion.calibration.bias_correction import adjust
 from snnconvert.conversion.calibration.calibrate import Calibration, calibrate
-from snnconvert.conversion.calibration.options import Fit
+from snnconvert.conversion.calibration.options import CalibrationOptions
 from snnconvert.conversion.calibration.over_t import time_argument
 from snnconvert.conversion.calibration.quantizers import place_quantizers
 from snnconvert.conversion.calibration.start_potential import start_fits
@@ -19,9 +19,9 @@ from snnconvert.conversion.calibration.weights.learned_ceilings import learn_cei
 from snnconvert.conversion.calibration.weights.reconstruct import Networks
 from snnconvert.conversion.capture.captured import Captured
 from snnconvert.conversion.capture.captured_network import CapturedNetwork
+from snnconvert.conversion.convertible import Convertible, convertible_of
 from snnconvert.conversion.graph.nodes import ceiling_name
 from snnconvert.conversion.graph.program import Program
-from snnconvert.conversion.opened import Opened, opened
 from snnconvert.conversion.prepare.batch_norm import fold_batch_norms
 from snnconvert.conversion.prepare.sites import Site
 from snnconvert.errors import InputError
@@ -60,16 +60,18 @@ def quantize(
     """
     levels = checked_integer("levels", levels, 1)
     batches = [example_inputs] if calibration is None else calibration
-    fit = Fit(threshold=threshold, per_channel=per_channel, bias_correction=bias_correction)
-    network = opened(model, example_inputs, trainable=True, spiking_time=spiking_time)
-    return quantized_network(network, levels, batches, fit, trainable=True)[0]
+    options = CalibrationOptions(
+        threshold=threshold, per_channel=per_channel, bias_correction=bias_correction
+    )
+    network = convertible_of(model, example_inputs, trainable=True, spiking_time=spiking_time)
+    return quantized_network(network, levels, batches, options, trainable=True)[0]
 
 
 def quantized_network(
-    network: Opened,
+    network: Convertible,
     levels: int,
     calibration: Iterable[Any] | None,
-    fit: Fit,
+    options: CalibrationOptions,
     *,
     trainable: bool = False,
 ) -> tuple[CapturedNetwork, Calibration | None]:
@@ -80,14 +82,14 @@ def quantized_network(
     Raises:
         InputError: it needs calibration and there is none, or there is nothing to fit.
     """
-    refuse_nothing_to_fit(network, fit)
+    refuse_nothing_to_fit(network, options)
     found: Calibration | None = None
     ceilings: dict[str, Tensor] = {}
     if network.open_sites:
         if calibration is None:
             raise InputError(needs_calibration(network.name, network.open_sites))
         found = calibrate(
-            network.program, network.constants, network.sites, calibration, levels, fit
+            network.program, network.constants, network.sites, calibration, levels, options
         )
         ceilings = found.ceilings
     over_t = found.over_t if found else None
@@ -95,7 +97,7 @@ def quantized_network(
         network.program, network.constants, network.sites, ceilings, levels, over_t
     )
     if found is not None:
-        quantised, constants = _fitted(network, quantised, constants, found, fit)
+        quantised, constants = _fitted(network, quantised, constants, found, options)
         if not trainable:
             quantised, constants = fold_batch_norms(quantised, constants)
     paths, parameters = _named_ceilings(network.captured, quantised, ceilings)
@@ -105,24 +107,30 @@ def quantized_network(
 
 
 def _fitted(
-    network: Opened, quantised: Program, constants: dict[str, Tensor], found: Calibration, fit: Fit
+    network: Convertible,
+    quantised: Program,
+    constants: dict[str, Tensor],
+    found: Calibration,
+    options: CalibrationOptions,
 ) -> tuple[Program, dict[str, Tensor]]:
     """The quantised network with trained ceilings and weights and corrected biases."""
     ceilings = set(map(ceiling_name, found.ceilings))
-    if fit.threshold == "learned":
+    if options.threshold == "learned":
         constants = learn_ceilings(
             network.program, quantised, constants, sorted(ceilings), found.kept.calls(32)
         )
-    if fit.training is not None:
+    if options.training is not None:
         trainable = network.captured.trainable | ceilings
         networks = Networks(network.program, quantised, frozenset(found.ceilings), trainable)
-        constants, found.weights = calibrate_weights(networks, constants, found.kept, fit.training)
-    if fit.bias_correction or fit.starts:
+        constants, found.weights = calibrate_weights(
+            networks, constants, found.kept, options.training
+        )
+    if options.bias_correction or options.starts:
         rows = max(1, min(PASS_INPUTS, PASS_BYTES // found.bytes_per_input))
-        fits = start_fits(quantised, network.sites, fit.per_channel) if fit.starts else {}
+        fits = start_fits(quantised, network.sites, options.per_channel) if options.starts else {}
         quantised, constants = adjust(
             network.program, quantised, constants, network.sites, found.kept.calls(rows),
-            network.constants, bias=fit.bias_correction, starts=fits,
+            network.constants, bias=options.bias_correction, starts=fits,
         )  # fmt: skip
     return quantised, constants
 
@@ -139,20 +147,20 @@ def _named_ceilings(
     return paths, captured.trainable | set(map(ceiling_name, ceilings))
 
 
-def refuse_nothing_to_fit(network: Opened, fit: Fit) -> None:
+def refuse_nothing_to_fit(network: Convertible, options: CalibrationOptions) -> None:
     """InputError where weights or thresholds over t are wanted and every activation has its own."""
     wanted = {
-        "weights": fit.training is not None,
-        "thresholds_over_t": fit.thresholds_over_t > 1,
-        "v_init": fit.starts,
+        "weights": options.training is not None,
+        "thresholds_over_t": options.thresholds_over_t > 1,
+        "v_init": options.starts,
     }
     for option in (name for name, given in wanted.items() if given and not network.open_sites):
         raise InputError(
             f"{option}: every activation of {network.name} was trained quantised, there is nothing "
             f"to calibrate: leave {option} out"
         )
-    if fit.thresholds_over_t > 1:
-        time_argument(network.program, fit.t_argument)  # before the slow passes
+    if options.thresholds_over_t > 1:
+        time_argument(network.program, options.t_argument)  # before the slow passes
 
 
 def needs_calibration(name: str, sites: list[Site]) -> str:

@@ -14,7 +14,7 @@ from snnconvert.evaluation.fidelity import Evaluation, check_comparable, fidelit
 from snnconvert.evaluation.metrics.cache import checked_count
 from snnconvert.evaluation.metrics.features import Inception, check_dims
 from snnconvert.evaluation.metrics.gaussian import Statistics
-from snnconvert.evaluation.opened import (
+from snnconvert.evaluation.resolve import (
     Reference,
     checkpoint_at,
     drawn_images,
@@ -75,11 +75,11 @@ def evaluate(
         )  # fmt: skip
     if dims is not None:
         check_dims(dims)
-    images, reference = opened(
+    images, reference = images_and_reference(
         source, against, root_of(source, data_root), image_size, count, batch_size, device, drawing
     )
     if inception is None:
-        inception = fitting_inception(images, reference, dims, device, count, neighbours)
+        inception = inception_for(images, reference, dims, device, count, neighbours)
     return fidelity(
         images, reference, inception, count=count, score=score, neighbours=neighbours,
         batch_size=batch_size, progress=progress, command=command,
@@ -92,7 +92,7 @@ def root_of(source: object, data_root: str | Path | None) -> Path:
     return Path(data_root or known or "data")
 
 
-def opened(
+def images_and_reference(
     source: str | Checkpoint | nn.Module | Source, against: str | Path | Reference, root: Path,
     image_size: int | None, count: int | None, batch_size: int, device: str,
     drawing: dict[str, Any],
@@ -115,7 +115,7 @@ def opened(
     return images, against
 
 
-def fitting_inception(
+def inception_for(
     images: Source, reference: Reference, dims: int | None, device: str, count: int | None,
     neighbours: bool,
 ) -> Inception:  # fmt: skip

@@ -24,7 +24,7 @@ from snnconvert.evaluation.metrics.precision_recall import (
     precision_recall,
     torch_fidelity_metric,
 )
-from snnconvert.evaluation.metrics.running_gaussian import Moments
+from snnconvert.evaluation.metrics.running_gaussian import RunningGaussian
 from snnconvert.files.atomic import save_json
 from snnconvert.images.sources import Source, StoredSource
 from snnconvert.version import __version__
@@ -143,7 +143,7 @@ def measure(
     progress: bool,
 ) -> Measured:
     """One pass over `count` images: statistics, and score and features where asked for."""
-    moments = Moments(inception.dims)
+    moments = RunningGaussian(inception.dims)
     score = InceptionScore(count) if classify else None
     kept: list[Tensor] = []
     with tqdm(total=count, desc=source.name, unit="image", miniters=0, disable=not progress) as bar:

@@ -34,7 +34,7 @@ class Drawing:
     Attributes:
         plan: checked, of the solver.
         batch_size: images per network call.
-        threshold_scale: of a spiking network, see `snnconvert.guidance`.
+        threshold_scale: of a spiking network, see `generation.threshold_scale`.
     """
 
     plan: Plan
@@ -63,7 +63,7 @@ class SampledSource:
     ) -> None:  # fmt: skip
         self.network, self.drawing, self.count, self.origin = network, drawing, count, origin
         self.channels, self.image_size = shape[0], shape[1:]
-        check_channels(self.channels, origin["source"])
+        check_drawable(self.channels, origin["source"])
         self.job = Job(network, drawing.plan, shape, count, drawing.seed, drawing.batch_size)
         self.evaluations = self.drawn = 0
         self.device = device_of(network)
@@ -157,7 +157,7 @@ def sha256_of(path: Path) -> str | None:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def check_channels(channels: int, source: str) -> None:
+def check_drawable(channels: int, source: str) -> None:
     """CheckpointError unless Inception can see images of so many channels."""
     if channels not in (1, 3):
         raise CheckpointError(

@@ -1,4 +1,4 @@
-"""The one-dimensional search of threshold guidance: FID against the scale of all thresholds."""
+"""The one-dimensional search of threshold scaling: FID against the scale of all thresholds."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from snnconvert.common.checks import set_integers
 from snnconvert.common.processes import WHOLE, Shard
 from snnconvert.diffusion.noise import SampleNoise, image_seeds
-from snnconvert.diffusion.sampling import Plan, fitting, run
+from snnconvert.diffusion.sampling import Plan, allowed_batch, run
 from snnconvert.errors import InputError
 from snnconvert.files.atomic import check_destination
 from snnconvert.images.outputs import FolderOutput, GridOutput, NpzOutput, Output
@@ -46,7 +46,7 @@ class Job:
     @property
     def largest_block(self) -> int:
         """Images of one call: `batch_size`, or fewer where the network takes no more."""
-        return fitting(self.network, self.batch_size)
+        return allowed_batch(self.network, self.batch_size)
 
     def blocks(self) -> list[range]:
         """Image numbers, those of a call together."""
@@ -107,8 +107,8 @@ def draw(job: Job, indices: list[int], on_call: Callable[..., object] | None = N
     """Images `indices` of the job, float32 [B, C, H, W]."""
     noise = SampleNoise(image_seeds(job.seed, indices))
     device = next((p.device for p in job.network.state_dict().values()), torch.device("cpu"))
-    start = noise.normal(job.image_shape).to(device)
-    result, _ = run(job.plan, job.network, start, noise, on_call)
+    noisiest = noise.normal(job.image_shape).to(device)
+    result, _ = run(job.plan, job.network, noisiest, noise, on_call)
     return result
 
 

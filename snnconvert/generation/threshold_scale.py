@@ -1,4 +1,4 @@
-"""Threshold guidance: other firing thresholds at inference, nothing retrained.
+"""Threshold scaling: other firing thresholds at inference, nothing retrained.
 
 SDM (Cao et al., IEEE TAI, section 3.4) draws better images with every threshold times 0.997 ...
 1.003. Below 1 neurons fire more easily (the paper says inhibitory), above 1 less (excitatory);

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 
 from torch import Tensor
 
-from snnconvert.neurons.counts import IF
+from snnconvert.neurons.integrate_and_fire import IF
 
 
 def digit_weights(levels: int) -> list[int]:

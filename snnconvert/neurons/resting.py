@@ -88,7 +88,11 @@ class RestingNode(BaseNode):
         if self.backend == "torch" and self.surrogate_function.spiking:
             weight = self.w.sigmoid() if self.neuron == "plif" else None
             learning = torch.is_grad_enabled() and (x_seq.requires_grad or weight is not None)
-            return LeanSpikes.apply(x_seq, weight, self) if learning else train(x_seq, weight, self)
+            return (
+                LeanSpikes.apply(x_seq, weight, self)
+                if learning
+                else spike_train(x_seq, weight, self)
+            )
         rest = torch.zeros_like(x_seq[0], dtype=membrane_type(x_seq))
         common = (self.v_threshold, self.v_reset, self.surrogate_function)
         spikes: Tensor
@@ -131,7 +135,7 @@ def membrane_type(x: Tensor) -> torch.dtype:
     return torch.float32 if x.dtype in (torch.float16, torch.bfloat16) else x.dtype
 
 
-def train(
+def spike_train(
     x: Tensor, weight: Tensor | None, node: RestingNode, charged: Tensor | None = None
 ) -> Tensor:
     """Spikes of the currents `x`; `weight` is 1 / tau of PLIF neurons.
@@ -160,7 +164,7 @@ class LeanSpikes(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor | None, node: RestingNode) -> Tensor:
         charged = torch.empty_like(x, dtype=membrane_type(x))
-        spikes = train(x, weight, node, charged)
+        spikes = spike_train(x, weight, node, charged)
         ctx.save_for_backward(charged, spikes, weight)
         ctx.node = node
         return spikes

@@ -1,7 +1,7 @@
 """The plain neuron: potentials added up spike by spike, on spikingjelly's base class.
 
-The count-held neurons of `counts.py` and `radix.py` are checked against this one; it is not used
-to convert.
+The count-held neurons of `integrate_and_fire.py` and `radix.py` are checked against this one; it
+is not used to convert.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 from spikingjelly.activation_based.neuron import SimpleBaseNode
 from torch import Tensor
 
-from snnconvert.neurons.counts import IF
+from snnconvert.neurons.integrate_and_fire import IF
 from snnconvert.operators.clip import along_channels
 
 
@@ -40,9 +40,9 @@ class ClippedIFNode(SimpleBaseNode):
     def neuronal_charge(self, x: Tensor) -> None:
         if isinstance(self.v, float):  # first step after a reset: shapes are known only now
             self.v_threshold = along_channels(self.cell.v_threshold, x)
-            start = self.cell.v_init
-            start = along_channels(start, x) if isinstance(start, Tensor) else start
-            self.v = self.v_threshold * (self.unit * start)
+            v_init = self.cell.v_init
+            v_init = along_channels(v_init, x) if isinstance(v_init, Tensor) else v_init
+            self.v = self.v_threshold * (self.unit * v_init)
         self.v = self.v + x
 
     def neuronal_fire(self, weight: float = 1.0) -> Tensor:

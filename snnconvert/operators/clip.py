@@ -43,7 +43,7 @@ def unit_per_count(ceiling: Tensor, steps: int, x: Tensor) -> Tensor:
     return along_channels(ceiling / steps, x).to(x.dtype)
 
 
-def start_over(v_init: Tensor | float, x: Tensor) -> Tensor:
+def v_init_over(v_init: Tensor | float, x: Tensor) -> Tensor:
     """`v_init` as it broadcasts over `x`, in x's dtype."""
     if not isinstance(v_init, Tensor):  # filled in place: no copy from the host in a CUDA graph
         return torch.full((), v_init, dtype=x.dtype, device=x.device)
@@ -70,7 +70,7 @@ def to_counts(
     The quantiser calls it with `steps = high = levels`; a neuron after k of T steps with
     `steps = min(k, T)`.
     """
-    scale, start = counts_per_unit(ceiling, steps, x), start_over(v_init, x)
+    scale, start = counts_per_unit(ceiling, steps, x), v_init_over(v_init, x)
     return counted(x, scale, start, low, high)
 
 
@@ -92,7 +92,7 @@ def quantised(
     out: where to write it; may be `x` itself.
     """
     scale, unit = counts_per_unit(ceiling, levels, x), unit_per_count(ceiling, levels, x)
-    first = start_over(v_init, x)
+    first = v_init_over(v_init, x)
     result = torch.empty_like(x) if out is None else out
     for part, to, by, back, start in pieces(x, result, scale, unit, first):
         counted(part, by, start, low, levels, to).mul_(back)

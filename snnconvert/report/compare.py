@@ -18,10 +18,10 @@ from snnconvert.conversion.spiking.network import SpikingNetwork
 from snnconvert.conversion.spiking.simulation import Run
 from snnconvert.errors import InputError
 from snnconvert.files.atomic import json_writer, write_atomically
+from snnconvert.report.measures.clip_recorder import ClipRecorder
 from snnconvert.report.measures.cost import Cost, count_cost
 from snnconvert.report.measures.difference import Difference
 from snnconvert.report.measures.layers import LayerErrors
-from snnconvert.report.measures.quantizer_probe import QuantizerProbe
 from snnconvert.report.measures.timing import seconds_per_call
 
 TIMED_IMAGES = 16
@@ -93,12 +93,12 @@ def _is_quantised(ann: nn.Module, snn: SpikingNetwork, call: Call) -> bool:
     Else `snn` was calibrated, or `ann` was trained with PyTorch's quantisers. (A network with
     neither is no ANN of `snn`; it is refused later.)
     """
-    probe = QuantizerProbe(snn.config.levels)
-    with probe:
+    recorder = ClipRecorder(snn.config.levels)
+    with recorder:
         ann(*call[0], **call[1])
-    if len(probe.seen) == len(snn.neurons):
+    if len(recorder.seen) == len(snn.neurons):
         return True
-    return not snn.calibration and not probe.foreign
+    return not snn.calibration and not recorder.foreign
 
 
 def timed(program: Program, call: Call) -> Call:
@@ -187,15 +187,15 @@ class _Comparison:
 
     def _add(self, call: Call) -> None:
         args, kwargs = call
-        probe = QuantizerProbe(self.snn.config.levels)
-        with probe:
+        recorder = ClipRecorder(self.snn.config.levels)
+        with recorder:
             wanted = self.ann(*args, **kwargs)
         run = self.clocked.run(*args, record="counts", **kwargs)
-        if [tuple(clip.x.shape) for clip in probe.seen] != [
+        if [tuple(clip.x.shape) for clip in recorder.seen] != [
             tuple(v.shape) for v in run.counts.values()
         ]:
             raise InputError("compare: the spiking network was not converted from this ANN")
-        for layer, clip, name in zip(self.layers, probe.seen, run.counts, strict=True):
+        for layer, clip, name in zip(self.layers, recorder.seen, run.counts, strict=True):
             seen, counts, emitted = run.inputs[name], run.counts[name], run.emitted[name]
             layer.add(run.neurons[name], clip, seen, counts, emitted)
         clocked = self.snn.config == self.clocked.config
@@ -233,7 +233,7 @@ class _Comparison:
             first = self.steps - longest  # deferred: the first T steps fire nothing
             rows.append({
                 "step": first + index + 1,
-                "relative_error": difference.relative,
+                "relative_error": difference.relative_error,
                 "spikes": spikes / self.images,
             })  # fmt: skip
         return rows

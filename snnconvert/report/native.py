@@ -120,11 +120,11 @@ def native_report(
         for handle in handles:
             handle.remove()
     single = macs_of(one_step(network), shapes)
-    cost = cost_of(counter.found, images, single, network.config.timesteps)
+    cost = native_cost(counter.found, images, single, network.config.timesteps)
     return cost, {name: total / images for name, total in fired.items()}
 
 
-def cost_of(found: Operations, images: int, single: float, timesteps: int) -> dict[str, float]:
+def native_cost(found: Operations, images: int, single: float, timesteps: int) -> dict[str, float]:
     """Per image, from the operations of `images`; `single`: MACs of one pass and image."""
     share = found.driven / (found.driven + found.macs)
     quantised = min(PJ_PER_MAC, timesteps.bit_length() * PJ_PER_AC)

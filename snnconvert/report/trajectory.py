@@ -50,7 +50,7 @@ class Counted(Recorded):
     def __call__(self, x: Tensor, t: Tensor) -> Tensor:
         run = self.network.run(x, t, record="counts")
         self.calls.append((x, t, run.output))
-        self.costs.append(cost_of(self.network, (x, t), run))
+        self.costs.append(call_cost(self.network, (x, t), run))
         output: Tensor = run.output
         return output
 
@@ -58,7 +58,7 @@ class Counted(Recorded):
         self.network.reset()
 
 
-def cost_of(network: SpikingNetwork, inputs: Sequence[Tensor], run: Run) -> dict[str, float]:
+def call_cost(network: SpikingNetwork, inputs: Sequence[Tensor], run: Run) -> dict[str, float]:
     """Clock steps of one call; spikes, final counts and energy per image."""
     images = network.program.batch_size(inputs)
     cost: Cost = count_cost(network, inputs, run.emitted, run.steps)
@@ -70,7 +70,7 @@ def cost_of(network: SpikingNetwork, inputs: Sequence[Tensor], run: Run) -> dict
     }
 
 
-def relative(found: Tensor, wanted: Tensor) -> float:
+def relative_distance(found: Tensor, wanted: Tensor) -> float:
     """|found - wanted| / |wanted|, Euclidean, in float64."""
     scale = wanted.double().norm().item()
     result: float = (found.double() - wanted.double()).norm().item() / (scale or 1.0)
@@ -125,13 +125,13 @@ def follow(
         "seed": seed,
         "nfe": len(reference.calls),
         "images_equal": {name: torch.equal(image, wanted) for name, image in images.items()},
-        "image_error": {name: relative(image, wanted) for name, image in images.items()},
+        "image_error": {name: relative_distance(image, wanted) for name, image in images.items()},
         "total": {name: total(path.costs) for name, path in paths.items()},
-        "calls": list(rows_of(reference, paths)),
+        "calls": list(call_rows(reference, paths)),
     }
 
 
-def rows_of(reference: Recorded, paths: Mapping[str, Counted]) -> Iterator[dict[str, Any]]:
+def call_rows(reference: Recorded, paths: Mapping[str, Counted]) -> Iterator[dict[str, Any]]:
     """One row a call: errors against `reference`, and what it cost under each reset."""
     local = paths["call"].network
     for number, (x, t, eps) in enumerate(reference.calls):
@@ -139,8 +139,8 @@ def rows_of(reference: Recorded, paths: Mapping[str, Counted]) -> Iterator[dict[
         own = paths["call"].calls[number][2] if torch.equal(found, x) else local(x, t)
         yield {
             "t": float(t[0]),
-            "eps_error": relative(own, eps),
-            "divergence": relative(found, x),
+            "eps_error": relative_distance(own, eps),
+            "divergence": relative_distance(found, x),
             **{name: path.costs[number] for name, path in paths.items()},
         }
 

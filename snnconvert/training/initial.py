@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 
 from snnconvert.checkpoint.format import FORMAT, read_checkpoint
-from snnconvert.checkpoint.state_dicts import fitting
+from snnconvert.checkpoint.state_dicts import checked_state
 from snnconvert.errors import CheckpointError
 from snnconvert.files.tensors import read_file
 from snnconvert.models.family import config_of, stage_of
@@ -33,7 +33,7 @@ def start_from(path: str, network: nn.Module) -> nn.Module:
         content = networks[stage]["state"]
     if has_factors(network.state_dict()) and not has_factors(content):
         return load_pretrained(network, content)
-    network.load_state_dict(fitting(content, network, path))
+    network.load_state_dict(checked_state(content, network, path))
     return network
 
 

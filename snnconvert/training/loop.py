@@ -20,10 +20,10 @@ from snnconvert.files.atomic import check_destination
 from snnconvert.images.datasets import DATASETS, Images
 from snnconvert.images.pixels import TensorImages
 from snnconvert.training.result import save_result
-from snnconvert.training.run import Run
+from snnconvert.training.run import TrainingRun
 from snnconvert.training.stage import Stage
 from snnconvert.training.state import beside, check_same_recipe, load_state
-from snnconvert.training.tasks import check_images
+from snnconvert.training.tasks import check_task_images
 
 
 def train(
@@ -57,24 +57,26 @@ def train(
     state = load_state(state_path, recipe)
     with open_shard(state["device"]) as shard:
         check_share(recipe, shard)
-        training = images_of(recipe, images, True)
-        check_images(recipe, training)
+        training = recipe_images(recipe, images, True)
+        check_task_images(recipe, training)
         if isinstance(training, TensorImages) and shard.device.type == "cuda":
             training = training.to(shard.device)
-        run = Run(recipe, training, shard, state["precision"], out, progress and shard.rank == 0)
+        run = TrainingRun(
+            recipe, training, shard, state["precision"], out, progress and shard.rank == 0
+        )
         torch.set_num_threads(state["threads"])  # the order of sums, hence the last bit
         for stage in recipe.stages:
             if stage not in state["finished"]:
                 Stage(run, stage, state, state_path).train(deadline)
         if run.leads:
-            held_out = images_of(recipe, images, False)
+            held_out = recipe_images(recipe, images, False)
             ran = {"device": state["device"], "precision": run.precision, "processes": shard.size}
             save_result(out, recipe, state["finished"], training, held_out, ran)
             state_path.unlink(missing_ok=True)
     return out
 
 
-def images_of(recipe: Recipe, given: tuple[Images, Images] | None, train: bool) -> Images:
+def recipe_images(recipe: Recipe, given: tuple[Images, Images] | None, train: bool) -> Images:
     """Images to train on, or held-out ones: the `given`, or those of the recipe's dataset."""
     if given is not None:
         return given[0 if train else 1]

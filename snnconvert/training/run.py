@@ -17,7 +17,7 @@ from snnconvert.training.tasks import Batch, batch_of
 
 
 @dataclass
-class Run:
+class TrainingRun:
     """What a training needs besides its state; rebuilt at every start."""
 
     recipe: Recipe
@@ -33,7 +33,7 @@ class Run:
         return self.shard.rank == 0
 
 
-def batch_at(run: Run, stage: str, step: int) -> Batch:
+def batch_at(run: TrainingRun, stage: str, step: int) -> Batch:
     """This process's share of the batch of one step; seeds what dropout draws."""
     rng, shard = step_generator(run.recipe, stage, step), run.shard
     whole = batch_of(run.recipe, run.images, step, rng)
@@ -41,7 +41,7 @@ def batch_at(run: Run, stage: str, step: int) -> Batch:
     return whole.part(shard.rank, shard.size).to(shard.device)
 
 
-def drawn(run: Run, stream: str, count: int) -> Iterator[tuple[Tensor, ...]]:
+def drawn_inputs(run: TrainingRun, stream: str, count: int) -> Iterator[tuple[Tensor, ...]]:
     """Inputs of `count` batches from a stream of random numbers of their own."""
     for number in range(count):
         rng = step_generator(run.recipe, stream, number)

@@ -24,7 +24,7 @@ from snnconvert.training.averaging import settle_statistics, update_average
 from snnconvert.training.ceilings import relu_ceilings
 from snnconvert.training.descent import Descent
 from snnconvert.training.initial import start_from
-from snnconvert.training.run import Run, batch_at, drawn
+from snnconvert.training.run import TrainingRun, batch_at, drawn_inputs
 from snnconvert.training.state import beside, save_losses, save_state
 from snnconvert.training.synchronised import synchronised
 
@@ -50,7 +50,7 @@ class Stage:
         state: as `load_state` gives it; `save` writes it to `path`.
     """
 
-    def __init__(self, run: Run, name: str, state: dict[str, Any], path: Path) -> None:
+    def __init__(self, run: TrainingRun, name: str, state: dict[str, Any], path: Path) -> None:
         recipe, resumed, device = run.recipe, state["stage"] == name, run.shard.device
         self.run, self.name, self.state, self.path = run, name, state, path
         network = build_network(run, name, state["finished"], resumed)
@@ -112,7 +112,7 @@ class Stage:
                 raise
             self.save(done)
             raise Paused(f"{self.name}, step {done} of {steps}") from None
-        settle_statistics(self.average, drawn(run, "statistics", STATISTICS_BATCHES))
+        settle_statistics(self.average, drawn_inputs(run, "statistics", STATISTICS_BATCHES))
         self.state["finished"][self.name] = self.average.state_dict()
         if run.leads:
             save_state(self.path, self.state)
@@ -159,7 +159,7 @@ def shared_by(shard: Shard, network: nn.Module) -> nn.Module:
 
 
 def build_network(
-    run: Run, stage: str, finished: dict[str, dict[str, Tensor]], resumed: bool
+    run: TrainingRun, stage: str, finished: dict[str, dict[str, Tensor]], resumed: bool
 ) -> nn.Module:
     """The network that a stage starts with: fresh, from `initial`, or from the stage before.
 
@@ -174,13 +174,13 @@ def build_network(
     if not levels:
         return start_from(recipe.initial, network) if recipe.initial else network
     ann = finished_ann(run, finished)
-    batches = drawn(run, "calibration", CALIBRATION_BATCHES)
+    batches = drawn_inputs(run, "calibration", CALIBRATION_BATCHES)
     ceilings = relu_ceilings(ann, batches, levels, recipe.per_channel)
     network.load_state_dict({**finished["ann"], **{f"{k}.ceiling": v for k, v in ceilings.items()}})
     return network
 
 
-def finished_ann(run: Run, finished: dict[str, dict[str, Tensor]]) -> nn.Module:
+def finished_ann(run: TrainingRun, finished: dict[str, dict[str, Tensor]]) -> nn.Module:
     """The float network that the stage before left."""
     recipe = run.recipe
     ann = recipe.family.build(recipe.network(run.images.channels, "ann")).eval()
@@ -214,7 +214,7 @@ def rate_factor(recipe: Recipe, step: int, steps: int) -> float:
     return warm * 0.5 * (1 + math.cos(math.pi * step / steps))
 
 
-def save_samples(run: Run, network: nn.Module, name: str) -> None:
+def save_samples(run: TrainingRun, network: nn.Module, name: str) -> None:
     """36 DDIM images of the averaged network as a grid beside the result."""
     folder = beside(run.out, ".samples")
     folder.mkdir(exist_ok=True)

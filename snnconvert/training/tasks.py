@@ -40,7 +40,7 @@ class Batch:
         return Batch(tuple(moved), self.target.to(device, non_blocking=True))
 
 
-def check_images(recipe: Recipe, images: Images) -> None:
+def check_task_images(recipe: Recipe, images: Images) -> None:
     """DataError unless a classifier's images have labels that it can give."""
     if recipe.family.task != "classes":
         return

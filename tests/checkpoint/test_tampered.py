@@ -21,13 +21,13 @@ def content():
     return snnconvert.convert(tiny_unet(), 4, example_inputs=unet_inputs()).to_content()
 
 
-def rows_of(content, op: str) -> list:
+def instructions_of(content, op: str) -> list:
     """The nodes of an operation, [name, op, args, kwargs, layer] each."""
     return [row for row in content["config"]["program"]["nodes"] if row[1] == op]
 
 
 def arguments(content, op: str) -> list:
-    return rows_of(content, op)[0][2]["tuple"]
+    return instructions_of(content, op)[0][2]["tuple"]
 
 
 def weight(content, rank: int) -> str:
@@ -43,11 +43,11 @@ def too_many_arguments(content):
 
 
 def another_operation(content):
-    rows_of(content, "aten.conv2d.default")[0][1] = "aten.linear.default"
+    instructions_of(content, "aten.conv2d.default")[0][1] = "aten.linear.default"
 
 
 def unknown_operation(content):
-    rows_of(content, "aten.conv2d.default")[0][1] = "aten.system.default"
+    instructions_of(content, "aten.conv2d.default")[0][1] = "aten.system.default"
 
 
 def weight_of_another_shape(content):

@@ -13,8 +13,8 @@ from snnconvert.checkpoint.checkpoint import Checkpoint
 from snnconvert.checkpoint.schedules import schedule_of
 from snnconvert.cli import build_parser
 from snnconvert.cli.arguments.calibration_argument import noised
-from snnconvert.cli.arguments.network import Source
-from snnconvert.cli.arguments.network_argument import source_of
+from snnconvert.cli.arguments.named_network import NamedNetwork
+from snnconvert.cli.arguments.network_argument import named_network
 from snnconvert.conversion.calibration.options import WeightCalibration
 from snnconvert.diffusion.objectives import noise_loss, noised_batch
 from snnconvert.images.pixels import to_unit_range
@@ -26,16 +26,16 @@ from tests.support.unets import tiny_unet
 pytestmark = pytest.mark.filterwarnings("ignore:.*calib")
 
 
-def source(*arguments: object) -> Source:
+def named(*arguments: object) -> NamedNetwork:
     """What `snnconvert convert` reads from these arguments."""
-    return source_of(build_parser().parse_args(["convert", *map(str, arguments)]))
+    return named_network(build_parser().parse_args(["convert", *map(str, arguments)]))
 
 
 def test_clean_images_are_noised_over_the_whole_range_of_t(tmp_path, shipped):
     images = to_unit_range(shipped["probe"])
     for kind, held in (("float", images), ("uint8", shipped["probe"])):
         torch.save(held, tmp_path / f"{kind}.pt")
-        found = source(SHIPPED, "--stage", "ann", "--calibrate", tmp_path / f"{kind}.pt")
+        found = named(SHIPPED, "--stage", "ann", "--calibrate", tmp_path / f"{kind}.pt")
         x, t = (torch.cat(parts) for parts in zip(*found.batches, strict=True))
         assert torch.equal(t.sort().values, torch.linspace(0, 999, len(images)).round())
         assert all(float(times.std()) > 200 for _, times in found.batches[:-1])  # every batch mixes
@@ -56,13 +56,13 @@ def test_the_network_is_the_one_that_samples_and_the_report_is_about_other_image
     tmp_path, shipped
 ):
     torch.save(shipped["probe"][:40], tmp_path / "clean.pt")
-    found = source(SHIPPED, "--stage", "ann", "--calibrate", tmp_path / "clean.pt")
+    found = named(SHIPPED, "--stage", "ann", "--calibrate", tmp_path / "clean.pt")
     assert found.stage == "ann" and not found.model.training
     assert len(found.reported()) == 8  # all 256 in the file
     assert sum(len(x) for x, _ in found.batches) == 40
     pairs = (torch.randn(4, 1, 32, 32), torch.arange(4.0))
     torch.save(pairs, tmp_path / "pairs.pt")
-    (batch,) = source(SHIPPED, "--calibrate", tmp_path / "pairs.pt").batches
+    (batch,) = named(SHIPPED, "--calibrate", tmp_path / "pairs.pt").batches
     assert all(map(torch.equal, batch, pairs))  # inputs that are noised already stay as they are
 
 

@@ -264,14 +264,14 @@ def test_python_gives_the_figures_of_the_command(checkpoint, dataset):
     images = snnconvert.open_source(dataset, Path("data"), SIZE)
     statistics = snnconvert.statistics_of(images, inception)
     statistics.save("twelve.npz")
-    opened = snnconvert.Checkpoint.read(checkpoint)
+    from_file = snnconvert.Checkpoint.read(checkpoint)
     del options["dims"]
     for against in ("twelve.npz", statistics, images):
-        found = snnconvert.evaluate(opened, against, inception, **options).to_dict()
+        found = snnconvert.evaluate(from_file, against, inception, **options).to_dict()
         assert found["fid"] == named["fid"] and found["of"] == named["of"]
-    schedule = opened.schedule()
+    schedule = from_file.schedule()
     network = snnconvert.evaluate(
-        opened.network(), images, inception, schedule=schedule, **options
+        from_file.network(), images, inception, schedule=schedule, **options
     ).to_dict()
     assert network["fid"] == named["fid"]
     assert network["of"]["source"] == "UNet" and network["of"]["sha256"] is None
@@ -424,7 +424,7 @@ def test_missing_and_damaged_weights(tmp_path, monkeypatch, capsys):
     assert "cannot be read" in refused(capsys, "stats", folder, "-o", "s.npz", "--dims", 64)
 
 
-# ---- threshold guidance
+# ---- threshold scaling
 
 
 def test_guidance_finds_the_scale_of_the_lowest_fid(tmp_path, checkpoint, capsys):

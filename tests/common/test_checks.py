@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import snnconvert
 from snnconvert.common.checks import checked_integer, checked_number, set_integers
-from snnconvert.conversion.calibration.options import Fit, WeightCalibration
+from snnconvert.conversion.calibration.options import CalibrationOptions, WeightCalibration
 from snnconvert.conversion.spiking.config import SpikingConfig
 from snnconvert.errors import InputError
 from snnconvert.models.spiking.config import SpikingUNetConfig
@@ -79,7 +79,7 @@ def test_fields_are_held_as_plain_integers():
     for settings, names in [
         (SpikingConfig(timesteps=np.int64(8), settle=np.int32(3)), ["timesteps", "settle"]),
         (WeightCalibration(block_steps=np.int64(5)), ["block_steps"]),
-        (Fit(thresholds_over_t=np.int64(5)), ["thresholds_over_t"]),
+        (CalibrationOptions(thresholds_over_t=np.int64(5)), ["thresholds_over_t"]),
         (UNetConfig(channels=np.int64(64), levels=np.uint8(4)), ["channels", "levels"]),
         (SpikingUNetConfig(timesteps=np.int64(2)), ["timesteps"]),
         (QuantizedClip(np.int64(4)), ["levels"]),

@@ -6,7 +6,7 @@ import torch
 import snnconvert
 from snnconvert.conversion.execution.interpreter import Interpreter
 from snnconvert.conversion.finetune import finetune, surrogate_output, trained_names
-from snnconvert.conversion.spiking.cells import place_clips
+from snnconvert.conversion.spiking.neuron_nodes import place_clips
 from snnconvert.errors import InputError
 from tests.support.command_line import assert_refused, call_cli
 from tests.support.errors import relative_error

@@ -15,7 +15,7 @@ from snnconvert.evaluation.metrics.accuracy import accuracy
 from snnconvert.evaluation.metrics.fid import frechet_distance
 from snnconvert.evaluation.metrics.gaussian import Statistics, holds_statistics, load_statistics
 from snnconvert.evaluation.metrics.inception_score import InceptionScore
-from snnconvert.evaluation.metrics.running_gaussian import Moments
+from snnconvert.evaluation.metrics.running_gaussian import RunningGaussian
 from snnconvert.images.sources import open_source
 
 
@@ -37,7 +37,7 @@ def random_statistics(dims: int, count: int, seed: int, shift: float = 0.0) -> S
 )
 def test_streaming_moments_equal_numpys_for_any_batching(sizes, dims, offset, seed):
     rows = np.random.default_rng(seed).normal(size=(sum(sizes), dims)) + offset
-    moments = Moments(dims)
+    moments = RunningGaussian(dims)
     for part in np.split(rows, np.cumsum(sizes)[:-1]):
         moments.add(part)
     assert moments.count == len(rows)
@@ -48,14 +48,14 @@ def test_streaming_moments_equal_numpys_for_any_batching(sizes, dims, offset, se
 
 def test_a_large_mean_does_not_cancel_the_covariance():
     rows = np.random.default_rng(0).normal(size=(1000, 3)) * 1e-3 + 1e5
-    moments = Moments(3)
+    moments = RunningGaussian(3)
     for part in np.split(rows, 10):
         moments.add(part)
     np.testing.assert_allclose(moments.covariance(), np.cov(rows.T), rtol=1e-5, atol=1e-11)
 
 
 def test_moments_refuse_other_shapes_and_single_vectors():
-    moments = Moments(3)
+    moments = RunningGaussian(3)
     with pytest.raises(InputError, match=r"found shape \(2, 4\)"):
         moments.add(np.zeros((2, 4)))
     moments.add(np.zeros((1, 3)))

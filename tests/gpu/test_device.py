@@ -16,7 +16,7 @@ from snnconvert.conversion.convert import convert
 from snnconvert.diffusion.sampling import sample
 from snnconvert.diffusion.schedule import Schedule
 from snnconvert.diffusion.solvers import SOLVERS
-from snnconvert.neurons.counts import IF
+from snnconvert.neurons.integrate_and_fire import IF
 from snnconvert.training.descent import Descent
 from snnconvert.training.tasks import Batch
 from tests.support.known_score import mixture_denoiser, start

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from snnconvert.errors import InputError
-from snnconvert.neurons.counts import IF
+from snnconvert.neurons.integrate_and_fire import IF
 from snnconvert.operators.clip import QuantizedClip, from_counts, quantized_clip, to_counts
 from snnconvert.operators.weights import QuantizedConv2d, QuantizedLinear, quantized_weight
 

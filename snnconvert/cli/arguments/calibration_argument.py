@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from snnconvert.cli.arguments.network import Source
+from snnconvert.cli.arguments.named_network import NamedNetwork
 from snnconvert.common.checks import checked_integer
 from snnconvert.common.inputs import inputs_of
 from snnconvert.diffusion.objectives import noised_batch
@@ -23,7 +23,7 @@ from snnconvert.images.pixels import to_unit_range
 BATCH = 32  # small enough for networks whose own code does something else with large batches
 
 
-def calibration_batches(args: argparse.Namespace, source: Source) -> Iterator[Any]:
+def calibration_batches(args: argparse.Namespace, named: NamedNetwork) -> Iterator[Any]:
     """Batches of real inputs from `--calibrate`.
 
     Raises:
@@ -31,19 +31,19 @@ def calibration_batches(args: argparse.Namespace, source: Source) -> Iterator[An
     """
     path, count = Path(args.calibrate), args.calibration_inputs
     checked_integer("--calibration-inputs", count, 1)
-    schedule = noise_of(args, source)
+    schedule = noise_of(args, named)
     if path.is_file():
         values = [value[:count] for value in tensors_of(path)]
     else:
-        values = [images_of(args, path, image_size(source, schedule is not None), count)]
+        values = [calibration_images(args, path, image_size(named, schedule is not None), count)]
     if args.schedule is not None and len(values) > 1:
         raise InputError(
             f"--schedule: {path} holds {len(values)} tensors, so x is noised already; leave it out"
         )
     if schedule is not None and len(values) == 1:
-        x, t = noised(values[0], image_size(source, True), schedule)
-        values = [x, t if source.examples is None else t.to(source.examples[1].dtype)]
-    fixed = inputs_of(source.model).fixed_batch
+        x, t = noised(values[0], image_size(named, True), schedule)
+        values = [x, t if named.examples is None else t.to(named.examples[1].dtype)]
+    fixed = inputs_of(named.model).fixed_batch
     if fixed is not None:  # whole batches only
         if len(values[0]) < fixed:
             raise InputError(
@@ -55,9 +55,9 @@ def calibration_batches(args: argparse.Namespace, source: Source) -> Iterator[An
     yield from zip(*(value.split(fixed or BATCH) for value in values), strict=True)
 
 
-def noise_of(args: argparse.Namespace, source: Source) -> Schedule | None:
+def noise_of(args: argparse.Namespace, named: NamedNetwork) -> Schedule | None:
     """The noise to put on clean images, for a denoiser; None for any other network."""
-    checkpoint = source.checkpoint
+    checkpoint = named.checkpoint
     if checkpoint is None:
         return None if args.schedule is None else named_schedule(args.schedule)
     if args.schedule is None and checkpoint.recipe.family.task != "noise":
@@ -78,7 +78,7 @@ def tensors_of(path: Path) -> list[Tensor]:
     return list(values)
 
 
-def images_of(args: argparse.Namespace, path: Path, size: int, count: int) -> Tensor:
+def calibration_images(args: argparse.Namespace, path: Path, size: int, count: int) -> Tensor:
     """At most `count` normalised training images [N, C, size, size], drawn at random."""
     if path.is_dir():
         images = DATASETS["folder"](path, size, True)
@@ -121,12 +121,12 @@ def noised(images: Tensor, size: int, schedule: Schedule) -> tuple[Tensor, Tenso
     return x[order], t[order]
 
 
-def image_size(source: Source, noisy: bool) -> int:
+def image_size(named: NamedNetwork, noisy: bool) -> int:
     """Side of the square images that the network takes, with a time each if `noisy`."""
-    if source.checkpoint is not None:
-        return source.checkpoint.recipe.image_size
-    examples = [value.shape for value in source.examples or ()]
-    shapes = [list(shape) for shape in inputs_of(source.model).shapes or examples]
+    if named.checkpoint is not None:
+        return named.checkpoint.recipe.image_size
+    examples = [value.shape for value in named.examples or ()]
+    shapes = [list(shape) for shape in inputs_of(named.model).shapes or examples]
     square = bool(shapes) and len(shapes[0]) == 4 and shapes[0][2] == shapes[0][3]
     if not square or [len(shape) for shape in shapes[1:]] != [1] * noisy:
         raise InputError(

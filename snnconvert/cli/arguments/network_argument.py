@@ -15,7 +15,7 @@ from snnconvert.checkpoint.checkpoint import Checkpoint
 from snnconvert.checkpoint.networks import load
 from snnconvert.checkpoint.state_dicts import weights_of
 from snnconvert.cli.arguments.calibration_argument import calibration_batches, tensors_of
-from snnconvert.cli.arguments.network import Source
+from snnconvert.cli.arguments.named_network import NamedNetwork
 from snnconvert.conversion.spiking.config import SpikingConfig
 from snnconvert.errors import CheckpointError, InputError
 
@@ -23,7 +23,7 @@ EXAMPLES = 2  # inputs of a file that serve to capture a network
 KINDS = {"float": torch.float32, "int": torch.int64, "bool": torch.bool}
 
 
-def source_of(args: argparse.Namespace) -> Source:
+def named_network(args: argparse.Namespace) -> NamedNetwork:
     """The network that the arguments name.
 
     Raises:
@@ -31,25 +31,25 @@ def source_of(args: argparse.Namespace) -> Source:
         CheckpointError: a file that cannot be used.
     """
     if args.model:
-        source = _from_factory(args)
+        named = _from_factory(args)
     elif not args.file:
         raise InputError("name a FILE, or a network by --model MODULE:FACTORY")
     elif args.file.endswith(".pt2"):
-        source = Source(args.file, load(args.file), None)
+        named = NamedNetwork(args.file, load(args.file), None)
     else:
-        source = checkpoint_source(Checkpoint.read(args.file), args.stage, wanted_levels(args))
-    if args.stage and source.checkpoint is None:
-        raise InputError(f"--stage {args.stage}: {source.name} is no checkpoint with stages")
+        named = checkpoint_network(Checkpoint.read(args.file), args.stage, wanted_levels(args))
+    if args.stage and named.checkpoint is None:
+        raise InputError(f"--stage {args.stage}: {named.name} is no checkpoint with stages")
     if args.schedule and not args.calibrate:
         raise InputError(
             "--schedule: says by which noise --calibrate's images are noised; give both"
         )
     if args.calibrate:
-        source.batches = list(calibration_batches(args, source))
-    return source
+        named.batches = list(calibration_batches(args, named))
+    return named
 
 
-def _from_factory(args: argparse.Namespace) -> Source:
+def _from_factory(args: argparse.Namespace) -> NamedNetwork:
     make = factory(args.model)
     try:
         model = make()
@@ -61,10 +61,10 @@ def _from_factory(args: argparse.Namespace) -> Source:
         raise InputError(f"--model {args.model}: returned {type(model).__name__}, no nn.Module")
     if args.file:
         model.load_state_dict(weights_of(args.file, model))
-    return Source(args.model, model.eval(), examples_of(args))
+    return NamedNetwork(args.model, model.eval(), factory_examples(args))
 
 
-def examples_of(args: argparse.Namespace) -> tuple[Tensor, ...]:
+def factory_examples(args: argparse.Namespace) -> tuple[Tensor, ...]:
     """Example inputs of the shapes that the arguments give, or else the first to calibrate on."""
     if args.example_shape:
         return tuple(map(example, args.example_shape))
@@ -120,9 +120,9 @@ def wanted_levels(args: argparse.Namespace) -> int | None:
     return SpikingConfig.levels_of(getattr(args, "code", "rate"), timesteps)
 
 
-def checkpoint_source(
+def checkpoint_network(
     checkpoint: Checkpoint, stage: str | None = None, levels: int | None = None
-) -> Source:
+) -> NamedNetwork:
     """A network of a checkpoint that can be converted, and its real images, noised.
 
     Args:
@@ -140,4 +140,4 @@ def checkpoint_source(
     batches: list[Any] = list(checkpoint.probe_batches())
     model = checkpoint.network(stage)
     ann = checkpoint.network("ann") if stage != "ann" and "ann" in stages else None
-    return Source(path, model, batches[0], batches, batches, checkpoint, ann, stage)
+    return NamedNetwork(path, model, batches[0], batches, batches, checkpoint, ann, stage)

@@ -197,7 +197,7 @@ def add_reset(command: argparse.ArgumentParser, default: str | None) -> None:
 def add_threshold_scale(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--threshold-scale", type=float, default=1.0, metavar="FACTOR",
-        help="threshold guidance: every firing threshold times this, such as 0.997; see `guidance` "
+        help="threshold scaling: every firing threshold times this, such as 0.997; see `guidance` "
         "(default 1)",
     )  # fmt: skip
 

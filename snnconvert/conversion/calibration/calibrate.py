@@ -11,8 +11,8 @@ from torch import Tensor
 
 from snnconvert.common.warning import warn
 from snnconvert.conversion.calibration.batches import Kept, calls_of, kept_of
-from snnconvert.conversion.calibration.distributions import Statistics
-from snnconvert.conversion.calibration.options import Fit
+from snnconvert.conversion.calibration.distributions import SiteDistributions
+from snnconvert.conversion.calibration.options import CalibrationOptions
 from snnconvert.conversion.calibration.over_t import OverT, divided
 from snnconvert.conversion.execution.interpreter import Interpreter
 from snnconvert.conversion.graph.program import Node, Program
@@ -63,7 +63,7 @@ def calibrate(
     sites: list[Site],
     batches: Iterable[Any],
     levels: int,
-    fit: Fit,
+    options: CalibrationOptions,
 ) -> Calibration:
     """Ceilings of the sites that need one, from the float network's own activations.
 
@@ -74,9 +74,9 @@ def calibrate(
     Raises:
         InputError: unusable batches, or activations that are no finite numbers.
     """
-    parts = fit.thresholds_over_t
+    parts = options.thresholds_over_t
     found = {
-        site.node.name: Statistics(site, fit.per_channel, parts)
+        site.node.name: SiteDistributions(site, options.per_channel, parts)
         for site in sites if site.needs_ceiling
     }  # fmt: skip
     over_t: OverT | None = None
@@ -84,7 +84,7 @@ def calibrate(
     calls = calls_of(program, batches)
     if parts > 1:
         kept = kept_of(program, batches)
-        over_t, calls = divided(program, kept, parts, fit.t_argument), kept.calls()
+        over_t, calls = divided(program, kept, parts, options.t_argument), kept.calls()
 
     interpreter = Interpreter(program)
     for call in calls:
@@ -96,7 +96,7 @@ def calibrate(
         bytes_per_input = max(bytes_per_input, visit.bytes_per_input)
     calibration = Calibration({}, kept.seen, kept, bytes_per_input, over_t=over_t)
     for name, statistics in found.items():
-        _choose(calibration, name, statistics, fit.threshold, levels)
+        _choose(calibration, name, statistics, options.threshold, levels)
     _warn(calibration)
     return calibration
 
@@ -105,7 +105,7 @@ def calibrate(
 class _Visit:
     """Adds the activations of one call to what was `found`, and notes how large they are."""
 
-    found: Mapping[str, Statistics]
+    found: Mapping[str, SiteDistributions]
     rows: Tensor | None
     inputs: int
     bytes_per_input: int = 1
@@ -120,7 +120,7 @@ class _Visit:
 
 
 def _choose(
-    calibration: Calibration, name: str, statistics: Statistics, threshold: str, levels: int
+    calibration: Calibration, name: str, statistics: SiteDistributions, threshold: str, levels: int
 ) -> None:
     chosen = statistics.ceilings(threshold, levels)
     seen = chosen > 0

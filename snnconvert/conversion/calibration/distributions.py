@@ -11,7 +11,7 @@ from snnconvert.conversion.prepare.sites import Site
 from snnconvert.errors import InputError
 
 
-class Statistics:
+class SiteDistributions:
     """Distributions of the values of one site.
 
     Args:
@@ -57,7 +57,7 @@ class Statistics:
             halves, self.half = [(value, self.half)], 1 - self.half
         histogram = self.parts[part]
         for values, half in halves:
-            channels = rows_of(values, self.axis)
+            channels = channel_rows(values, self.axis)
             if histogram is None:
                 histogram = self.parts[part] = Histogram(len(channels))
             histogram.add(channels, half)
@@ -83,7 +83,7 @@ class Statistics:
         return chosen.view(self.shape)
 
 
-def rows_of(value: Tensor, axis: int | None) -> Tensor:
+def channel_rows(value: Tensor, axis: int | None) -> Tensor:
     """[channels, values], or [1, values] without a channel axis."""
     if axis is None or value.ndim < 2:
         return value.reshape(1, -1)

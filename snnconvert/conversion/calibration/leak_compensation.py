@@ -18,12 +18,12 @@ from torch import Tensor
 
 from snnconvert.common.subsample import drawn
 from snnconvert.conversion.calibration.batches import Kept
-from snnconvert.conversion.calibration.distributions import rows_of, shape_of
+from snnconvert.conversion.calibration.distributions import channel_rows, shape_of
 from snnconvert.conversion.execution.executor import Executor, Values
 from snnconvert.conversion.graph.nodes import Neuron
 from snnconvert.conversion.graph.program import Node, Program
-from snnconvert.conversion.spiking.cells import fitted_names
 from snnconvert.conversion.spiking.config import SpikingConfig
+from snnconvert.conversion.spiking.neuron_nodes import fitted_names
 from snnconvert.neurons.potential import Potential, PotentialNode
 from snnconvert.operators.clip import along_channels, from_counts, to_counts
 
@@ -98,7 +98,7 @@ def fit_layer(
         axis = None
     seen = torch.stack([sampled(current / top, axis) for current in currents])
     seen = seen.expand(levels, -1, -1)  # deferred: the mean input, in every step
-    fitted = fit(seen, sampled(counts / levels, axis), config)
+    fitted = fitted_leak(seen, sampled(counts / levels, axis), config)
     threshold, gain, bias = (
         value.view(shape_of(x, axis)).to(ceiling.dtype) * ceiling for value in fitted
     )
@@ -134,11 +134,13 @@ def channels_of(ceiling: Tensor, x: Tensor) -> int | None:
 
 def sampled(x: Tensor, axis: int | None) -> Tensor:
     """`x` as [N, channels], or [N, 1]: all of it, or some positions."""
-    rows = rows_of(x, axis)
+    rows = channel_rows(x, axis)
     return drawn(rows, max(FEWEST_VALUES, VALUES // len(rows))).T
 
 
-def fit(currents: Tensor, wanted: Tensor, config: SpikingConfig) -> tuple[Tensor, Tensor, Tensor]:
+def fitted_leak(
+    currents: Tensor, wanted: Tensor, config: SpikingConfig
+) -> tuple[Tensor, Tensor, Tensor]:
     """(v_threshold, gain, bias), each [C], for which `currents` give about `wanted`.
 
     Args:

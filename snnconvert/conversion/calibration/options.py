@@ -69,7 +69,7 @@ def weight_calibration(weights: str | WeightCalibration) -> WeightCalibration | 
 
 
 @dataclass(frozen=True)
-class Fit:
+class CalibrationOptions:
     """What to fit, and how; `convert` says what the options mean.
 
     Attributes:

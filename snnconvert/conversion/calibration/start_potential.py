@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from snnconvert.common.subsample import drawn
-from snnconvert.conversion.calibration.distributions import rows_of, shape_of
+from snnconvert.conversion.calibration.distributions import channel_rows, shape_of
 from snnconvert.conversion.graph.nodes import Clip, start_name
 from snnconvert.conversion.graph.program import Node, Program, Ref
 from snnconvert.conversion.prepare.sites import Site
@@ -35,7 +35,7 @@ class StartFit:
 
     Attributes:
         wanted: the float network's activation in the call that runs; set by the caller.
-        start: the best so far, [] or [C] or [1, ..., C].
+        best: the best so far, [] or [C] or [1, ..., C].
     """
 
     def __init__(self, node: Node, axis: int | None) -> None:
@@ -43,18 +43,18 @@ class StartFit:
         self.source, self.ceiling = clip.input.name, clip.ceiling.name
         self.levels, self.signed = clip.levels, clip.signed
         self.axis = axis
-        self.wanted = self.start = torch.tensor(0.5)
+        self.wanted = self.best = torch.tensor(0.5)
         self.errors: Tensor | float = 0.0
 
     def clip(self, values: Mapping[str, Any]) -> Tensor:
         """The clip's value in this call, for an `Interpreter`; looks at the call first."""
         x, ceiling = values[self.source], values[self.ceiling]
         self._look(x, along_channels(ceiling, x).expand_as(x))
-        result: Tensor = quantized_clip(x, ceiling, self.levels, self.signed, self.start)
+        result: Tensor = quantized_clip(x, ceiling, self.levels, self.signed, self.best)
         return result
 
     def _look(self, x: Tensor, top: Tensor) -> None:
-        rows = [rows_of(value, self.axis) for value in (x, top / self.levels, self.wanted)]
+        rows = [channel_rows(value, self.axis) for value in (x, top / self.levels, self.wanted)]
         x_some, step, wanted = (drawn(row, max(1, VALUES // len(row))) for row in rows)
         steps, low = x_some / step, -self.levels if self.signed else 0
         errors = [
@@ -63,7 +63,7 @@ class StartFit:
         ]  # fmt: skip
         self.errors = self.errors + torch.stack(errors)
         best = STARTS.to(x)[self.errors.argmin(0)]
-        self.start = best.view(shape_of(x, self.axis))
+        self.best = best.view(shape_of(x, self.axis))
 
 
 def start_fits(quantised: Program, sites: Iterable[Site], per_channel: bool) -> dict[str, StartFit]:
@@ -80,7 +80,7 @@ def with_starts(
     program: Program, constants: Mapping[str, Tensor], fits: Mapping[str, StartFit]
 ) -> tuple[Program, dict[str, Tensor]]:
     """The quantised network whose clips round where the fits say, and its constants."""
-    starts = {start_name(name): fit.start for name, fit in fits.items()}
+    starts = {start_name(name): fit.best for name, fit in fits.items()}
 
     def started(node: Node) -> Node:
         if node.name not in fits:

@@ -58,8 +58,8 @@ class Clip:
         return cls(*node.args)
 
     def node(self, name: str, layer: str) -> Node:
-        start = () if self.v_init is None else (self.v_init,)
-        args = (self.input, self.ceiling, self.levels, self.signed, *start)
+        optional = () if self.v_init is None else (self.v_init,)
+        args = (self.input, self.ceiling, self.levels, self.signed, *optional)
         return Node(name, QUANTIZED_CLIP, args, {}, layer)
 
 
@@ -90,8 +90,8 @@ class Neuron:
         return cls(*node.args)
 
     def node(self, name: str, layer: str) -> Node:
-        start = () if self.v_init is None else (self.v_init,)
-        args = (self.input, self.v_threshold, self.signed, self.function, *start)
+        optional = () if self.v_init is None else (self.v_init,)
+        args = (self.input, self.v_threshold, self.signed, self.function, *optional)
         return Node(name, NEURON, args, {}, layer)
 
 

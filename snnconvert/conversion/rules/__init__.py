@@ -1,6 +1,6 @@
 """One table: what each ATen operation does to spikes, and all else that is known of it.
 
-`rule.py` says what a rule holds, `table.py` how operations find theirs.
+`rule.py` says what a rule holds, `registry.py` how operations find theirs.
 """
 
 from snnconvert.conversion.graph.nodes import NEURON, QUANTIZED_CLIP
@@ -12,8 +12,7 @@ from snnconvert.conversion.rules import (  # noqa: F401 (register)
     refused,
     static,
 )
-from snnconvert.conversion.rules.rule import Activation, Rule, View
-from snnconvert.conversion.rules.table import (
+from snnconvert.conversion.rules.registry import (
     RULES,
     argument_at,
     converts,
@@ -25,6 +24,7 @@ from snnconvert.conversion.rules.table import (
     unregister,
     with_bias,
 )
+from snnconvert.conversion.rules.rule import Activation, Rule, View
 
 __all__ = ["NEURON", "QUANTIZED_CLIP", "RULES", "Activation", "Rule", "View", "argument_at",
            "converts", "function_of", "has_weights", "is_commuting", "register", "rule_of",

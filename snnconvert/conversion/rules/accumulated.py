@@ -7,8 +7,8 @@ from dataclasses import replace
 from math import prod
 
 from snnconvert.conversion.graph.program import Node
+from snnconvert.conversion.rules.registry import add
 from snnconvert.conversion.rules.rule import Activation, Constants, Rule, Shapes
-from snnconvert.conversion.rules.table import add
 
 
 def macs_of_attention(shapes: Shapes, output: Sequence[int]) -> int:

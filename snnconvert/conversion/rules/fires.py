@@ -10,8 +10,8 @@ from torch import Tensor
 
 from snnconvert.conversion.graph.nodes import QUANTIZED_CLIP
 from snnconvert.conversion.graph.program import Node, Ref
+from snnconvert.conversion.rules.registry import add
 from snnconvert.conversion.rules.rule import Activation, Constants, Rule
-from snnconvert.conversion.rules.table import add
 from snnconvert.errors import UnsupportedOpError
 
 

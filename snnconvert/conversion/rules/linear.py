@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from math import prod
 
+from snnconvert.conversion.rules.registry import add
 from snnconvert.conversion.rules.rule import Rule, Shapes
-from snnconvert.conversion.rules.table import add
 
 
 def macs_of_weights(shapes: Shapes, output: Sequence[int]) -> int:

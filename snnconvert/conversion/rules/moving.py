@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from snnconvert.conversion.graph.program import Node, Ref
+from snnconvert.conversion.rules.registry import add, register
 from snnconvert.conversion.rules.rule import Rule, View
-from snnconvert.conversion.rules.table import add, register
 
 Back = tuple[str, tuple[Any, ...], dict[str, Any]]
 

@@ -6,8 +6,8 @@ All overloads of each, unless one of them has a rule of its own; in-place varian
 from __future__ import annotations
 
 from snnconvert.conversion.rules.moving import reshaped
+from snnconvert.conversion.rules.registry import add
 from snnconvert.conversion.rules.rule import Rule, View
-from snnconvert.conversion.rules.table import add
 
 add(Rule("refused", dropout=True), """
     dropout dropout_ feature_dropout feature_dropout_ alpha_dropout alpha_dropout_

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import operator
 
+from snnconvert.conversion.rules.registry import add, register
 from snnconvert.conversion.rules.rule import Rule
-from snnconvert.conversion.rules.table import add, register
 from snnconvert.operators import clip, threshold_table, weights  # noqa: F401 (define ours)
 
 add(Rule("static"), """

@@ -16,7 +16,8 @@ from snnconvert.conversion.graph.encoding import check_references, decode_progra
 from snnconvert.conversion.graph.nodes import Neuron
 from snnconvert.conversion.graph.program import Program
 from snnconvert.conversion.spiking import simulation
-from snnconvert.conversion.spiking.cells import (
+from snnconvert.conversion.spiking.config import SpikingConfig
+from snnconvert.conversion.spiking.neuron_nodes import (
     COMMON_START,
     Cell,
     cell_of,
@@ -27,7 +28,6 @@ from snnconvert.conversion.spiking.cells import (
     tables_of,
     weakened,
 )
-from snnconvert.conversion.spiking.config import SpikingConfig
 from snnconvert.conversion.spiking.simulation import Call, Recorder, Run
 from snnconvert.conversion.spiking.trial_run import check_neurons, verify
 from snnconvert.errors import CheckpointError, InputError, SnnconvertError
@@ -48,7 +48,7 @@ class SpikingNetwork(Spiking, HoldsProgram):
         history: a `CallRecord` per call after `keep_history()`; None (default) keeps none.
 
     Args:
-        program: captured network whose activations are neuron nodes (see `cells`).
+        program: captured network whose activations are neuron nodes (see `neuron_nodes`).
         constants: weights, thresholds and other fixed tensors by name.
         config: how it spikes.
         calibration: what was found where thresholds were calibrated; empty for learned ones.
@@ -239,8 +239,8 @@ class SpikingNetwork(Spiking, HoldsProgram):
 
     @property
     def description(self) -> str:
-        weights = sum(v.numel() for v in self.constants.values() if v.is_floating_point())
-        return f"{weights:,} weights, {self.extra_repr()}"
+        weight_count = sum(v.numel() for v in self.constants.values() if v.is_floating_point())
+        return f"{weight_count:,} weights, {self.extra_repr()}"
 
     def to_content(self) -> dict[str, Any]:
         """Plain values and tensors from which `from_content` rebuilds the network."""

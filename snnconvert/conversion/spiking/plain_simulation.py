@@ -26,7 +26,7 @@ from snnconvert.conversion.graph.values import substitute
 from snnconvert.conversion.rules import is_commuting
 from snnconvert.conversion.spiking.network import SpikingNetwork
 from snnconvert.conversion.spiking.simulation import depths
-from snnconvert.neurons.counts import IF
+from snnconvert.neurons.integrate_and_fire import IF
 from snnconvert.neurons.potential import PotentialNode
 from snnconvert.neurons.radix import digit_weights
 from snnconvert.neurons.spike_by_spike import ClippedIFNode
@@ -70,7 +70,7 @@ class PlainSimulation:
         self.radix = network.config.code == "radix"
         unit = 1 / levels if self.radix else 1.0
         places = digit_weights(levels) if self.radix else [1] * self.timesteps
-        self.weights = [place * unit for place in places]
+        self.spike_worths = [place * unit for place in places]
         self.unit = unit
         self.cells: dict[str, Any] = {}
         self.collected: dict[str, Tensor] = {}  # input so far of neurons that first collect it
@@ -108,7 +108,7 @@ class PlainSimulation:
 
     def _presented(self, step: int) -> float:
         """Weight of the analog input in a step; 0 once it is no longer presented."""
-        return self.weights[step - 1] if step <= self.timesteps else 0.0
+        return self.spike_worths[step - 1] if step <= self.timesteps else 0.0
 
     def _weight_until(self, step: int) -> float:
         """Sum of the weights that a result after `step` is the mean over."""
@@ -152,7 +152,7 @@ class PlainSimulation:
     def _fire(self, node: Node, current: Tensor, step: int) -> Tensor:
         name, cell = node.name, self.cells[node.name]
         window, within = divmod(step - 1, self.timesteps)
-        weight = self.weights[within]
+        weight = self.spike_worths[within]
         fires = not self.deferred or window == self.depth[name]
         if isinstance(cell, PotentialNode):
             spikes = self._drive(name, cell, current, step, fires)

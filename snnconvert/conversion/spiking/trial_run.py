@@ -25,8 +25,8 @@ from snnconvert.conversion.graph.nodes import Neuron
 from snnconvert.conversion.graph.program import Node, Program, Ref
 from snnconvert.conversion.graph.signature import BATCH, Signature
 from snnconvert.conversion.graph.values import references
-from snnconvert.conversion.spiking.cells import cell_of
 from snnconvert.conversion.spiking.config import SpikingConfig
+from snnconvert.conversion.spiking.neuron_nodes import cell_of
 from snnconvert.errors import CheckpointError
 
 ROWS = 2  # of the batch that is tried
@@ -75,7 +75,7 @@ def verify(program: Program, constants: Mapping[str, Tensor], config: SpikingCon
         fixed = {name: mode.from_tensor(value) for name, value in constants.items()}
         for dtypes in input_types(program, signature):
             try:
-                run(program, {**fixed, **inputs_of(program, signature, dtypes)}, config)
+                run(program, {**fixed, **trial_inputs(program, signature, dtypes)}, config)
                 return
             except CheckpointError as error:
                 failure = failure or error
@@ -89,7 +89,7 @@ def input_types(program: Program, signature: Signature) -> Iterator[tuple[torch.
     return itertools.product(*[DTYPES if dtype is None else (dtype,) for dtype in known])
 
 
-def inputs_of(
+def trial_inputs(
     program: Program, signature: Signature, dtypes: Sequence[torch.dtype]
 ) -> dict[str, Tensor]:
     """Inputs of a small batch. CheckpointError where a shape or type is none."""

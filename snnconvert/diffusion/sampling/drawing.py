@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from snnconvert.common.checks import checked_integer
 from snnconvert.diffusion.noise import SampleNoise, image_seeds
-from snnconvert.diffusion.sampling.plans import Network, OnCall, Plan, fitting, plan, run
+from snnconvert.diffusion.sampling.plans import Network, OnCall, Plan, allowed_batch, plan, run
 from snnconvert.diffusion.schedule import CLEAN, NoiseLevels
 from snnconvert.diffusion.solvers import SOLVERS
 from snnconvert.errors import InputError
@@ -59,7 +59,7 @@ def sample(
     chosen = plan(solver, steps, schedule, grid, **options)
     count, image_shape = check_start(x, shape)
     batch_size = count if batch_size is None else checked_integer("batch_size", batch_size, 1)
-    batch_size = fitting(denoiser, batch_size)
+    batch_size = allowed_batch(denoiser, batch_size)
     seeds = image_seeds(seed, range(count))
     device = x.device if x is not None else device_of(denoiser)
     results, nfe = [], 0
@@ -70,8 +70,8 @@ def sample(
         for first in firsts:
             noise = SampleNoise(seeds[first : first + batch_size])
             drawn = noise.normal(image_shape).to(device)  # if `x` is given, too: equal draws later
-            start = drawn if x is None else x[first : first + batch_size]
-            result, calls = run(chosen, denoiser, start, noise, report)
+            noisiest = drawn if x is None else x[first : first + batch_size]
+            result, calls = run(chosen, denoiser, noisiest, noise, report)
             results.append(result)
             nfe = max(nfe, calls)
     joined = torch.cat(results)

@@ -123,6 +123,6 @@ def start_over(network: object) -> None:
         reset()
 
 
-def fitting(network: object, batch_size: int) -> int:
+def allowed_batch(network: object, batch_size: int) -> int:
     """`batch_size`, or the most that a converted network takes, where its own code limits it."""
     return min(batch_size, inputs_of(network).largest_batch or batch_size)

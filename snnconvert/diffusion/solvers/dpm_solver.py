@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated
 
 from torch import Tensor
@@ -30,43 +30,39 @@ AbsoluteTolerance = Annotated[float, "absolute tolerance of adaptive steps"]
 RelativeTolerance = Annotated[float, "relative tolerance of adaptive steps"]
 
 
-@solver("dpm-solver", grid="time_uniform", end=0, reversible=True)
-def dpm_solver(
-    denoiser: Denoiser, x: Tensor, schedule: NoiseLevels, times: Sequence[float], *,
-    noise: SampleNoise | None = None, order: Order = 2, method: Method = "multistep",
-    solver_type: SolverType = "dpmsolver", lower_order_final: LowerOrderFinal = True,
-    atol: AbsoluteTolerance = 0.0078, rtol: RelativeTolerance = 0.05,
-) -> Tensor:  # fmt: skip
-    """Integrate the ODE with predictions of the noise from times[0] to times[-1].
+def integrator(data: bool) -> Callable[..., Tensor]:
+    """The solver of predictions of the noise, or of the clean data, which may be clipped."""
 
-    Args:
-        order: 1 (DDIM), 2 or 3.
-        method: "multistep" (uses earlier evaluations), "singlestep" (groups of `order`
-            evaluations; the "fast" plan, so that they sum to the number of intervals) or
-            "adaptive" (own steps between the two ends of `times`, per sample; order 2 or 3).
-        solver_type: second-order term "dpmsolver" (midpoint) or "taylor"; "published" is
-            "dpmsolver" with the original's multistep order 3, which converges with order 2 only.
-        lower_order_final: multistep of fewer than 10 intervals ends with lower orders.
-        atol, rtol: error that an adaptive step may make, absolute and relative.
-    """
-    return integrate(
-        denoiser, x, schedule, times, data=False, order=order, method=method, atol=atol, rtol=rtol,
-        solver_type=solver_type, lower_order_final=lower_order_final,
-    )  # fmt: skip
+    def solve(
+        denoiser: Denoiser, x: Tensor, schedule: NoiseLevels, times: Sequence[float], *,
+        noise: SampleNoise | None = None, order: Order = 2, method: Method = "multistep",
+        solver_type: SolverType = "dpmsolver", lower_order_final: LowerOrderFinal = True,
+        atol: AbsoluteTolerance = 0.0078, rtol: RelativeTolerance = 0.05,
+    ) -> Tensor:  # fmt: skip
+        """Integrate the ODE from times[0] to times[-1].
+
+        Args:
+            order: 1 (DDIM), 2 or 3.
+            method: "multistep" (uses earlier evaluations), "singlestep" (groups of `order`
+                evaluations; the "fast" plan, so that they sum to the number of intervals) or
+                "adaptive" (own steps between the two ends of `times`, per sample; order 2 or 3).
+            solver_type: second-order term "dpmsolver" (midpoint) or "taylor"; "published" is
+                "dpmsolver" with the original's multistep order 3, which converges with order 2.
+            lower_order_final: multistep of fewer than 10 intervals ends with lower orders.
+            atol, rtol: error that an adaptive step may make, absolute and relative.
+        """
+        return integrate(
+            denoiser, x, schedule, times, data=data, order=order, method=method, atol=atol,
+            rtol=rtol, solver_type=solver_type, lower_order_final=lower_order_final,
+        )  # fmt: skip
+
+    return solve
 
 
-@solver("dpm-solver++", grid="time_uniform", end=0, reversible=True, clips=True)
-def dpm_solver_pp(
-    denoiser: Denoiser, x: Tensor, schedule: NoiseLevels, times: Sequence[float], *,
-    noise: SampleNoise | None = None, order: Order = 2, method: Method = "multistep",
-    solver_type: SolverType = "dpmsolver", lower_order_final: LowerOrderFinal = True,
-    atol: AbsoluteTolerance = 0.0078, rtol: RelativeTolerance = 0.05,
-) -> Tensor:  # fmt: skip
-    """As `dpm_solver`, with predictions of the clean data, which may be clipped on the way."""
-    return integrate(
-        denoiser, x, schedule, times, data=True, order=order, method=method, atol=atol, rtol=rtol,
-        solver_type=solver_type, lower_order_final=lower_order_final,
-    )  # fmt: skip
+solver("dpm-solver", grid="time_uniform", end=0, reversible=True)(integrator(data=False))
+solver("dpm-solver++", grid="time_uniform", end=0, reversible=True, clips=True)(
+    integrator(data=True)
+)
 
 
 def integrate(

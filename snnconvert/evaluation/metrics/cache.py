@@ -17,7 +17,7 @@ from snnconvert.common.checks import checked_integer
 from snnconvert.errors import DataError, InputError
 from snnconvert.evaluation.metrics.features import Inception
 from snnconvert.evaluation.metrics.gaussian import Statistics, load_statistics
-from snnconvert.evaluation.metrics.running_gaussian import Moments
+from snnconvert.evaluation.metrics.running_gaussian import RunningGaussian
 from snnconvert.images.sources import Source, StoredSource
 
 FORMAT = 1  # part of every name; raise it when features or statistics are computed differently
@@ -68,7 +68,7 @@ def compute_statistics(
 ) -> Statistics:
     """Statistics of the first `count` images; neither images nor features are kept."""
     batch_size = checked_integer("batch_size", batch_size, 1)
-    moments = Moments(inception.dims)
+    moments = RunningGaussian(inception.dims)
     with tqdm(total=count, desc=source.name, unit="image", disable=not progress) as bar:
         for pixels in source.batches(batch_size, count):
             moments.add(inception(pixels)[0].numpy())
@@ -76,7 +76,7 @@ def compute_statistics(
     return fitted(moments, source, inception)
 
 
-def fitted(moments: Moments, source: Source, inception: Inception) -> Statistics:
+def fitted(moments: RunningGaussian, source: Source, inception: Inception) -> Statistics:
     """The statistics of what `moments` has seen of `source`."""
     return Statistics(
         mean=moments.mean,

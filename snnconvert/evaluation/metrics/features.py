@@ -41,9 +41,9 @@ class Inception:
         check_dims(dims)
         source = pytorch_fid_inception()
         blocks = source.InceptionV3.BLOCK_INDEX_BY_DIM
-        network = fetch(source, sorted({blocks[dims], blocks[CLASSIFIED]}))
+        network = fetch_inception(source, sorted({blocks[dims], blocks[CLASSIFIED]}))
         self.dims, self.device = dims, checked_device(device)
-        self.weights = fingerprint(weights_path(source))
+        self.weights = weights_hash(weights_path(source))
         if holds_nan(network.blocks[: blocks[dims] + 1]):
             usable = [d for d in DIMS if not holds_nan(network.blocks[: blocks[d] + 1])]
             raise DataError(
@@ -115,7 +115,7 @@ def weights_path(source: ModuleType) -> Path:
     )
 
 
-def fetch(source: ModuleType, blocks: list[int]) -> Any:
+def fetch_inception(source: ModuleType, blocks: list[int]) -> Any:
     """Inception with the outputs of `blocks`; its weights are downloaded on first use."""
     path = weights_path(source)
     try:
@@ -140,7 +140,7 @@ def class_weights(path: Path) -> Tensor:
     return result
 
 
-def fingerprint(path: Path) -> str:
+def weights_hash(path: Path) -> str:
     """First 16 hexadecimal digits of a file's sha256."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from snnconvert.errors import InputError
 
 
-class Moments:
+class RunningGaussian:
     """Accumulates float64 mean and covariance of vectors of length `dims`, batch by batch.
 
     Each batch is centred on its own mean before it is squared, and batches are merged by the rule

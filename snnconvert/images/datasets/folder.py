@@ -22,9 +22,9 @@ HELD_OUT = 20  # one file in twenty is kept from training, for probes and calibr
 def read_image(file: Path) -> Tensor:
     """uint8 [3, H, W] of an image file. DataError if unreadable or of more than 8 bits."""
     try:
-        with Image.open(file) as opened:
-            check_mode(file, opened.mode)
-            result: Tensor = transforms.pil_to_tensor(opened.convert("RGB"))
+        with Image.open(file) as picture:
+            check_mode(file, picture.mode)
+            result: Tensor = transforms.pil_to_tensor(picture.convert("RGB"))
             return result
     except UNREADABLE as error:
         raise DataError(f"{file}: not a readable image ({error}); remove or repair it") from error

@@ -13,7 +13,7 @@ from snnconvert.images.datasets import DATASETS
 from snnconvert.images.pixels import TensorImages, padded
 
 
-def fetch(kind: type[Any], root: Path, train: bool) -> Any:
+def fetch_dataset(kind: type[Any], root: Path, train: bool) -> Any:
     """The torchvision dataset under `root`, downloaded there if it is not complete."""
     try:
         return kind(str(root), train=train, download=True)
@@ -27,13 +27,13 @@ def fetch(kind: type[Any], root: Path, train: bool) -> Any:
 @DATASETS.register("fashion-mnist")
 def fashion_mnist(root: Path, image_size: int, train: bool) -> TensorImages:
     """60,000 (10,000) grey images of clothes, 28 x 28, zero-padded to `image_size`."""
-    found = fetch(datasets.FashionMNIST, root, train)
+    found = fetch_dataset(datasets.FashionMNIST, root, train)
     return TensorImages(padded(found.data[:, None], image_size), found.targets)
 
 
 @DATASETS.register("cifar10")
 def cifar10(root: Path, image_size: int, train: bool) -> TensorImages:
     """50,000 (10,000) colour images of ten classes, 32 x 32, zero-padded to `image_size`."""
-    found = fetch(datasets.CIFAR10, root, train)
+    found = fetch_dataset(datasets.CIFAR10, root, train)
     pixels = torch.from_numpy(found.data).permute(0, 3, 1, 2).contiguous()
     return TensorImages(padded(pixels, image_size), torch.tensor(found.targets))

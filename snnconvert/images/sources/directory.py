@@ -90,9 +90,9 @@ def header_sizes(files: list[Path]) -> dict[tuple[int, int], Path]:
     sizes: dict[tuple[int, int], Path] = {}
     for file in files:
         try:
-            with Image.open(file) as opened:
-                width, height = opened.size
-                check_mode(file, opened.mode)
+            with Image.open(file) as picture:
+                width, height = picture.size
+                check_mode(file, picture.mode)
         except UNREADABLE as error:
             raise DataError(f"{file}: not a readable image; remove or repair it") from error
         sizes.setdefault((height, width), file)

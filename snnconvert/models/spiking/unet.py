@@ -172,10 +172,11 @@ class SpikingUNet(Spiking):
 
     @property
     def description(self) -> str:
-        weights = sum(value.numel() for value in self.parameters())
+        weight_count = sum(value.numel() for value in self.parameters())
         tsm = ", TSM" if self.config.tsm else ""
         return (
-            f"{weights:,} weights, {self.config.neuron} neurons, T = {self.config.timesteps}{tsm}"
+            f"{weight_count:,} weights, {self.config.neuron} neurons, "
+            f"T = {self.config.timesteps}{tsm}"
         )
 
     def to_content(self) -> dict[str, Any]:

@@ -32,22 +32,22 @@ class Difference:
             self.equal &= torch.equal(a, b)
 
     @property
-    def relative(self) -> float:
+    def relative_error(self) -> float:
         result: float = (self.square / self.scale) ** 0.5 if self.scale else self.square**0.5
         return result
 
     def to_dict(self) -> dict[str, Any]:
         return {
-            "relative_error": self.relative,
+            "relative_error": self.relative_error,
             "max_abs_error": self.largest,
             "bit_equal": self.equal,
         }
 
 
-def error_of(network: nn.Module, teacher: nn.Module, probes: list[Any]) -> float:
+def error_of(network: nn.Module, teacher: nn.Module, inputs: list[Any]) -> float:
     """Relative error of what `network` returns against what `teacher` does."""
     gap = Difference()
     with torch.no_grad():
-        for probe in probes:
-            gap.add(network(*probe), teacher(*probe))
-    return gap.relative
+        for call in inputs:
+            gap.add(network(*call), teacher(*call))
+    return gap.relative_error

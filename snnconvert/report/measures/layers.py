@@ -18,9 +18,9 @@ from typing import Any
 
 from torch import Tensor
 
-from snnconvert.conversion.spiking.cells import Cell
+from snnconvert.conversion.spiking.neuron_nodes import Cell
 from snnconvert.operators.clip import along_channels, from_counts, to_counts
-from snnconvert.report.measures.quantizer_probe import Clip
+from snnconvert.report.measures.clip_recorder import ClipCall
 
 PARTS = ("clipping", "quantisation", "temporal", "propagated")
 
@@ -49,7 +49,9 @@ class LayerErrors:
         self.squares: dict[str, float] = defaultdict(float)
         self.sums: dict[str, float] = defaultdict(float)
 
-    def add(self, cell: Cell, clip: Clip, seen: Tensor, counts: Tensor, emitted: Tensor) -> None:
+    def add(
+        self, cell: Cell, clip: ClipCall, seen: Tensor, counts: Tensor, emitted: Tensor
+    ) -> None:
         """One batch.
 
         Args:
@@ -89,7 +91,7 @@ class LayerErrors:
         for name, number in sums.items():
             self.sums[name] += number
 
-    def relative(self, part: str) -> float:
+    def relative_rms(self, part: str) -> float:
         """RMS of a part over the RMS of f(a); over the threshold where f(a) is zero everywhere."""
         scale = self.squares["exact"] or self.squares["threshold"]
         result: float = (self.squares[part] / scale) ** 0.5
@@ -98,7 +100,7 @@ class LayerErrors:
     @property
     def adds_up(self) -> bool:
         """Whether the whole error is within the sum of its parts, as it must be."""
-        return self.relative("total") <= sum(map(self.relative, PARTS)) * (1 + 1e-6) + 1e-12
+        return self.relative_rms("total") <= sum(map(self.relative_rms, PARTS)) * (1 + 1e-6) + 1e-12
 
     def to_dict(self) -> dict[str, Any]:
         theta, neurons = self.cell.v_threshold, self.sums["neurons"]
@@ -108,7 +110,7 @@ class LayerErrors:
             "function": self.function,
             "v_threshold": theta.squeeze().tolist(),
             "levels": self.cell.levels,
-            **{part: self.relative(part) for part in (*PARTS, "total")},
+            **{part: self.relative_rms(part) for part in (*PARTS, "total")},
             "mismatched_fraction": self.sums["mismatched"] / neurons,
             "spike_rate": self.sums["spikes"] / neurons / self.timesteps,
             "silent_fraction": self.sums["silent"] / neurons,

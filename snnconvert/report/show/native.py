@@ -11,9 +11,9 @@ from snnconvert.report.show.columns import columns
 def format_native(found: dict[str, Any], network: SpikingUNet) -> str:
     """The report as a person reads it in a terminal."""
     cost, rates = found["cost"], found["firing_rates"]
-    weights = sum(value.numel() for value in network.parameters())
+    weight_count = sum(value.numel() for value in network.parameters())
     lines = [
-        f"T = {found['timesteps']}{', TSM' if found['tsm'] else ''}, {weights:,} weights, "
+        f"T = {found['timesteps']}{', TSM' if found['tsm'] else ''}, {weight_count:,} weights, "
         f"{found['images']} inputs: a synapse carries a spike in {cost['firing_rate']:.3f} of the "
         "steps",
         "",

@@ -34,7 +34,7 @@ def plot_trajectory(content: dict[str, Any], path: str | Path) -> None:
     write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=110))
 
 
-def plot_guidance(content: dict[str, Any], path: str | Path) -> None:
+def plot_scale_search(content: dict[str, Any], path: str | Path) -> None:
     """FID against the scale of all firing thresholds, as PNG."""
     figure = Figure(figsize=(6.0, 3.4), layout="constrained")
     axes = figure.subplots()

@@ -6,9 +6,9 @@ import torch.nn.functional as F
 from torch import nn
 
 import snnconvert
+from snnconvert.conversion.convertible import captured_of
 from snnconvert.conversion.execution.interpreter import Interpreter
 from snnconvert.conversion.graph.nodes import BATCH_NORM
-from snnconvert.conversion.opened import captured_of
 from snnconvert.conversion.prepare.batch_norm import fold_batch_norms
 from snnconvert.conversion.prepare.simplify import prepared
 

@@ -14,7 +14,7 @@ import snnconvert
 from snnconvert.conversion.spiking.config import LONGEST_RADIX, SpikingConfig
 from snnconvert.conversion.spiking.plain_simulation import PlainSimulation
 from snnconvert.errors import InputError
-from snnconvert.neurons.counts import IF
+from snnconvert.neurons.integrate_and_fire import IF
 from snnconvert.neurons.radix import RadixIF, digit_weights
 from snnconvert.neurons.spike_by_spike import ClippedIFNode
 from snnconvert.operators.clip import quantized_clip

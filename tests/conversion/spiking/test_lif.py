@@ -18,12 +18,12 @@ from snnconvert.conversion.calibration.leak_compensation import (
     single_steps,
 )
 from snnconvert.conversion.graph.nodes import Neuron
-from snnconvert.conversion.spiking.cells import fitted_names
 from snnconvert.conversion.spiking.config import SpikingConfig
 from snnconvert.conversion.spiking.network import SpikingNetwork
+from snnconvert.conversion.spiking.neuron_nodes import fitted_names
 from snnconvert.conversion.spiking.plain_simulation import PlainSimulation
 from snnconvert.errors import InputError
-from snnconvert.neurons.counts import IF
+from snnconvert.neurons.integrate_and_fire import IF
 from snnconvert.neurons.potential import Potential, PotentialNode
 from snnconvert.operators.clip import quantized_clip
 from tests.support.errors import relative_error

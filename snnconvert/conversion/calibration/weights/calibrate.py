@@ -65,9 +65,9 @@ def batches(kept: Kept, batch: int, step_bytes: int, cache_bytes: int) -> list[l
     """The kept inputs as training batches that fit into memory; always at least one."""
     rows = max(1, min(batch, STEP_BYTES // max(1, step_bytes)))
     calls = list(kept.calls(rows))
-    fitting = CACHE_BYTES // max(1, cache_bytes)
+    that_fit = CACHE_BYTES // max(1, cache_bytes)
     in_call = rows if kept.along else 1
-    return calls[: max(1, fitting // in_call)]
+    return calls[: max(1, that_fit // in_call)]
 
 
 def rows_in(kept: Kept, call: list[Tensor]) -> int:

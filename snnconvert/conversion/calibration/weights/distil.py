@@ -9,7 +9,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from snnconvert.conversion.calibration.options import WeightCalibration
-from snnconvert.conversion.calibration.weights.reconstruct import Networks, relative_error
+from snnconvert.conversion.calibration.weights.reconstruct import Networks, relative_squared_error
 from snnconvert.conversion.calibration.weights.relative_adam import RelativeAdam
 from snnconvert.conversion.execution.interpreter import Interpreter
 from snnconvert.conversion.graph.nodes import Clip
@@ -53,14 +53,14 @@ def distil(
     @torch.no_grad()
     def error(values: Mapping[str, Tensor]) -> float:
         return sum(
-            float(relative_error(leaves(rounded.run(values, call)), targets))
+            float(relative_squared_error(leaves(rounded.run(values, call)), targets))
             for call, targets in zip(calls, wanted, strict=True)
         ) / len(calls)
 
     for _ in tqdm(range(options.output_steps), desc="output", unit="step", disable=None):
         index = int(torch.randint(len(calls), (), generator=order))
         found = leaves(rounded.run({**constants, **optimizer.values()}, calls[index]))
-        optimizer.step(relative_error(found, wanted[index]))
+        optimizer.step(relative_squared_error(found, wanted[index]))
     trained = {**constants, **optimizer.result()}
     before, after = error(constants), error(trained)
     best = trained if after < before else dict(constants)

@@ -138,7 +138,7 @@ class BlockTraining:
 
     def loss(self, outputs: Sequence[Any], wanted: Values) -> Tensor:
         targets = [wanted[name] for name in self.block.targets]
-        return relative_error(outputs, targets)
+        return relative_squared_error(outputs, targets)
 
     @torch.no_grad()
     def error(
@@ -198,7 +198,7 @@ def needs_order(node: Node) -> bool:
     return rule is not None and rule.in_order
 
 
-def relative_error(outputs: Sequence[Any], targets: Sequence[Any]) -> Tensor:
+def relative_squared_error(outputs: Sequence[Any], targets: Sequence[Any]) -> Tensor:
     """Sum over targets of the squared error over the mean square."""
     return torch.stack([
         (a - b).square().mean() / b.square().mean().clamp_min(1e-12)
@@ -216,11 +216,11 @@ def laid_out(value: Any, channels_last: bool) -> Any:
 
 
 def _forget(
-    later: Sequence[Block], networks: Networks, constants: Mapping[str, Tensor], *streams: Any
+    later: Sequence[Block], networks: Networks, constants: Mapping[str, Tensor], *kept: Any
 ) -> None:
     """Drop what no later block reads."""
-    for program, stream in zip((networks.plain, networks.quantised), streams, strict=True):
+    for program, calls in zip((networks.plain, networks.quantised), kept, strict=True):
         needed = {n for block in later for n in block.part_of(program, constants).inputs}
-        for values in stream:
+        for values in calls:
             for name in set(values) - needed:
                 del values[name]

@@ -9,11 +9,11 @@ from torch import nn
 
 import snnconvert
 from examples.networks import FAST, ConcatUNet, PlanarDenoiser
-from snnconvert.conversion.calibration.options import NAMED, Fit, WeightCalibration
+from snnconvert.conversion.calibration.options import NAMED, CalibrationOptions, WeightCalibration
 from snnconvert.conversion.calibration.weights.blocks import find_blocks
 from snnconvert.conversion.calibration.weights.dropped_clip import Coin, DroppedClip
 from snnconvert.conversion.calibration.weights.relative_adam import RelativeAdam
-from snnconvert.conversion.opened import opened
+from snnconvert.conversion.convertible import convertible_of
 from snnconvert.conversion.quantize import quantized_network
 from snnconvert.errors import InputError
 from snnconvert.models.cnn import resnet20
@@ -147,8 +147,8 @@ def test_networks_of_every_kind(name):
 
 
 def blocks_of(model, inputs):
-    fit = Fit(threshold="max", per_channel=False)
-    network, _ = quantized_network(opened(model, inputs), 4, [inputs], fit)
+    options = CalibrationOptions(threshold="max", per_channel=False)
+    network, _ = quantized_network(convertible_of(model, inputs), 4, [inputs], options)
     captured = network.captured()
     return captured, find_blocks(captured.program)
 

@@ -1,4 +1,4 @@
-"""Threshold guidance: other thresholds, the same weights, and every law of conversion."""
+"""Threshold scaling: other thresholds, the same weights, and every law of conversion."""
 
 import pytest
 import torch

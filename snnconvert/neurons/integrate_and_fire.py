@@ -24,9 +24,9 @@ from snnconvert.operators.clip import (
     counts_per_unit,
     from_counts,
     quantised,
-    start_over,
     to_counts,
     unit_per_count,
+    v_init_over,
 )
 from snnconvert.operators.pieces import pieces
 
@@ -84,7 +84,7 @@ class IF:
         unit = unit_per_count(self.v_threshold, steps, mean)
         held = torch.empty_like(mean) if counts is None else counts
         value = mean if reuse else torch.empty_like(mean)
-        first = start_over(self.v_init, mean)
+        first = v_init_over(self.v_init, mean)
         for x, n, result, by, back, start in pieces(mean, held, value, scale, unit, first):
             if counts is None:
                 counted(x, by, start, max(self.lowest, -1), 1, n)

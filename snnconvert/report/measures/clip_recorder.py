@@ -13,7 +13,7 @@ from snnconvert.operators.clip import HALF
 
 
 @dataclass(frozen=True)
-class Clip:
+class ClipCall:
     """One quantised clip in one call: what went in and came out, and where it rounds."""
 
     x: Tensor
@@ -21,7 +21,7 @@ class Clip:
     v_init: Tensor | float
 
 
-class QuantizerProbe(TorchDispatchMode):
+class ClipRecorder(TorchDispatchMode):
     """Records every quantised clip in execution order, as `levels` steps.
 
     Inside the context the network is the quantised ANN of `levels` whatever it was trained with.
@@ -34,7 +34,7 @@ class QuantizerProbe(TorchDispatchMode):
     def __init__(self, levels: int) -> None:
         super().__init__()
         self.levels = levels
-        self.seen: list[Clip] = []
+        self.seen: list[ClipCall] = []
         self.foreign = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -43,6 +43,6 @@ class QuantizerProbe(TorchDispatchMode):
             return func(*args, **(kwargs or {}))
         x, ceiling, _, *rest = args
         output = func(x, ceiling, self.levels, *rest, **(kwargs or {}))
-        start = rest[1] if len(rest) > 1 and rest[1] is not None else HALF
-        self.seen.append(Clip(x, output, start))
+        v_init = rest[1] if len(rest) > 1 and rest[1] is not None else HALF
+        self.seen.append(ClipCall(x, output, v_init))
         return output

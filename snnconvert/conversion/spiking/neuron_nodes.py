@@ -16,7 +16,7 @@ from snnconvert.conversion.graph.nodes import Clip, Lookup, Neuron
 from snnconvert.conversion.graph.program import Node, Program, Ref
 from snnconvert.conversion.spiking.config import SpikingConfig
 from snnconvert.errors import InputError, UnsupportedOpError
-from snnconvert.neurons.counts import IF
+from snnconvert.neurons.integrate_and_fire import IF
 from snnconvert.neurons.potential import Potential
 from snnconvert.neurons.radix import RadixIF
 from snnconvert.operators.clip import HALF
@@ -49,8 +49,8 @@ def place_neurons(
                 raise UnsupportedOpError(f"{node.layer}: its ceiling is computed, not learned")
             if not bool((constants[table] > 0).all()):
                 raise InputError(f"{node.layer}: its ceiling is not positive; train it again")
-            start = None if clip.v_init is None else clip.v_init.name
-            neuron = Neuron(clip.input, ceiling, clip.signed, functions.get(node.name), start)
+            v_init = None if clip.v_init is None else clip.v_init.name
+            neuron = Neuron(clip.input, ceiling, clip.signed, functions.get(node.name), v_init)
             node = neuron.node(node.name, node.layer)
         nodes.append(node)
     return replace(program, nodes=tuple(nodes))
@@ -73,8 +73,8 @@ def place_clips(program: Program, config: SpikingConfig) -> Program:
         if not Neuron.found(node):
             return node
         neuron = Neuron.of(node)
-        start = neuron.v_init if own else common
-        v_init = None if start is None else Ref(start)
+        name = neuron.v_init if own else common
+        v_init = None if name is None else Ref(name)
         ceiling = Ref(neuron.v_threshold)
         made = Clip(neuron.input, ceiling, config.levels, neuron.signed, v_init)
         return made.node(node.name, node.layer)
@@ -116,8 +116,8 @@ def cell_of(node: Node, values: Mapping[str, Any], config: SpikingConfig) -> Cel
     lowest = -levels if neuron.signed else 0
     if config.held_as_counts:
         own = neuron.v_init if config.v_init == "optimised" else None
-        start = config.start if own is None else values[own]
-        return (RadixIF if config.code == "radix" else IF)(ceiling, levels, lowest, start)
+        v_init = config.start if own is None else values[own]
+        return (RadixIF if config.code == "radix" else IF)(ceiling, levels, lowest, v_init)
     fitted = {"v_threshold": ceiling, "gain": ceiling, "bias": torch.zeros_like(ceiling)}
     if config.neuron == "lif":
         fitted = {key: values[name] for key, name in fitted_names(node.name).items()}

@@ -13,7 +13,7 @@ REPORTED_BATCHES = 8  # of the calibration data, in the report of a conversion
 
 
 @dataclass
-class Source:
+class NamedNetwork:
     """A network to check or convert.
 
     Attributes:

@@ -86,14 +86,14 @@ def network_images(
     network = simulated(network, simulate, name)
     if threshold_scale != 1:
         network = scale_thresholds(network, threshold_scale)
-    shape = shape_of(network, like)
+    shape = drawn_shape(network, like)
     drawing = Drawing(chosen, seed, batch_size, threshold_scale)
     origin = {"kind": "network", "source": name, "sha256": None, "stage": None}
     count = 10_000 if count is None else count
     return SampledSource(network.to(checked_device(device)), drawing, count, shape, origin)
 
 
-def shape_of(network: nn.Module, like: Reference) -> tuple[int, int, int]:
+def drawn_shape(network: nn.Module, like: Reference) -> tuple[int, int, int]:
     """[C, H, W] of the images that `network` draws to be held against `like`."""
     config = getattr(network, "config", None)  # of a converted network: says how it spikes alone
     channels = getattr(like, "channels", getattr(config, "in_channels", None))

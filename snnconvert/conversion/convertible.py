@@ -18,7 +18,7 @@ from snnconvert.errors import InputError
 
 
 @dataclass(frozen=True)
-class Opened:
+class Convertible:
     """A network that has no problem.
 
     Attributes:
@@ -50,9 +50,9 @@ class Opened:
         return [site for site in self.sites if site.needs_ceiling]
 
 
-def opened(
+def convertible_of(
     model: nn.Module, example_inputs: Any, *, trainable: bool = False, spiking_time: bool = False
-) -> Opened:
+) -> Convertible:
     """`model`, which is left as it is.
 
     Args:
@@ -69,7 +69,7 @@ def opened(
     functions = {site.node.name: site.function for site in sites if site.function}
     if isinstance(model, CapturedNetwork):
         functions |= model.functions
-    return Opened(type(model).__name__, captured, program, constants, sites, functions)
+    return Convertible(type(model).__name__, captured, program, constants, sites, functions)
 
 
 def captured_of(model: nn.Module, example_inputs: Any) -> Captured:
