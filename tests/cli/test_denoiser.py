@@ -16,7 +16,7 @@ from snnconvert.cli.arguments.calibration_argument import noised
 from snnconvert.cli.arguments.named_network import NamedNetwork
 from snnconvert.cli.arguments.network_argument import named_network
 from snnconvert.conversion.calibration.options import WeightCalibration
-from snnconvert.diffusion.objectives import noise_loss, noised_batch
+from snnconvert.diffusion.objectives import noised_batch, prediction_loss
 from snnconvert.images.pixels import to_unit_range
 from tests.support.command_line import assert_refused, call_cli
 from tests.support.errors import relative_error
@@ -71,7 +71,7 @@ def error_and_loss(network, ann, inputs: tuple[Tensor, Tensor, Tensor]) -> tuple
     """Relative error of eps against the float network, and the denoising loss."""
     x, t, eps = inputs
     wanted, found = ann(x, t), network(x, t)
-    return relative_error(found, wanted), float(noise_loss(network, x, t, eps))
+    return relative_error(found, wanted), float(prediction_loss(network, x, t, eps))
 
 
 @pytest.mark.parametrize("trained", [{"block_steps": 20}, {"block_steps": 0, "output_steps": 30}])

@@ -12,7 +12,7 @@ from spikingjelly.activation_based import neuron as sj
 
 import snnconvert
 from snnconvert.conversion.calibration.leak_compensation import (
-    fit,
+    fitted_leak,
     response,
     rheobase,
     single_steps,
@@ -107,7 +107,7 @@ def test_the_fit_is_better_than_none_and_its_gain_the_best():
     one = torch.ones(())
     wanted = quantized_clip(x, one, 8)
     config = SpikingConfig(timesteps=8, firing="deferred", neuron="lif", tau=2.0)
-    threshold, gain, bias = fit(x.expand(8, -1, -1), wanted, config)
+    threshold, gain, bias = fitted_leak(x.expand(8, -1, -1), wanted, config)
 
     def error(threshold, gain, bias):
         neuron = Potential(one, threshold, gain, bias, 8, tau=2.0)
@@ -185,7 +185,7 @@ def test_the_error_of_a_layer_shrinks_with_time(tau):
     for timesteps in (2, 6, 32):
         config = SpikingConfig(timesteps=timesteps, firing="deferred", neuron="lif", tau=tau)
         currents = x.expand(timesteps, -1, -1)
-        threshold, gain, bias = fit(currents, x.clamp(0, 1), config)
+        threshold, gain, bias = fitted_leak(currents, x.clamp(0, 1), config)
         found = gain * response(currents, threshold, bias, config)
         errors.append((found - x.clamp(0, 1)).norm().item())
     assert all(later < earlier for earlier, later in pairwise(errors))
