@@ -22,7 +22,7 @@ import snnconvert
 from snnconvert.checkpoint.checkpoint import Checkpoint
 from snnconvert.checkpoint.schedules import schedule_of
 from snnconvert.cli.arguments.calibration_argument import noised
-from snnconvert.diffusion.objectives import noise_loss, noised_batch
+from snnconvert.diffusion.objectives import noised_batch, prediction_loss, target_of
 from snnconvert.images.datasets import DATASETS
 from snnconvert.images.pixels import to_unit_range
 
@@ -37,15 +37,15 @@ def split(*values: Tensor) -> list[tuple[Tensor, ...]]:
 
 @torch.no_grad()
 def measure(network: nn.Module, ann: nn.Module, held_out: list, longest: int) -> list[float]:
-    """Relative error, its quarters over t, and the loss of predicting the noise."""
+    """Relative error, its quarters over t, and the loss of the prediction."""
     squares, scales = torch.zeros(QUARTERS), torch.zeros(QUARTERS)
     loss = count = 0.0
-    for x, t, eps in held_out:
+    for x, t, target in held_out:
         wanted, found = ann(x, t), network(x, t)
         quarter = (t * QUARTERS / longest).long().clamp_(max=QUARTERS - 1)
         squares.index_add_(0, quarter, (found - wanted).square().flatten(1).sum(1))
         scales.index_add_(0, quarter, wanted.square().flatten(1).sum(1))
-        loss += len(x) * float(noise_loss(network, x, t, eps))
+        loss += len(x) * float(prediction_loss(network, x, t, target))
         count += len(x)
     error = float((squares.sum() / scales.sum()).sqrt())
     return [error, *(squares / scales).sqrt().tolist(), loss / count]
@@ -73,9 +73,11 @@ def main() -> None:
     calibration = split(*noised(clean, recipe.image_size, schedule_of(recipe)))
     generator = torch.Generator().manual_seed(1)
     probe = to_unit_range(checkpoint.probe)
-    held_out = split(*noised_batch(probe, schedule_of(recipe), generator, spread=True))
+    schedule = schedule_of(recipe)
+    x, t, eps = noised_batch(probe, schedule, generator, spread=True)
+    held_out = split(x, t, target_of(recipe.prediction, probe, eps, schedule, t))
     print(
-        "| network | error of eps | t: "
+        "| network | error | t: "
         + " | ".join(f"{i}/{QUARTERS}" for i in range(1, QUARTERS + 1))
         + " | loss | seconds |"
     )

@@ -16,7 +16,7 @@ from snnconvert.cli.arguments.calibration_argument import noised
 from snnconvert.cli.arguments.named_network import NamedNetwork
 from snnconvert.cli.arguments.network_argument import named_network
 from snnconvert.conversion.calibration.options import WeightCalibration
-from snnconvert.diffusion.objectives import noised_batch, prediction_loss
+from snnconvert.diffusion.objectives import noised_batch, prediction_loss, target_of
 from snnconvert.images.pixels import to_unit_range
 from tests.support.command_line import assert_refused, call_cli
 from tests.support.errors import relative_error
@@ -68,10 +68,10 @@ def test_the_network_is_the_one_that_samples_and_the_report_is_about_other_image
 
 @torch.no_grad()
 def error_and_loss(network, ann, inputs: tuple[Tensor, Tensor, Tensor]) -> tuple[float, float]:
-    """Relative error of eps against the float network, and the denoising loss."""
-    x, t, eps = inputs
+    """Relative error against the float network, and the denoising loss."""
+    x, t, target = inputs
     wanted, found = ann(x, t), network(x, t)
-    return relative_error(found, wanted), float(prediction_loss(network, x, t, eps))
+    return relative_error(found, wanted), float(prediction_loss(network, x, t, target))
 
 
 @pytest.mark.parametrize("trained", [{"block_steps": 20}, {"block_steps": 0, "output_steps": 30}])
@@ -81,9 +81,9 @@ def test_trained_weights_come_closer_on_held_out_inputs_over_all_t(shipped, trai
     images = shipped["probe"]
     calibration = [noised(images[:128], recipe.image_size, schedule_of(recipe))]
     generator = torch.Generator().manual_seed(5)
-    held_out = noised_batch(
-        to_unit_range(images[128:]), schedule_of(recipe), generator, spread=True
-    )
+    clean, schedule = to_unit_range(images[128:]), schedule_of(recipe)
+    x, t, eps = noised_batch(clean, schedule, generator, spread=True)
+    held_out = x, t, target_of(recipe.prediction, clean, eps, schedule, t)
     options = {"example_inputs": calibration[0], "calibration": calibration, "simulate": "counts"}
     before, after = (
         error_and_loss(snnconvert.convert(ann, 4, weights=weights, **options), ann, held_out)
