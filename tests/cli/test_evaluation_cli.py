@@ -194,7 +194,7 @@ def test_checkpoint_to_json_with_everything_a_figure_needs(tmp_path, checkpoint,
         "steps": 3,
         "nfe": 3,
         "seed": 5,
-        "options": {"eta": 0.5, "clip": True},
+        "options": {"eta": 0.5, "clip": True, "prediction": "eps"},
     }
     assert {key: of[key] for key in wanted} == wanted
     assert len(of["sha256"]) == 64 and len(result["weights"]) == 16
