@@ -36,9 +36,10 @@ def row(name: str) -> str:
         wanted = leaves(copy.deepcopy(model).eval()(*args, **kwargs))
     errors, start = [], time.perf_counter()
     for code, timesteps in WAYS:
-        snn = snnconvert.convert(
+        snn = snnconvert.convert(  # neurons in the time paths of denoisers too
             model, timesteps, example_inputs=inputs, calibration=[inputs], simulate="counts",
             code=code, firing=FIRING[code],
+            spiking_time=True,
         )  # fmt: skip
         run = snn.run(*args, **kwargs)
         pairs = zip(leaves(run.output), wanted, strict=True)
