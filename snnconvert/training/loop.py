@@ -38,11 +38,11 @@ def train(
 
     Args:
         images: to train on, and held-out ones, in place of the recipe's dataset.
-        stop_after: seconds after which to save the state and stop.
+        stop_after: seconds after which to save the state and stop (one process).
 
     Raises:
         RecipeError: a file that holds no recipe.
-        Paused: after that time, or when interrupted; the same call goes on from there.
+        Paused: after that time; the same call goes on from there.
         DataError: the images are missing or too small, or lack labels.
         CheckpointError: `out`, its training state or `initial` does not fit the recipe.
         InputError: `out` cannot be written, or the processes do not divide the batch.

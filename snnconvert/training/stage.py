@@ -84,34 +84,27 @@ class Stage:
         """Go on to the end; afterwards the average is among the finished networks.
 
         Raises:
-            Paused: at `deadline` (of `time.monotonic()`), or when interrupted; the state is saved.
+            Paused: at `deadline` (of `time.monotonic()`); the state is saved.
         """
         recipe, run = self.run.recipe, self.run
         steps = recipe.steps_of(self.name)
         pictured = recipe.sample_every if run.leads and recipe.family.task == "noise" else 0
         bar = tqdm(range(self.first, steps), initial=self.first, total=steps, desc=self.name,
                    disable=not run.show)  # fmt: skip
-        done = self.first
-        try:
-            for step in bar:
-                self._step(step, steps)
-                done = step + 1
-                if done == steps or done % min(SHOWN_EVERY, recipe.save_every) == 0:
-                    self._read_losses()
-                    recent = self.losses[-SHOWN_EVERY:]
-                    bar.set_postfix(loss=f"{sum(recent) / len(recent):.4f}", refresh=False)
-                    if deadline is not None and time.monotonic() > deadline and done < steps:
-                        raise KeyboardInterrupt
-                if done % recipe.save_every == 0:
+        for step in bar:
+            self._step(step, steps)
+            done = step + 1
+            if done == steps or done % min(SHOWN_EVERY, recipe.save_every) == 0:
+                self._read_losses()
+                recent = self.losses[-SHOWN_EVERY:]
+                bar.set_postfix(loss=f"{sum(recent) / len(recent):.4f}", refresh=False)
+                if deadline is not None and time.monotonic() > deadline and done < steps:
                     self.save(done)
-                if pictured and done % pictured == 0:
-                    save_samples(run, self.average, f"{self.name}-{done:07d}")
-        except KeyboardInterrupt:
-            whole = len(self.losses) + len(self.unread) == done
-            if run.shard.size > 1 or not whole:  # others are elsewhere, or in the middle of a step
-                raise
-            self.save(done)
-            raise Paused(f"{self.name}, step {done} of {steps}") from None
+                    raise Paused(f"{self.name}, step {done} of {steps}")
+            if done % recipe.save_every == 0:
+                self.save(done)
+            if pictured and done % pictured == 0:
+                save_samples(run, self.average, f"{self.name}-{done:07d}")
         settle_statistics(self.average, drawn_inputs(run, "statistics", STATISTICS_BATCHES))
         self.state["finished"][self.name] = self.average.state_dict()
         if run.leads:

@@ -18,6 +18,7 @@ from snnconvert.files.tensors import read_file
 from snnconvert.images.order import step_indices
 from snnconvert.images.pictures import save_png
 from snnconvert.operators.clip import QuantizedClip
+from snnconvert.training.stage import Paused
 from snnconvert.training.tasks import Batch, loss_of, taught
 from tests.support.command_line import assert_refused, call_cli, run_cli, two_processes
 from tests.support.paths import ROOT
@@ -345,3 +346,13 @@ def test_missing_and_broken_images_are_named(folder):
     )
     (folder / "images" / "000.png").write_bytes(b"no image")
     assert_refused(call_cli("train", "small.toml", cwd=folder), "000.png", "not a readable image")
+
+
+def test_a_paused_training_ends_as_a_whole_one(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    whole = snnconvert.train("small.toml", "whole.pt", progress=False)
+    with pytest.raises(Paused, match="ann, step 4 of 24"):
+        snnconvert.train("small.toml", "cut.pt", progress=False, stop_after=0)
+    assert not Path("cut.pt").exists()
+    cut = snnconvert.train("small.toml", "cut.pt", progress=False)
+    assert losses_of(whole.with_suffix(".losses.csv")) == losses_of(cut.with_suffix(".losses.csv"))
