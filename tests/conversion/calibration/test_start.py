@@ -124,13 +124,13 @@ def test_input_with_errors_is_rounded_where_its_error_is_least():
     fit, ceiling = StartFit(clip, 1), torch.tensor(2.0)
     fit.wanted = activations[0]
     fit.clip({"x": noisy[0], "ceiling": ceiling})
-    assert fit.start.shape == (3,) and (fit.start < 0.45).all()
+    assert fit.best.shape == (3,) and (fit.best < 0.45).all()
 
     def error(start):
         rounded = quantized_clip(noisy[1], ceiling, 4, False, start)
         return (rounded - activations[1]).square().mean()
 
-    assert error(fit.start) < 0.95 * error(None)
+    assert error(fit.best) < 0.95 * error(None)
 
 
 @pytest.mark.skipif(
