@@ -1,10 +1,12 @@
-"""Peak memory of a converted ResNet-20 at many timesteps over that at few: state is streamed.
+"""Peak memory: of calls at many timesteps over few, and of `convert` over the weights.
 
     python benchmarks/memory.py [--timesteps 4 64] [--batch 64]
+    python benchmarks/memory.py --convert 500
 
-Each figure is a process of its own that converts and makes two calls. "whole": its peak, with
-Python and PyTorch; "call": what the calls added to it. The weights are random: memory does not
-depend on them.
+Each figure is a process of its own. Of a ResNet-20 that converts and makes two calls, "whole" is
+its peak, with Python and PyTorch; "call": what the calls added to it. With `--convert`, networks of
+so many MB of weights are built and converted; the figure is all that this added to the process, the
+network itself included. The weights are random: memory does not depend on them.
 """
 
 from __future__ import annotations
@@ -16,8 +18,33 @@ import sys
 import warnings
 
 import torch
+from torch import nn
 
 WAYS = {"immediate": "until silence", "deferred": "integrate, then fire"}
+
+
+WIDTH = 2048  # of the networks of --convert
+
+
+def linear_layers(megabytes: int) -> tuple[nn.Module, torch.Tensor]:
+    """Linear layers, whose weights a conversion takes as they are."""
+    count = max(1, megabytes * 10**6 // (WIDTH * WIDTH * 4))
+    layers = [m for _ in range(count) for m in (nn.Linear(WIDTH, WIDTH), nn.ReLU())]
+    return nn.Sequential(*layers, nn.Linear(WIDTH, 10)), torch.randn(8, WIDTH)
+
+
+def normed_convolutions(megabytes: int) -> tuple[nn.Module, torch.Tensor]:
+    """Convolutions with batch norms, which are folded into new weights."""
+    wide = WIDTH // 4
+    count = max(1, megabytes * 10**6 // (wide * wide * 9 * 4))
+    blocks = [
+        m for _ in range(count)
+        for m in (nn.Conv2d(wide, wide, 3, padding=1), nn.BatchNorm2d(wide), nn.ReLU())
+    ]  # fmt: skip
+    return nn.Sequential(*blocks, nn.Conv2d(wide, 10, 1)), torch.randn(8, wide, 4, 4)
+
+
+BUILT = {"linear": linear_layers, "convolution and norm": normed_convolutions}
 
 
 def peak() -> float:
@@ -40,6 +67,31 @@ def measure(timesteps: int, firing: str, batch: int) -> None:
     for _ in range(2):
         snn(x)
     print(peak(), peak() - before)
+
+
+def measure_convert(kind: str, megabytes: int) -> None:
+    """In a process of its own: prints weights, and the peak that network and conversion added."""
+    import snnconvert
+
+    warnings.simplefilter("ignore")
+    small, x = BUILT[kind](0)
+    snnconvert.convert(small, 8, example_inputs=x, calibration=[x])  # all that is imported
+    before = peak()
+    model, x = BUILT[kind](megabytes)
+    snn = snnconvert.convert(model.eval(), 8, example_inputs=x, calibration=[x])
+    snn(x)
+    weights = sum(p.numel() * p.element_size() for p in model.parameters()) / 2**20
+    print(weights, peak() - before)
+
+
+def of_convert(megabytes: int) -> None:
+    print("| network | weights, MiB | with its conversion, MiB | ratio |")
+    print("|---|---|---|---|")
+    for kind in BUILT:
+        command = [sys.executable, __file__, "--one", kind, str(megabytes)]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        weights, added = map(float, done.stdout.split())
+        print(f"| {kind} | {weights:.0f} | {added:.0f} | {added / weights:.2f} |", flush=True)
 
 
 def peaks(timesteps: int, firing: str, batch: int) -> tuple[float, float]:
@@ -68,9 +120,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--timesteps", type=int, nargs="+", default=[4, 64])
     parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--one", nargs=2, metavar=("T", "FIRING"), help=argparse.SUPPRESS)
+    parser.add_argument("--convert", type=int, metavar="MB", help="of weights, to convert")
+    parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
     args = parser.parse_args()
-    if args.one:
+    if args.one and args.one[0] in BUILT:
+        measure_convert(args.one[0], int(args.one[1]))
+    elif args.convert:
+        of_convert(args.convert)
+    elif args.one:
         measure(int(args.one[0]), args.one[1], args.batch)
     else:
         table(args.timesteps, args.batch)

@@ -85,7 +85,7 @@ def run_convert(args: argparse.Namespace) -> None:
         )
     snn = convert(
         named.model, example_inputs=named.examples, calibration=named.batches,
-        reset=args.reset, **conversion_options(args),
+        reset=args.reset, share=True, **conversion_options(args),
     )  # fmt: skip
     report = compare(named.model, snn, named.reported(), float_ann=named.float_ann)
     if named.checkpoint is not None and not named.checkpoint.is_classifier:

@@ -59,7 +59,7 @@ def run_trajectory(args: argparse.Namespace) -> None:
                                  given_options(args))  # fmt: skip
     snn = convert(
         named.model, example_inputs=named.examples, calibration=named.batches,
-        **conversion_options(args),
+        share=True, **conversion_options(args),
     )  # fmt: skip
     qann = snn.quantized_ann() if snn.calibration else named.model
     shape = (args.count, *checkpoint.image_shape(named.model))

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from snnconvert.conversion.calibration.batches import kept_of
 from snnconvert.conversion.calibration.calibrate import Calibration
@@ -16,6 +16,7 @@ from snnconvert.conversion.capture.captured_network import CapturedNetwork
 from snnconvert.conversion.check import check
 from snnconvert.conversion.convertible import Convertible, convertible_of
 from snnconvert.conversion.graph.nodes import Neuron
+from snnconvert.conversion.graph.owned import owned
 from snnconvert.conversion.prepare.problems import Problem
 from snnconvert.conversion.quantize import quantized_network
 from snnconvert.conversion.spiking.config import SpikingConfig, spiking_config
@@ -33,12 +34,12 @@ def convert(
     firing: str | None = None, code: str = "rate", neuron: str = "if",
     signed: bool | None = None, settle: int | str | None = None, simulate: str = "steps",
     threshold: str = "mse", per_channel: bool = True, bias_correction: bool = True,
-    weights: str | WeightCalibration = "kept",
+    weights: str | WeightCalibration = "kept", share: bool = False,
     thresholds_over_t: int = 1, t_argument: str | None = None,
     norm: str = "accumulated", reset: str = "call", tau: float = 2.0,
     v_reset: float | None = None, v_init: float | str = "half", spiking_time: bool = False,
 ) -> SpikingNetwork:  # fmt: skip
-    """The spiking network of `model`, which is left as it is.
+    """The spiking network of `model`, which is left as it is, and shares nothing with it.
 
     Activations that are quantised clips (trained so, or put in by `quantize`) keep their learned
     ceilings. All others get thresholds from `calibration`; the quantised network that the result
@@ -48,24 +49,24 @@ def convert(
         model: any network that `check` has no problem with.
         timesteps: T; the spiking network computes what its quantised ANN of T levels computes, or
             of 2^T - 1 levels under `code="radix"`.
-        example_inputs: arguments of one call, batch first: a tensor, a tuple such as `(x, t)`, or
-            a dict of keyword arguments. Not needed for what `load("....pt2")` or `quantize` gave.
+        example_inputs: arguments of one call, batch first: a tensor, a tuple such as `(x, t)`, a
+            dict of keyword arguments. Not needed for what `load("....pt2")` or `quantize` gave.
         calibration: batches of real inputs, each of that form; a few hundred inputs suffice. Read
             once; needed for activations without ceilings and for `neuron="lif"`.
         firing, signed, settle: see `spiking_config`.
         threshold: "mse" (default), "max", "percentile", a percentage such as "99.5%", or
             "learned" (from "mse", trained to reproduce the float network's output).
-        per_channel: one threshold (leaky neurons: one fit) a channel, or one a layer.
-        bias_correction: bring each channel's mean back to the float network's.
+        per_channel, bias_correction: one threshold (leaky neurons: one fit) a channel, not a
+            layer; bring each channel's mean back to the float network's.
         weights: "kept" (default); "blocks": weights and biases trained too, block by block, to give
             what the float network gives (minutes, no labels; about 1,024 calibration inputs);
             "distilled": then all at once, to give its output; or a `WeightCalibration`.
         thresholds_over_t: for denoisers `(x, t)`: a table of so many thresholds over the range of
             t, looked up once a call (if above 1); calibration must cover that range.
-        spiking_time: neurons also for activations that no input but one number a sample reaches
-            (the time of a denoiser, a label). By default they stay functions: a table over t,
-            computed once a call.
+        spiking_time: neurons also for activations that no input but one number a sample (the time
+            of a denoiser, a label) reaches. Else they stay functions: a table, read once a call.
         t_argument: name of the network's argument t, where it is not found by itself.
+        share: take the model's own weights, not a copy: what changes the one changes the other.
         code, neuron, simulate, norm, reset, tau, v_reset, v_init: see `SpikingConfig`.
 
     Raises:
@@ -85,7 +86,8 @@ def convert(
     network = convertible_of(model, example_inputs, spiking_time=spiking_time)
     refuse_leaks(network, config, options)  # before the slow passes
     quantised, found = quantized_network(network, config.levels, calibration, options)
-    return spiking_network(quantised, found, config, calibration, options)
+    foreign = () if share else network.captured.constants.values()
+    return spiking_network(quantised, found, config, calibration, options, foreign)
 
 
 def spiking_network(
@@ -94,13 +96,16 @@ def spiking_network(
     config: SpikingConfig,
     calibration: Iterable[Any] | None,
     options: CalibrationOptions,
+    foreign: Iterable[Tensor],
 ) -> SpikingNetwork:
     """The spiking network that computes what `quantised` does.
 
     Args:
         found: by calibration; None where it was not needed, so that `calibration` is unread.
+        foreign: tensors of another network, of which it takes copies.
     """
     constants = {name: value.detach() for name, value in quantised.constants.items()}
+    constants = owned(constants, foreign)
     program = place_neurons(quantised.program, constants, quantised.functions)
     if config.neuron == "lif" and calibration is not None:
         kept = kept_of(program, calibration) if found is None else found.kept

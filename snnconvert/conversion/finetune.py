@@ -26,6 +26,7 @@ from snnconvert.conversion.calibration.weights.reconstruct import relative_squar
 from snnconvert.conversion.calibration.weights.relative_adam import RelativeAdam
 from snnconvert.conversion.execution.interpreter import Interpreter
 from snnconvert.conversion.graph.nodes import Neuron
+from snnconvert.conversion.graph.owned import owned
 from snnconvert.conversion.graph.program import Node
 from snnconvert.conversion.graph.values import leaves
 from snnconvert.conversion.rules import has_weights
@@ -173,7 +174,7 @@ def finetune(
         raise InputError(
             f"steps: found {steps}, but only {done} batches; give more, or fewer steps"
         )
-    constants = {**untrained, **optimizer.result()}
+    constants = owned({**untrained, **optimizer.result()}, untrained.values())
     history = {**network.calibration, "finetuned": {"steps": steps, "rate": rate}}
     return SpikingNetwork(network.program, constants, network.config, history).eval()
 

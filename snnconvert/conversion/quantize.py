@@ -21,6 +21,7 @@ from snnconvert.conversion.capture.captured import Captured
 from snnconvert.conversion.capture.captured_network import CapturedNetwork
 from snnconvert.conversion.convertible import Convertible, convertible_of
 from snnconvert.conversion.graph.nodes import ceiling_name
+from snnconvert.conversion.graph.owned import owned
 from snnconvert.conversion.graph.program import Program
 from snnconvert.conversion.prepare.batch_norm import fold_batch_norms
 from snnconvert.conversion.prepare.sites import Site
@@ -43,7 +44,7 @@ def quantize(
 ) -> CapturedNetwork:
     """`model` with quantised clips for activations, to be trained further and then converted.
 
-    Its weights keep their names, so `state_dict` keys are those of `model` plus one
+    Its weights are copies that keep their names, so `state_dict` keys are those of `model` plus one
     `<activation>_ceiling` each, which learns too. Convert the result with `timesteps=levels` and
     nothing is lost.
 
@@ -102,6 +103,9 @@ def quantized_network(
             quantised, constants = fold_batch_norms(quantised, constants)
     paths, parameters = _named_ceilings(network.captured, quantised, ceilings)
     kept = parameters if trainable else frozenset()
+    if trainable:  # parameters become copies by themselves
+        buffers = {name: value for name, value in constants.items() if name not in kept}
+        constants |= owned(buffers, network.captured.constants.values())
     result = Captured(quantised, constants, paths, kept)
     return CapturedNetwork(result, network.functions), found
 

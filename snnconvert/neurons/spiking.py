@@ -61,7 +61,7 @@ class Spiking(nn.Module, KnowsInputs, ABC):
         """As `scale_thresholds`, for a scale that makes sense and is not 1."""
 
     def scale_thresholds(self, scale: float) -> Spiking:
-        """The network with every firing threshold times `scale`; the weights stay as they are.
+        """The network with every firing threshold times `scale`; the weights are shared.
 
         Args:
             scale: above 0; 1 changes nothing.

@@ -14,6 +14,7 @@ from snnconvert.conversion.capture.captured_network import CapturedNetwork
 from snnconvert.conversion.execution.executor import Executor
 from snnconvert.conversion.graph.encoding import check_references, decode_program, encode_program
 from snnconvert.conversion.graph.nodes import Neuron
+from snnconvert.conversion.graph.owned import owned
 from snnconvert.conversion.graph.program import Program
 from snnconvert.conversion.spiking import simulation
 from snnconvert.conversion.spiking.config import SpikingConfig
@@ -260,7 +261,8 @@ class SpikingNetwork(Spiking, HoldsProgram):
             check_references(program, content["state"])
             check_neurons(program, content["state"])
             calibration = dict(config.pop("calibration", {}))
-            network = cls(program, dict(content["state"]), SpikingConfig(**config), calibration)
+            state = owned(content["state"], content["state"].values())
+            network = cls(program, state, SpikingConfig(**config), calibration)
             verify(program, network.constants, network.config)
             return network
         except CheckpointError:

@@ -1,0 +1,32 @@
+"""Tensors that belong to one network alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from torch import Tensor
+
+
+def owned(constants: Mapping[str, Tensor], others: Iterable[Tensor]) -> dict[str, Tensor]:
+    """`constants`, each of which that shares memory with any of `others` as a copy.
+
+    No more is copied than that, and what two names share they share in the copy too: the result
+    takes at most the memory of `others` again.
+    """
+    foreign = {memory_of(value) for value in others}
+    copies: dict[tuple[object, ...], Tensor] = {}
+
+    def own(value: Tensor) -> Tensor:
+        if memory_of(value) not in foreign:
+            return value
+        seen_as = (value.device, value.data_ptr(), value.dtype, value.shape, value.stride())
+        if seen_as not in copies:
+            copies[seen_as] = value.detach().clone()
+        return copies[seen_as]
+
+    return {name: own(value) for name, value in constants.items()}
+
+
+def memory_of(value: Tensor) -> tuple[object, int]:
+    """What is the same for all tensors that share memory."""
+    return value.device, value.untyped_storage().data_ptr()
