@@ -40,7 +40,7 @@ class Convertible:
     def signed(self) -> list[tuple[str, str | None]]:
         """(layer, function before them) of the sites whose neurons fire with both signs."""
         return [
-            (site.node.layer or site.node.name, self.functions.get(site.node.name))
+            (site.layer, self.functions.get(site.node.name))
             for site in self.sites if site.signed
         ]  # fmt: skip
 

@@ -168,7 +168,7 @@ def refuse_nothing_to_fit(network: Convertible, options: CalibrationOptions) -> 
 
 
 def needs_calibration(name: str, sites: list[Site]) -> str:
-    layers = ", ".join(site.node.layer or site.node.name for site in sites[:3])
+    layers = ", ".join(site.layer for site in sites[:3])
     more = f" and {len(sites) - 3} more" if len(sites) > 3 else ""
     return (
         f"{name}: {len(sites)} activations have no threshold ({layers}{more}); pass "

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from snnconvert.conversion.calibration.batches import within
 from snnconvert.conversion.graph.program import Program
 from snnconvert.conversion.graph.signature import arguments_of
-from snnconvert.conversion.prepare.sites import functions_of_time
 from snnconvert.conversion.spiking.network import SpikingNetwork
 from snnconvert.conversion.spiking.simulation import Run
 from snnconvert.errors import InputError
@@ -116,9 +115,9 @@ class _Comparison:
         self.float_ann = float_ann
         self.clocked = snn.with_config(simulate="steps", reset="call")
         self.classic = classic_pipeline(snn)
-        config, layers, functions = snn.config, snn.layers, snn.functions
+        config, functions = snn.config, snn.functions
         self.layers = [
-            LayerErrors(layers[name], config.neuron, cell, config.timesteps, functions[name])
+            LayerErrors(name, config.neuron, cell, config.timesteps, functions[name])
             for name, cell in snn.neurons.items()
         ]
         self.output, self.output_ann = Difference(), Difference()
@@ -173,7 +172,7 @@ class _Comparison:
         share = with_function / self.images / total
         return {
             "per_image": total, "plain_fraction": 1 - share, "function_fraction": share,
-            "functions_of_time": functions_of_time(self.snn.program),
+            "functions_of_time": self.snn.functions_of_time,
         }  # fmt: skip
 
     def _immediate(self) -> dict[str, Any] | None:
@@ -216,7 +215,7 @@ class _Comparison:
 
     def _add_cost(self, inputs: Sequence[Tensor], run: Run) -> None:
         """Mean over all images so far of what a call costs."""
-        new = count_cost(self.clocked, inputs, run.emitted, run.steps)
+        new = count_cost(self.clocked, inputs, run)
         images = self.snn.program.batch_size(inputs)
         self.images += images
         self.cost = self.cost.mixed(new, images / self.images)

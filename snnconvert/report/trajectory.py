@@ -61,7 +61,7 @@ class Counted(Recorded):
 def call_cost(network: SpikingNetwork, inputs: Sequence[Tensor], run: Run) -> dict[str, float]:
     """Clock steps of one call; spikes, final counts and energy per image."""
     images = network.program.batch_size(inputs)
-    cost: Cost = count_cost(network, inputs, run.emitted, run.steps)
+    cost: Cost = count_cost(network, inputs, run)
     return {
         "clock_steps": run.steps,
         "spikes": sum(v.sum().item() for v in run.emitted.values()) / images,

@@ -14,7 +14,7 @@ from tests.support.unets import tiny_unet, unet_inputs
 def spike_driven_share(network: nn.Module, inputs) -> float:
     snn = snnconvert.convert(network, network.config.levels, example_inputs=inputs)
     run = snn.run(*inputs, record="counts")
-    return count_cost(snn, inputs, run.emitted, run.steps).to_dict(4)["spike_driven_fraction"]
+    return count_cost(snn, inputs, run).to_dict(4)["spike_driven_fraction"]
 
 
 def test_every_multiplication_but_the_first_layer_is_driven_by_spikes():

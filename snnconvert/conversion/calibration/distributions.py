@@ -21,7 +21,7 @@ class SiteDistributions:
     """
 
     def __init__(self, site: Site, per_channel: bool, parts: int = 1) -> None:
-        self.layer = site.node.layer or site.node.name
+        self.layer = site.layer
         self.axis = site.axis if per_channel else None
         self.parts: list[Histogram | None] = [None] * parts
         self.half = 0  # where a single input goes; they take turns

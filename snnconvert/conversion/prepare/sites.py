@@ -11,11 +11,11 @@ network was trained with quantised clips of its own.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from snnconvert.conversion.graph.nodes import Clip, Neuron
+from snnconvert.conversion.graph.nodes import Clip
 from snnconvert.conversion.graph.program import Node, Program, Ref
 from snnconvert.conversion.rules import (
     RULES,
@@ -25,6 +25,7 @@ from snnconvert.conversion.rules import (
     is_commuting,
     rule_of,
 )
+from snnconvert.conversion.rules.layer_names import layer_names
 
 GATED = Activation(replaces=False, signed=True)
 
@@ -37,11 +38,13 @@ class Site:
         node: the activation, or the product of a value and its gate (GLU is one operation).
         activation: what its rule says; None for a quantised clip, which has all it needs.
         axis: the axis of its channels, counted from the front; None where unknown.
+        layer: what the layer of neurons is called, see `layer_names`.
     """
 
     node: Node
     activation: Activation | None
     axis: int | None = 1
+    layer: str = ""
 
     @property
     def function(self) -> str | None:
@@ -81,18 +84,11 @@ def find_sites(
     """
     search = _Search(program, set() if spiking_time else program.of_time_alone)
     if any(Clip.found(node) for node in program.nodes):
-        return _sites(search, constants, ())
-    return _sites(search, constants, (True,)) or _sites(search, constants, (True, False))
-
-
-def functions_of_time(program: Program) -> list[str]:
-    """Layers of the activations of `program` that stay functions: a table over the time."""
-    neurons = [node for node in program.nodes if Neuron.found(node)]
-    spiking = {node.name for node in neurons}.union(*(node.refs for node in neurons))
-    alone = program.of_time_alone - spiking
-    named = [node for node in program.nodes if node.name in alone]
-    rules = [(node, rule_of(node.op)) for node in named]
-    return [node.layer or node.name for node, rule in rules if rule and rule.activation]
+        found = _sites(search, constants, ())
+    else:
+        found = _sites(search, constants, (True,)) or _sites(search, constants, (True, False))
+    names = layer_names(program, [site.node for site in found])
+    return [replace(site, layer=names[site.node.name]) for site in found]
 
 
 def _sites(

@@ -31,19 +31,20 @@ NORM = Rule("accumulated", channel_axis=1)
 add(replace(NORM, weight=2, bias=3, fresh=True), "group_norm.default")
 add(replace(NORM, weight=2, bias=3, fresh=True, channel_axis=-1), "layer_norm.default")
 add(NORM, "instance_norm.default native_group_norm.default")
-add(Rule("accumulated", passes=True), """
+add(Rule("accumulated", passes=True, selects=True), """
     max_pool1d.default max_pool2d.default max_pool3d.default""")  # fmt: skip
+add(Rule("accumulated", selects=True), """
+    max_pool2d_with_indices.default
+    adaptive_max_pool1d.default adaptive_max_pool2d.default adaptive_max_pool3d.default
+    amax.default amin.default max.default min.default max.dim min.dim
+    maximum.default minimum.default max.other min.other""")  # fmt: skip
 add(Rule("accumulated", gate="halves"), "glu.default")
 add(Rule("accumulated"), """
     rms_norm.default _fused_rms_norm.default native_layer_norm.default
     softmax.int log_softmax.int _softmax.default _log_softmax.default logsumexp.default
     linalg_vector_norm.default norm.ScalarOpt_dim norm.Scalar
     var.default var.dim var.correction std.default std.dim std.correction var_mean.correction
-    max_pool2d_with_indices.default
-    adaptive_max_pool1d.default adaptive_max_pool2d.default adaptive_max_pool3d.default
-    amax.default amin.default max.default min.default max.dim min.dim argmax.default
-    maximum.default minimum.default max.other min.other clamp.Tensor clamp_min.Tensor
-    clamp_max.Tensor clamp_max.default
+    argmax.default clamp.Tensor clamp_min.Tensor clamp_max.Tensor clamp_max.default
     pow.Tensor_Scalar pow.Tensor_Tensor pow.Scalar square.default sqrt.default rsqrt.default
     reciprocal.default exp.default exp2.default expm1.default log.default log2.default
     log10.default log1p.default sin.default cos.default tan.default sinh.default cosh.default

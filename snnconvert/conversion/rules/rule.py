@@ -79,6 +79,8 @@ class Rule:
         folds: a batch norm that alone reads it may become part of its weight (channels along
             axis 0) and bias.
         passes: hands spikes on to weights although it does not commute with the mean (max pool).
+        selects: its result (the first, of several) is one of the values that it reads: what moves
+            by spikes of one size still does afterwards (max pool, maximum).
         gate: "product" where one of its two factors may be the other's gate, "halves" where one
             half of its argument is (GLU).
         view: how it shares memory with its first argument; None: it does not.
@@ -99,6 +101,7 @@ class Rule:
     keeps_axes: bool | None = None
     folds: bool = False
     passes: bool = False
+    selects: bool = False
     gate: str | None = None
     view: View | None = None
     in_order: bool = False

@@ -16,6 +16,7 @@ from snnconvert.conversion.graph.encoding import check_references, decode_progra
 from snnconvert.conversion.graph.nodes import Neuron
 from snnconvert.conversion.graph.owned import owned
 from snnconvert.conversion.graph.program import Program
+from snnconvert.conversion.rules.layer_names import layer_names, plain_name
 from snnconvert.conversion.spiking import simulation
 from snnconvert.conversion.spiking.config import SpikingConfig
 from snnconvert.conversion.spiking.neuron_nodes import (
@@ -47,6 +48,7 @@ class SpikingNetwork(Spiking, HoldsProgram):
 
     Attributes:
         history: a `CallRecord` per call after `keep_history()`; None (default) keeps none.
+        names: of its layers, as reports, warnings and `run` say them, by node name.
 
     Args:
         program: captured network whose activations are neuron nodes (see `neuron_nodes`).
@@ -66,6 +68,7 @@ class SpikingNetwork(Spiking, HoldsProgram):
         self.program = program
         self.config = config
         self.executor = Executor(program)
+        self.names = layer_names(program)
         self.calibration = dict(calibration or {})
         self.history = None
         self._carried: dict[str, Tensor] = {}
@@ -73,8 +76,8 @@ class SpikingNetwork(Spiking, HoldsProgram):
         self._names = tuple(constants)
         for name, value in constants.items():
             self.register_buffer(f"constant_{name}", value)
-        refuse_signed(signed_of(self.executor.neurons), config)
-        refuse_unfitted(self.executor.neurons, constants, config)
+        refuse_signed(signed_of(program), config)
+        refuse_unfitted(program, constants, config)
 
     @property
     def constants(self) -> dict[str, Tensor]:
@@ -82,13 +85,14 @@ class SpikingNetwork(Spiking, HoldsProgram):
 
     @property
     def neurons(self) -> dict[str, Cell]:
-        """Neuron layers by node name, in execution order.
+        """Neuron layers by name, in execution order.
 
         Where thresholds depend on t, they are the whole table, [rows, ...].
         """
         constants = self.constants
         tables = tables_of(self.program).items()
-        return self.cells({**constants, **{name: constants[table] for name, table in tables}})
+        cells = self.cells({**constants, **{name: constants[table] for name, table in tables}})
+        return {self.names[node]: cell for node, cell in cells.items()}
 
     def cells(self, values: Mapping[str, Any]) -> dict[str, Cell]:
         """The neuron layers in a call, by node name.
@@ -100,13 +104,20 @@ class SpikingNetwork(Spiking, HoldsProgram):
 
     @property
     def layers(self) -> dict[str, str]:
-        """The user's module path of each neuron layer, by node name."""
-        return {node.name: node.layer or node.name for node in self.executor.neurons}
+        """The user's module path of each neuron layer, by the layer's own name."""
+        return {self.names[node.name]: plain_name(node) for node in self.executor.neurons}
 
     @property
     def functions(self) -> dict[str, str | None]:
         """Function applied to the accumulated potential before each neuron layer, or None."""
-        return {node.name: Neuron.of(node).function for node in self.executor.neurons}
+        neurons = self.executor.neurons
+        return {self.names[node.name]: Neuron.of(node).function for node in neurons}
+
+    @property
+    def functions_of_time(self) -> list[str]:
+        """Activations that stay functions, for only the time (or a label) reaches them."""
+        neurons = {node.name for node in self.executor.neurons}
+        return [name for node, name in self.names.items() if node not in neurons]
 
     def quantized_ann(self) -> CapturedNetwork:
         """The quantised ANN of `config.levels` as a module; weights are shared.
@@ -117,7 +128,8 @@ class SpikingNetwork(Spiking, HoldsProgram):
         read = {name for node in program.nodes for name in node.refs} | program.output_names
         start = {COMMON_START: torch.tensor(self.config.start)}
         constants = {n: value for n, value in (self.constants | start).items() if n in read}
-        functions = {name: function for name, function in self.functions.items() if function}
+        neurons = [(node.name, Neuron.of(node)) for node in self.executor.neurons]
+        functions = {name: neuron.function for name, neuron in neurons if neuron.function}
         return CapturedNetwork(Captured(program, constants, {}), functions).eval()
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
@@ -134,7 +146,7 @@ class SpikingNetwork(Spiking, HoldsProgram):
         Raises:
             InputError: other inputs than the captured ones, or an unknown `record`.
         """
-        return self._run(args, kwargs, record)
+        return self._run(args, kwargs, record).named(self.names)
 
     @torch.no_grad()
     def _run(self, args: Any, kwargs: Any, record: str | None, lean: bool = False) -> Run:
@@ -150,7 +162,8 @@ class SpikingNetwork(Spiking, HoldsProgram):
         except RuntimeError as error:
             raise self.program.explained(error, inputs) from error
         cells = self.cells(values)
-        call = Call(self.executor, values, cells, self.config.timesteps, recorder)
+        sums = self.config.norm != "per_step"
+        call = Call(self.executor, values, cells, self.config.timesteps, recorder, sums)
         kept = [(value.shape, value.dtype, value.device) for value in inputs]
         carried = self._carried if self._carried_from == kept else None
         run = self._simulate(call, carried, lean)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from snnconvert.conversion.graph.nodes import Clip, Lookup, Neuron
 from snnconvert.conversion.graph.program import Node, Program, Ref
+from snnconvert.conversion.rules.layer_names import layer_names
 from snnconvert.conversion.spiking.config import SpikingConfig
 from snnconvert.errors import InputError, UnsupportedOpError
 from snnconvert.neurons.integrate_and_fire import IF
@@ -39,16 +40,18 @@ def place_neurons(
         InputError: a ceiling that is not positive.
     """
     nodes = []
-    tables = tables_of(program)
+    tables, names = tables_of(program), layer_names(program)
     for node in program.nodes:
         if Clip.found(node):
             clip = Clip.of(node)
             ceiling = clip.ceiling.name if isinstance(clip.ceiling, Ref) else ""
             table = tables.get(ceiling, ceiling)
             if table not in constants:
-                raise UnsupportedOpError(f"{node.layer}: its ceiling is computed, not learned")
+                raise UnsupportedOpError(
+                    f"{names[node.name]}: its ceiling is computed, not learned"
+                )
             if not bool((constants[table] > 0).all()):
-                raise InputError(f"{node.layer}: its ceiling is not positive; train it again")
+                raise InputError(f"{names[node.name]}: its ceiling is not positive; train it again")
             v_init = None if clip.v_init is None else clip.v_init.name
             neuron = Neuron(clip.input, ceiling, clip.signed, functions.get(node.name), v_init)
             node = neuron.node(node.name, node.layer)
@@ -142,25 +145,25 @@ def refuse_signed(signed: Iterable[tuple[str, str | None]], config: SpikingConfi
             )
 
 
-def signed_of(neurons: Iterable[Node]) -> list[tuple[str, str | None]]:
+def signed_of(program: Program) -> list[tuple[str, str | None]]:
     """(layer, function before them) of the neuron nodes that fire with both signs."""
-    found = [(node.layer or node.name, Neuron.of(node)) for node in neurons]
+    names, nodes = layer_names(program), filter(Neuron.found, program.nodes)
+    found = [(names[node.name], Neuron.of(node)) for node in nodes]
     return [(layer, neuron.function) for layer, neuron in found if neuron.signed]
 
 
-def refuse_unfitted(
-    neurons: Iterable[Node], constants: Collection[str], config: SpikingConfig
-) -> None:
+def refuse_unfitted(program: Program, constants: Collection[str], config: SpikingConfig) -> None:
     """InputError where a neuron needs a fit that is not among the names of `constants`."""
-    for node in neurons:
+    names = layer_names(program)
+    for node in filter(Neuron.found, program.nodes):
         if config.v_init == "optimised" and Neuron.of(node).v_init is None:
             raise InputError(
-                f"{node.layer or node.name}: v_init='optimised' needs a start fitted to data: "
+                f"{names[node.name]}: v_init='optimised' needs a start fitted to data: "
                 "convert a float network with v_init='optimised' and calibration=[...]"
             )
         missing = set(fitted_names(node.name).values()) - set(constants)
         if config.neuron == "lif" and missing:
             raise InputError(
-                f"{node.layer or node.name}: neuron='lif' needs a threshold fitted to data: "
+                f"{names[node.name]}: neuron='lif' needs a threshold fitted to data: "
                 "convert with calibration=[...], some batches of the network's inputs"
             )

@@ -77,7 +77,8 @@ class PlainSimulation:
         self.sums: dict[str, Any] = {}  # accumulated operands of non-linear operations
         self.before: dict[str, Any] = {}  # s * f(S / s) of the step before
         self.at_zero: dict[str, Any] = {}  # f(0) of affine operations
-        self.rows: dict[str, list[Tensor]] = {name: [] for name in network.layers}
+        self.names = network.names
+        self.rows: dict[str, list[Tensor]] = {n.name: [] for n in self.executor.neurons}
         self.result = Plain(mismatches=dict.fromkeys(network.layers, 0))
 
     @torch.no_grad()
@@ -103,7 +104,7 @@ class PlainSimulation:
         weight = self._weight_until(steps)
         values = {**fixed, **{name: total / weight for name, total in totals.items()}}
         self.result.output = substitute(program.output, lambda ref: values[ref.name])
-        self.result.trains = {name: torch.stack(rows) for name, rows in self.rows.items()}
+        self.result.trains = {self.names[n]: torch.stack(rows) for n, rows in self.rows.items()}
         return self.result
 
     def _presented(self, step: int) -> float:
@@ -164,7 +165,7 @@ class PlainSimulation:
             wanted = self._wanted(name, step, spikes)
             wrong = spikes != wanted
             if bool(wrong.any()):
-                self.result.mismatches[name] += int(wrong.sum())
+                self.result.mismatches[self.names[name]] += int(wrong.sum())
                 far = float(cell.boundary_distance(weight)[wrong].max())
                 self.result.mismatch_distance = max(self.result.mismatch_distance, far)
             spikes = wanted
@@ -192,4 +193,4 @@ class PlainSimulation:
         assert self.forced is not None
         if step <= first:
             return torch.zeros_like(like)
-        return self.forced[name][step - 1 - first].to(like.dtype)
+        return self.forced[self.names[name]][step - 1 - first].to(like.dtype)

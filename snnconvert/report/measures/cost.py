@@ -1,8 +1,9 @@
 """What a call costs, counted from real spikes.
 
-An operation whose input is spikes costs one accumulation (AC) per spike and synapse. One whose
-input is a current costs multiply-accumulates (MAC): once a call if it depends on no spike or fires
-deferred, in every clock step otherwise. Padding counts as synapses in both, as is usual.
+An operation whose input is spikes costs one accumulation (AC) per spike and synapse; so does one
+behind a max pool, for the largest of several counts moves by spikes as they do. One whose input is
+a current costs multiply-accumulates (MAC): once a call if it depends on no spike or fires deferred,
+in every clock step otherwise. Padding counts as synapses in both, as is usual.
 
 45 nm, Horowitz 2014: 4.6 pJ a 32-bit floating-point MAC, 0.9 pJ an addition. The quantised ANN has
 the same few-bit activations: where spikes would go in, its MAC is charged as bit-serial additions,
@@ -11,7 +12,7 @@ one a bit, and never more than a full MAC. Memory traffic and neuron updates are
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from typing import Any
 
@@ -66,15 +67,12 @@ class Cost:
 
 
 @torch.no_grad()
-def count_cost(
-    network: SpikingNetwork, inputs: Sequence[Tensor], emitted: Mapping[str, Tensor], steps: int
-) -> Cost:
+def count_cost(network: SpikingNetwork, inputs: Sequence[Tensor], run: simulation.Run) -> Cost:
     """Cost of a recorded call.
 
     Args:
         inputs: of that call.
-        emitted: spikes of either sign per neuron, from `network.run(*inputs, record=...)`.
-        steps: clock steps that the call took.
+        run: what `network.run(*inputs, record=...)` gave.
     """
     executor = network.executor
     values = executor.start(network.constants, inputs)
@@ -88,18 +86,21 @@ def count_cost(
         )
     )  # every shape
     images = network.program.batch_size(inputs)
-    repeats = 1 if network.config.firing == "deferred" else steps
-    spikes: dict[str, Any] = dict(emitted)
+    repeats = 1 if network.config.firing == "deferred" else run.steps
+    spikes: dict[str, Any] = {
+        node: run.emitted[name] for node, name in network.names.items() if name in run.emitted
+    }
+    spikes.update(run.relayed)
     cost = Cost()
-    dynamic = [(node, run) for node, run, _ in executor.dynamic if run is not None]
-    for node, run in (*executor.static, *dynamic):
+    dynamic = [(node, call) for node, call, _ in executor.dynamic if call is not None]
+    for node, call in (*executor.static, *dynamic):
         rule = RULES[node.op]
         moving = [name for name in node.refs if name in executor.dynamic_names]
         driven = bool(moving) and all(name in spikes for name in moving)
         tensors = [name for name in node.refs if isinstance(values[name], Tensor)]
         read = [name for name in node.refs if isinstance(values[name], (Tensor, list, tuple))]
         if rule.moves and driven and len(moving) == len(read):
-            spikes[node.name] = run({**values, **spikes})
+            spikes[node.name] = call({**values, **spikes})
         if rule.macs is None:
             continue
         shapes = [values[name].shape for name in tensors]

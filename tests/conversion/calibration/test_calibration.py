@@ -125,7 +125,8 @@ def test_dead_channels_are_kept_alive_and_reported():
     network.n1.bias.data[3] = -1
     with pytest.warns(UserWarning, match="1 channels in 1 layers were zero"):
         snn = snnconvert.convert(network, 8, example_inputs=x, calibration=[x])
-    assert snn.calibration["dead_channels"] == {"act": [3]}
+    assert snn.calibration["dead_channels"] == {"act#1 (after a)": [3]}  # called twice
+    assert set(snn.calibration["dead_channels"]) <= set(snn.neurons)
     assert all(bool((cell.v_threshold > 0).all()) for cell in snn.neurons.values())
     assert snn(x).isfinite().all()
 

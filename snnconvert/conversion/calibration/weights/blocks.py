@@ -14,6 +14,7 @@ from itertools import pairwise
 from snnconvert.conversion.graph.nodes import Clip, Lookup
 from snnconvert.conversion.graph.program import Node, Program, Ref
 from snnconvert.conversion.rules import has_weights, rule_of
+from snnconvert.conversion.rules.layer_names import layer_names, plain_name
 
 LONG = 4  # activations that a connection inside one block may pass by
 
@@ -25,7 +26,7 @@ class Block:
     Attributes:
         names: of its operations.
         targets: its values that later blocks read or that the network returns.
-        layer: the user's name of the module that made the last target.
+        layer: what its last target is called.
     """
 
     names: frozenset[str]
@@ -43,7 +44,7 @@ class Block:
 def find_blocks(program: Program) -> list[Block]:
     """The blocks of a quantised network in execution order; together they are the network."""
     ends = [*cuts(program), len(program.nodes)]
-    readers = program.readers()
+    readers, called = program.readers(), layer_names(program)
     blocks = []
     for start, end in pairwise([0, *ends]):
         nodes = program.nodes[start:end]
@@ -53,7 +54,7 @@ def find_blocks(program: Program) -> list[Block]:
             if node.name in program.output_names
             or any(reader.name not in names for reader in readers.get(node.name, ()))
         ]  # fmt: skip
-        layer = targets[-1].layer or targets[-1].name
+        layer = called.get(targets[-1].name) or plain_name(targets[-1])
         blocks.append(Block(names, tuple(node.name for node in targets), layer))
     return blocks
 

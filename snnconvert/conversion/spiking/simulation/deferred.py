@@ -38,7 +38,7 @@ def deferred(call: Call) -> Run:
             trains[name] = cell.emit(values[currents[name]])
         spikes, weight = next(trains[name])
         counts[name].add_(spikes, alpha=weight)
-        recorder.spikes(name, spikes)
+        recorder.spikes(name, spikes, weight)
         values[name] = cell.value(counts[name])
         return any_spike(spikes)
 

@@ -71,6 +71,8 @@ class Clock:
             settling_bound(call.executor, call.neurons) if settle is None else settle
         )  # fmt: skip
         self.counts = {name: n.clone() for name, n in (carried or {}).items()}
+        if self.counts:
+            call.recorder.carry(self.counts)
         self.restless: set[str] = set()
         self.passing = False
 

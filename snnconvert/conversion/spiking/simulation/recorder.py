@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from snnconvert.conversion.execution.executor import Executor, Values
+from snnconvert.conversion.spiking.simulation.relay import Relay
 
 
 @dataclass
@@ -22,11 +23,12 @@ class Run:
         silent: True where it ended because no neuron had anything left to fire; None where it
             did not look.
         counts: signed count per neuron (of spikes; of their weights under the radix code), by
-            neuron name, each [B, ...].
+            the name of the layer, each [B, ...].
         inputs: accumulated mean input per neuron, like `counts`.
         emitted: spikes of either sign per neuron, like `counts`; empty unless recorded.
+        relayed: spikes that operations such as a max pool made of those, by the operation's name.
         trains: int8 [steps, B, ...] per neuron layer; empty unless recorded.
-        neurons: the cells that fired, by neuron name.
+        neurons: the cells that fired, by the name of the layer.
         by_step: (output after the step, spikes in the step) per step; empty unless recorded.
     """
 
@@ -36,9 +38,22 @@ class Run:
     counts: dict[str, Tensor] = field(default_factory=dict)
     inputs: dict[str, Tensor] = field(default_factory=dict)
     emitted: dict[str, Tensor] = field(default_factory=dict)
+    relayed: dict[str, Tensor] = field(default_factory=dict)
     trains: dict[str, Tensor] = field(default_factory=dict)
     neurons: Mapping[str, Any] = field(default_factory=dict)
     by_step: list[tuple[Any, int]] = field(default_factory=list)
+
+    def named(self, names: Mapping[str, str]) -> Run:
+        """The run of a network with its layers under other names."""
+
+        def renamed(found: Mapping[str, Any]) -> dict[str, Any]:
+            return {names[name]: value for name, value in found.items()}
+
+        return replace(
+            self, counts=renamed(self.counts), inputs=renamed(self.inputs),
+            emitted=renamed(self.emitted), trains=renamed(self.trains),
+            neurons=renamed(self.neurons),
+        )  # fmt: skip
 
 
 class Recorder:
@@ -60,14 +75,27 @@ class Recorder:
         self.by_step: list[tuple[Any, int]] = []
         self.fired = 0  # spikes of the call so far
         self.before = 0  # those of earlier steps
+        self.relay: Relay | None = None
 
-    def spikes(self, name: str, spikes: Tensor) -> None:
-        """One neuron layer fired `spikes` (-1, 0 or 1 each) in this step."""
+    def begin(self, values: Values, cells: Mapping[str, Any], sums: bool) -> None:
+        """A call with these fixed values and neurons begins; `sums` as in `Relay`."""
+        if self.totals:
+            self.relay = Relay(self.executor, values, cells, sums)
+
+    def carry(self, counts: Mapping[str, Tensor]) -> None:
+        """The call goes on from the counts of an earlier one."""
+        if self.relay is not None:
+            self.relay.carry(counts)
+
+    def spikes(self, name: str, spikes: Tensor, weight: int = 1) -> None:
+        """One neuron layer fired `spikes` (-1, 0 or 1 each), of this weight, in this step."""
         if not self.tally:
             return
         self.fired += int(torch.count_nonzero(spikes))
         if not self.totals:
             return
+        if self.relay is not None:
+            self.relay.add(name, spikes, weight)
         magnitude = spikes.abs()
         self.emitted[name] = self.emitted[name] + magnitude if name in self.emitted else magnitude
         if self.whole_trains:
@@ -75,16 +103,21 @@ class Recorder:
 
     def rest(self, name: str, like: Tensor) -> None:
         """One neuron layer was not even looked at in this step."""
+        if self.relay is not None:
+            self.relay.rest(name, like)
         if self.whole_trains:
             self.rows[name].append(torch.zeros_like(like, dtype=torch.int8))
 
     def end_step(self, output: Callable[[], Any]) -> None:
+        if self.relay is not None:
+            self.relay.end_step()
         if self.totals:
             self.by_step.append((output(), self.fired - self.before))
             self.before = self.fired
 
     def finish(self, run: Run) -> Run:
         run.emitted, run.by_step = self.emitted, self.by_step
+        run.relayed = {} if self.relay is None else self.relay.emitted
         if self.whole_trains:
             run.trains = {name: torch.stack(rows) for name, rows in self.rows.items() if rows}
         return run
@@ -100,6 +133,7 @@ class Call:
         values: every constant, input and static value; the simulation adds the rest.
         timesteps: T.
         recorder: where the simulation reports its spikes.
+        sums: whether an operation sees what has accumulated; else each step by itself.
     """
 
     executor: Executor
@@ -107,6 +141,10 @@ class Call:
     neurons: Mapping[str, Any]
     timesteps: int
     recorder: Recorder
+    sums: bool = True
+
+    def __post_init__(self) -> None:
+        self.recorder.begin(self.values, self.neurons, self.sums)
 
     def output(self) -> Any:
         return self.executor.output(self.values)
