@@ -9,6 +9,7 @@ from torch import nn
 
 from snnconvert.checkpoint.checkpoint import Checkpoint
 from snnconvert.checkpoint.recipe import Recipe
+from snnconvert.errors import printable, shortened
 from snnconvert.neurons.spiking import CallRecord, spiking
 from snnconvert.operators.clip import QuantizedClip
 
@@ -57,7 +58,7 @@ def describe_checkpoint(checkpoint: Checkpoint) -> str:
         ]
     for title in ("provenance", "recipe"):
         lines += [f"  {title}:", *(f"    {k} = {v}" for k, v in content[title].items())]
-    return "\n".join(lines)
+    return "\n".join(shortened(printable(line)) for line in lines)
 
 
 def describe_history(history: Sequence[CallRecord]) -> str:
