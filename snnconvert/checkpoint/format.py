@@ -21,7 +21,7 @@ import torch
 
 from snnconvert.checkpoint import STAGES
 from snnconvert.errors import CheckpointError
-from snnconvert.files.atomic import Writer, write_atomically
+from snnconvert.files.atomic import Writer, check_destination, write_atomically
 from snnconvert.files.tensors import read_file
 
 FORMAT, VERSION = "snnconvert", 1
@@ -31,7 +31,7 @@ OPTIONAL = {"moments", "denoiser"}
 
 def save_checkpoint(path: str | Path, content: dict[str, Any]) -> None:
     """Write `content` (keys as above; format and version are added) atomically to `path`."""
-    write_atomically(path, writer_of(content))
+    write_atomically(check_destination(path), writer_of(content))
 
 
 def writer_of(content: dict[str, Any]) -> Writer:

@@ -13,7 +13,7 @@ from torch.torch_version import TorchVersion  # a str that old files hold in the
 from snnconvert.errors import CheckpointError
 
 GROWTH, ROOM = 16, 1 << 28  # bytes that a file may unpack to: so many of its own, and some more
-DEEPEST, MOST_ITEMS = 60, 20_000_000  # of nested lists and tables; shared ones count each time
+DEEPEST, MOST_ITEMS = 60, 4_000_000  # of nested lists and tables; shared ones count each time
 
 
 def read_file(path: str | Path) -> Any:
