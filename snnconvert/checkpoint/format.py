@@ -43,6 +43,14 @@ def writer_of(content: dict[str, Any]) -> Writer:
     return lambda file: torch.save(full, file)
 
 
+def content_of_tensors(stage: str, state: dict[str, torch.Tensor]) -> dict[str, Any]:
+    """The content of a file of which only the tensors of one network are known."""
+    return {
+        "format": FORMAT, "version": VERSION, "stage": stage, "recipe": {}, "probe": None,
+        "networks": {stage: {"config": {}, "state": state}}, "provenance": {},
+    }  # fmt: skip
+
+
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """The checked content of a snnconvert checkpoint.
 
