@@ -12,10 +12,14 @@ from torch import Tensor, nn
 
 from snnconvert.checkpoint import CONVERTIBLE
 from snnconvert.checkpoint.entries import network_in
-from snnconvert.checkpoint.format import read_checkpoint, save_checkpoint
+from snnconvert.checkpoint.format import content_of_tensors, read_checkpoint, save_checkpoint
 from snnconvert.checkpoint.recipe import Recipe, recipe_from_dict
 from snnconvert.checkpoint.schedules import schedule_hash, schedule_of
+from snnconvert.checkpoint.stored_moments import correction_in, curve_in
 from snnconvert.common.inputs import inputs_of
+from snnconvert.conversion.capture.captured import Captured
+from snnconvert.conversion.capture.captured_network import CapturedNetwork
+from snnconvert.conversion.capture.pt2 import read_pt2
 from snnconvert.diffusion.correction import Correction
 from snnconvert.diffusion.objectives import noised_batch
 from snnconvert.diffusion.schedule import Schedule, named_schedule
@@ -33,19 +37,36 @@ class Checkpoint:
     Attributes:
         content: with the keys of `checkpoint.format`; never modified.
         source: the path, or whatever else errors shall call it.
+        exported: the network, where the file is a `.pt2`.
     """
 
     content: dict[str, Any]
     source: str = "checkpoint"
+    exported: Captured | None = None
 
     @classmethod
     def read(cls, path: str | Path) -> Checkpoint:
-        """What the file at `path` holds. CheckpointError if it is none of ours, or damaged."""
+        """What the file at `path` holds; of a `.pt2`, its network as the only one, an "ann".
+
+        Raises:
+            CheckpointError: it is none of ours and no `.pt2`, or damaged.
+        """
+        if str(path).endswith(".pt2"):
+            network = read_pt2(path)
+            return cls(content_of_tensors("ann", network.constants), str(path), network)
         return cls(read_checkpoint(path), str(path))
 
     def save(self, path: str | Path | None = None) -> None:
         """Write it atomically, by default to where it came from."""
+        self.refuse_exported()
         save_checkpoint(path or self.source, self.content)
+
+    def refuse_exported(self) -> None:
+        """CheckpointError for a `.pt2`, which is read and never written."""
+        if self.exported is not None:
+            raise CheckpointError(
+                f"{self.source}: is a .pt2, in which nothing can be kept; convert it first"
+            )
 
     @property
     def path(self) -> Path:
@@ -89,7 +110,10 @@ class Checkpoint:
         Raises:
             CheckpointError: the file holds no such stage, or its network is damaged.
         """
-        return network_in(self.entry(stage), stage or self.stage, self.source)
+        entry = self.entry(stage)
+        if self.exported is not None:
+            return CapturedNetwork(self.exported).eval()
+        return network_in(entry, stage or self.stage, self.source)
 
     # ---- what it was trained for
 
@@ -112,17 +136,24 @@ class Checkpoint:
     @property
     def denoiser_recipe(self) -> Recipe:
         """As `recipe`; CheckpointError too where it is no denoiser's."""
-        if self.is_classifier:
-            raise CheckpointError(
-                f"{self.source}: holds a classifier ({self.recipe.model}); this needs a denoiser "
-                "(x, t) -> noise"
-            )
+        self.refuse_classifier()
         return self.recipe
 
-    @property
+    def refuse_classifier(self) -> None:
+        """CheckpointError unless its networks are denoisers, as far as the file says."""
+        if self.is_classifier:
+            kind = self.recipe.model if self.has_recipe else "one input"
+            raise CheckpointError(
+                f"{self.source}: holds a classifier ({kind}); this needs a denoiser (x, t) -> noise"
+            )
+
+    @cached_property
     def is_classifier(self) -> bool:
-        """Whether its networks tell classes; without a recipe they do not."""
-        return self.has_recipe and self.recipe.family.task == "classes"
+        """Whether its networks tell classes; without a recipe, whether they take no time."""
+        if self.has_recipe:
+            return self.recipe.family.task == "classes"
+        shapes = inputs_of(self.network()).shapes
+        return shapes is not None and len(shapes) == 1
 
     @property
     def prediction(self) -> str | None:
@@ -158,6 +189,7 @@ class Checkpoint:
         kept = self.content.get("denoiser", {}).get("alphas_cumprod")
         if not self.has_recipe and kept is None:
             if given is None:
+                self.refuse_classifier()
                 raise CheckpointError(
                     f"{self.source}: holds no recipe, so the noise it was trained with is unknown; "
                     "give --schedule linear (DDPM's), cosine, or FIRST,LAST,STEPS"
@@ -236,61 +268,31 @@ class Checkpoint:
     def with_moment(self, stage: str, entry: dict[str, Any]) -> Checkpoint:
         """The same with what was measured of one network, beside what is known of it already."""
         merged = {**self.moments.get(stage, {}), **entry}
-        return Checkpoint({**self.content, "moments": {**self.moments, stage: merged}}, self.source)
+        moments = {**self.moments, stage: merged}
+        return Checkpoint({**self.content, "moments": moments}, self.source, self.exported)
 
     def correction(
         self, stage: str, schedule: str | Schedule | None = None, prediction: str | None = None
     ) -> Correction:
-        """How a network deviates from the float one, as `snnconvert moments --against` found it.
-
-        Raises:
-            CheckpointError: it was not measured, or of another network, schedule or prediction.
-        """
-        entry = self.moments.get(stage, {}).get("correction")
-        again = f"`snnconvert moments {self.source} --stage {stage} --against ann`"
-        if entry is None:
-            raise CheckpointError(
-                f"{self.source}: holds no correction of its {stage!r} network; measure it with "
-                f"{again} (or --against FILE of the float network)"
-            )
-        now = {
-            "network": fingerprint(self.entry(stage)),
-            "schedule": schedule_hash(self.schedule(schedule)),
-            "prediction": self.predicts(prediction),
-        }
-        for key, value in now.items():
-            if entry.get(key) != value:
-                raise CheckpointError(
-                    f"{self.source}: holds the correction of its {stage!r} network under another "
-                    f"{key}; measure it again with {again}"
-                )
-        return Correction(now["prediction"], entry["slope"], entry["mean"], entry["variance"])
+        """How a network deviates from the float one; see `stored_moments.correction_in`."""
+        now = {"network": fingerprint(self.entry(stage)), **self._today(schedule, prediction)}
+        return correction_in(self.moments.get(stage, {}), now, stage, self.source)
 
     def moment(
         self, stage: str, schedule: str | Schedule | None = None, prediction: str | None = None
     ) -> Tensor:
         """The measured curve of a network, or CheckpointError that names the command to make it."""
-        prediction = self.predicts(prediction)
-        entry = self.moments.get(stage)
+        now = self._today(schedule, prediction)
         named = schedule if isinstance(schedule, str) else "SCHEDULE"
         needed = "" if self.has_recipe else f" --schedule {named} --data DATA"
-        if prediction != "eps" and self.prediction is None:
-            needed += f" --prediction {prediction}"
-        again = f"`snnconvert moments {self.source} --stage {stage}{needed}`"
-        if not isinstance(entry, dict) or "eps_second_moment" not in entry:
-            raise CheckpointError(
-                f"{self.source}: holds no eps_second_moment of its {stage!r} network; measure it "
-                f"with {again}"
-            )
-        if entry.get("schedule") not in (None, schedule_hash(self.schedule(schedule))):
-            raise CheckpointError(
-                f"{self.source}: holds the eps_second_moment of its {stage!r} network under "
-                f"another schedule; name that one, or measure again with {again}"
-            )
-        if (found := entry.get("prediction", "eps")) != prediction:
-            raise CheckpointError(
-                f"{self.source}: holds the eps_second_moment of its {stage!r} network as one that "
-                f"predicts {found}, not {prediction}; measure again with {again}"
-            )
-        curve: Tensor = entry["eps_second_moment"]
-        return curve
+        if now["prediction"] != "eps" and self.prediction is None:
+            needed += f" --prediction {now['prediction']}"
+        return curve_in(self.moments.get(stage, {}), now, stage, self.source, needed)
+
+    def _today(
+        self, schedule: str | Schedule | None, prediction: str | None
+    ) -> dict[str, str]:  # of what a measurement must be to hold
+        return {
+            "schedule": schedule_hash(self.schedule(schedule)),
+            "prediction": self.predicts(prediction),
+        }

@@ -9,6 +9,8 @@ from torch import nn
 
 from snnconvert.checkpoint.checkpoint import Checkpoint
 from snnconvert.checkpoint.recipe import Recipe
+from snnconvert.conversion.capture.captured_network import CapturedNetwork
+from snnconvert.errors import printable, shortened
 from snnconvert.neurons.spiking import CallRecord, spiking
 from snnconvert.operators.clip import QuantizedClip
 
@@ -29,6 +31,9 @@ def describe_network(network: nn.Module) -> str:
     """One line: size and kind."""
     if (own := spiking(network)) is not None:
         return own.description
+    if isinstance(network, CapturedNetwork):
+        held = sum(value.numel() for value in network.parameters())
+        return f"{held:,} weights, {network.extra_repr()}"
     sites = [m for m in network.modules() if isinstance(m, QuantizedClip)]
     weight_count = sum(
         p.numel() for n, p in network.named_parameters() if not n.endswith("ceiling")
@@ -40,6 +45,10 @@ def describe_network(network: nn.Module) -> str:
 def describe_checkpoint(checkpoint: Checkpoint) -> str:
     """Several lines: stages, networks, provenance, recipe."""
     content, probe = checkpoint.content, checkpoint.probe
+    if checkpoint.exported is not None:
+        takes = ", ".join(map(str, map(list, checkpoint.exported.program.takes.shapes or ())))
+        told = f"exported by PyTorch, {describe_network(checkpoint.network())}, takes {takes}"
+        return shortened(printable(f"{checkpoint.source}: {told}"))
     lines = [f"{checkpoint.source}: stage {checkpoint.stage}, version {content['version']}"]
     lines += [
         f"  {stage}: {describe_network(checkpoint.network(stage))}" for stage in checkpoint.stages
@@ -57,7 +66,7 @@ def describe_checkpoint(checkpoint: Checkpoint) -> str:
         ]
     for title in ("provenance", "recipe"):
         lines += [f"  {title}:", *(f"    {k} = {v}" for k, v in content[title].items())]
-    return "\n".join(lines)
+    return "\n".join(shortened(printable(line)) for line in lines)
 
 
 def describe_history(history: Sequence[CallRecord]) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 
 from snnconvert.conversion.spiking.network import SpikingNetwork
-from snnconvert.errors import CheckpointError, InputError
+from snnconvert.errors import CheckpointError
 from snnconvert.models import MODELS
 
 
@@ -21,13 +21,12 @@ def network_in(entry: dict[str, Any], stage: str, source: str) -> nn.Module:
         if stage == "snn":
             return SpikingNetwork.from_content(entry).eval()
         family = MODELS[entry.get("model", "unet")]
-        model = family.build(family.config(**entry["config"]))
         state = {k: v.float() if v.is_floating_point() else v for k, v in entry["state"].items()}
-        model.load_state_dict(state)  # strict: every tensor must be there, and no other
-        return model.eval()
+        return family.restored(entry["config"], state).eval()
     except CheckpointError as error:
         raise CheckpointError(f"{source}: {error}") from error
-    except (TypeError, RuntimeError, InputError, AttributeError, KeyError) as error:
+    except (TypeError, ValueError, RuntimeError, OverflowError, AttributeError, KeyError,
+            IndexError) as error:  # fmt: skip
         first = str(error).strip().splitlines()
         detail = " ".join(line.strip() for line in first[:2])
         raise CheckpointError(f"{source}: its {stage!r} network is damaged: {detail}") from error

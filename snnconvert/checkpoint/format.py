@@ -21,7 +21,7 @@ import torch
 
 from snnconvert.checkpoint import STAGES
 from snnconvert.errors import CheckpointError
-from snnconvert.files.atomic import Writer, write_atomically
+from snnconvert.files.atomic import Writer, check_destination, write_atomically
 from snnconvert.files.tensors import read_file
 
 FORMAT, VERSION = "snnconvert", 1
@@ -31,7 +31,7 @@ OPTIONAL = {"moments", "denoiser"}
 
 def save_checkpoint(path: str | Path, content: dict[str, Any]) -> None:
     """Write `content` (keys as above; format and version are added) atomically to `path`."""
-    write_atomically(path, writer_of(content))
+    write_atomically(check_destination(path), writer_of(content))
 
 
 def writer_of(content: dict[str, Any]) -> Writer:
@@ -41,6 +41,14 @@ def writer_of(content: dict[str, Any]) -> Writer:
     if set(full) - OPTIONAL != KEYS:
         raise ValueError(f"checkpoint keys: found {sorted(full)}, needed {sorted(KEYS)}")
     return lambda file: torch.save(full, file)
+
+
+def content_of_tensors(stage: str, state: dict[str, torch.Tensor]) -> dict[str, Any]:
+    """The content of a file of which only the tensors of one network are known."""
+    return {
+        "format": FORMAT, "version": VERSION, "stage": stage, "recipe": {}, "probe": None,
+        "networks": {stage: {"config": {}, "state": state}}, "provenance": {},
+    }  # fmt: skip
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
@@ -84,15 +92,33 @@ def is_networks(value: object) -> bool:
         and isinstance(network.get("model", ""), str)
         and is_table(network["config"])
         and is_table(network["state"])
-        and all(isinstance(tensor, torch.Tensor) for tensor in network["state"].values())
+        and all(is_plain_tensor(tensor) for tensor in network["state"].values())
         for stage, network in value.items()  # type: ignore[attr-defined]
+    )
+
+
+def is_plain_tensor(value: object) -> bool:
+    """A tensor of numbers that lie in memory one beside the other."""
+    return (
+        isinstance(value, torch.Tensor)
+        and value.layout == torch.strided
+        and value.device.type == "cpu"
+        and not value.is_quantized
+        and not value.is_nested
     )
 
 
 def is_probe(value: object) -> bool:
     """None or uint8 images [N, C, H, W]."""
-    images = isinstance(value, torch.Tensor) and value.ndim == 4 and value.dtype == torch.uint8
-    return value is None or images
+    return (
+        value is None
+        or (
+            is_plain_tensor(value)
+            and value.ndim == 4  # type: ignore[attr-defined]
+            and value.dtype == torch.uint8  # type: ignore[attr-defined]
+            and min(value.shape[1:]) > 0  # type: ignore[attr-defined]
+        )
+    )
 
 
 def is_moments(value: object) -> bool:
@@ -109,10 +135,11 @@ def is_moments(value: object) -> bool:
 def is_curve(value: object, axes: int = 1) -> bool:
     """A float tensor [diffusion_steps], or [diffusion_steps, C], of finite numbers."""
     return (
-        isinstance(value, torch.Tensor)
-        and value.is_floating_point()
-        and value.ndim == axes
-        and bool(value.isfinite().all())
+        is_plain_tensor(value)
+        and value.is_floating_point()  # type: ignore[attr-defined]
+        and value.ndim == axes  # type: ignore[attr-defined]
+        and value.numel() > 0  # type: ignore[attr-defined]
+        and bool(value.isfinite().all())  # type: ignore[attr-defined]
     )
 
 
@@ -134,7 +161,12 @@ def is_denoiser(value: object) -> bool:
     )
 
 
+def is_stage(value: object) -> bool:
+    return isinstance(value, str)
+
+
 FORMS: dict[str, Callable[[object], bool]] = {
+    "stage": is_stage,
     "networks": is_networks,
     "recipe": is_table,
     "provenance": is_table,

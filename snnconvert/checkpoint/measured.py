@@ -94,7 +94,7 @@ def images_for(
     if data is not None:
         shape = checkpoint.image_shape(network)
         resized = shape[1] == shape[2] and not data.endswith(".npz")
-        source = open_source(data, root, shape[1] if resized else None)
+        source = open_source(data, root, shape[1] if resized else None, 1 if shape[0] == 1 else 3)
         found = (source.channels, *source.image_size)
         if found != shape:
             raise InputError(

@@ -10,7 +10,6 @@ from torch import nn
 
 from snnconvert.checkpoint.checkpoint import Checkpoint
 from snnconvert.checkpoint.format import save_checkpoint
-from snnconvert.conversion.capture.captured_network import CapturedNetwork
 from snnconvert.models.family import entry_of, stage_of
 from snnconvert.neurons.spiking import spiking
 
@@ -35,10 +34,6 @@ def load(path: str | Path, stage: str | None = None) -> nn.Module:
     Raises:
         CheckpointError: no readable checkpoint, or it holds no such stage.
     """
-    if str(path).endswith(".pt2"):
-        from snnconvert.conversion.capture.pt2 import read_pt2
-
-        return CapturedNetwork(read_pt2(path)).eval()
     return Checkpoint.read(path).network(stage)
 
 

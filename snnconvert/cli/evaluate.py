@@ -14,10 +14,11 @@ from snnconvert.cli.arguments.options import (
     add_threshold_scale,
     check_batch_size,
     images_help,
+    numbers,
 )
 from snnconvert.cli.arguments.solver_options import add_solver_options, given_options
 
-DRAWING = ("stage", "solver", "grid", "steps", "seed", "simulate", "schedule")
+DRAWING = ("stage", "solver", "grid", "steps", "seed", "simulate", "schedule", "mean", "std")
 
 
 def add_evaluate(commands: Commands) -> None:
@@ -64,6 +65,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         action="store_false",
         help="leave the Inception Score out; below 2048 features that is faster",
     )
+    for option in ("--mean", "--std"):
+        command.add_argument(option, type=numbers, help="of images, as in `convert`, of a "
+                             "classifier (default 0.5)")  # fmt: skip
     add_device(command)
     add_image_options(command, None)
     command.add_argument("-o", "--out", help="JSON to write")

@@ -22,7 +22,7 @@ from snnconvert.cli.sample import add_sample
 from snnconvert.cli.stats import add_stats
 from snnconvert.cli.train import add_train
 from snnconvert.cli.trajectory import add_trajectory
-from snnconvert.errors import SnnconvertError
+from snnconvert.errors import SnnconvertError, presentable
 from snnconvert.version import __version__
 
 
@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def show_warning(message: Warning | str, *_where: object) -> None:
     """A warning as a line like the errors: its place in the code helps nobody here."""
-    print(f"snnconvert: warning: {message}", file=sys.stderr)
+    print(f"snnconvert: warning: {presentable(message)}", file=sys.stderr)
 
 
 def build_parser() -> argparse.ArgumentParser:

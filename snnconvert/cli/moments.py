@@ -68,6 +68,7 @@ def run_moments(args: argparse.Namespace) -> None:
     from snnconvert.files.atomic import check_destination
 
     checkpoint = Checkpoint.read(args.file)
+    checkpoint.refuse_exported()
     check_destination(args.file)
     stage = args.stage or checkpoint.stage
     found = measured(

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING, Any, TypeAlias
 
+from snnconvert.checkpoint import CONVERTIBLE
 from snnconvert.cli.arguments.lazy import Commands, add_command
 from snnconvert.cli.arguments.options import (
     add_conversion_options,
-    add_stage_argument,
+    add_source_arguments,
     conversion_options,
 )
 from snnconvert.cli.arguments.solver_options import add_solver_options, given_options
+from snnconvert.errors import CheckpointError, InputError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from snnconvert.conversion.spiking.network import SpikingNetwork
+
+Followed: TypeAlias = "tuple[nn.Module, SpikingNetwork, tuple[int, ...], dict[str, Any]]"
 
 
 def add_trajectory(commands: Commands) -> None:
@@ -20,16 +30,16 @@ def add_trajectory(commands: Commands) -> None:
         run_trajectory,
         add_arguments,
         help="follow a converted network along a solver's path",
-        description="Convert the network of a checkpoint, sample with it and with its quantised "
-        "ANN from the same seeds, and report for every call: the error of the prediction, how far "
+        description="Convert a network (or take a converted one as it is), sample with it and with "
+        "its quantised ANN from the same seeds, and report for every call: the error of the "
+        "prediction, how far "
         "the images have diverged, spikes, clock steps and energy, with counts that start at zero "
         "in every call and with counts that stay from call to call (one continuous spiking run).",
     )
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
-    command.add_argument("file", metavar="FILE", help="checkpoint with a network to convert")
-    add_stage_argument(command)
+    add_source_arguments(command)
     command.add_argument("-n", "--count", type=int, default=8, help="images (default 8)")
     command.add_argument("--steps", type=int, default=20, help="network evaluations (default 20)")
     command.add_argument("--seed", type=int, default=0, help="(default 0)")
@@ -41,34 +51,76 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run_trajectory(args: argparse.Namespace) -> None:
-    from snnconvert.checkpoint.checkpoint import Checkpoint
-    from snnconvert.cli.arguments.network_argument import checkpoint_network, wanted_levels
-    from snnconvert.conversion.convert import convert
     from snnconvert.files.atomic import check_destination, save_json
-    from snnconvert.generation.image_plan import checkpoint_options
     from snnconvert.report.show.plots import plot_trajectory
     from snnconvert.report.show.terminal import format_trajectory
     from snnconvert.report.trajectory import follow
 
-    checkpoint = Checkpoint.read(args.file)
-    named = checkpoint_network(checkpoint, args.stage, wanted_levels(args))
-    schedule = checkpoint.schedule()
     out = check_destination(args.out)
     plot = check_destination(args.plot) if args.plot else None
-    options = checkpoint_options(checkpoint, named.stage, args.solver, args.grid, None,
-                                 given_options(args))  # fmt: skip
-    snn = convert(
-        named.model, example_inputs=named.examples, calibration=named.batches,
-        share=True, **conversion_options(args),
-    )  # fmt: skip
-    qann = snn.quantized_ann() if snn.calibration else named.model
-    shape = (args.count, *checkpoint.image_shape(named.model))
+    qann, snn, shape, options = followed(args)
     report = follow(
-        qann, snn, shape, solver=args.solver, steps=args.steps, schedule=schedule,
-        seed=args.seed, grid=args.grid, **options,
+        qann, snn, (args.count, *shape), solver=args.solver, steps=args.steps, seed=args.seed,
+        grid=args.grid, **options,
     )  # fmt: skip
     save_json(report, out)
     if plot is not None:
         plot_trajectory(report, plot)
     print(format_trajectory(report))
     print(f"wrote {out}{f' and {plot}' if plot else ''}")
+
+
+def followed(args: argparse.Namespace) -> Followed:
+    """The quantised ANN, the network converted from it, the shape of an image, and how to sample.
+
+    Raises:
+        InputError: as `named_network`, or no schedule where no file says one.
+    """
+    from snnconvert.cli.arguments.network_argument import named_network
+    from snnconvert.conversion.convert import convert
+    from snnconvert.diffusion.schedule import named_schedule
+    from snnconvert.generation.image_plan import checkpoint_options, image_options
+
+    held = held_converted(args)
+    if held is not None:
+        return held
+    named = named_network(args)
+    given, checkpoint = given_options(args), named.checkpoint
+    if checkpoint is not None:
+        schedule = checkpoint.schedule(args.schedule)
+        options = checkpoint_options(checkpoint, named.stage, args.solver, args.grid, None, given)
+        shape = checkpoint.image_shape(named.model)
+    else:
+        if args.schedule is None or named.batches is None:
+            raise InputError(
+                f"{named.name}: --schedule and --calibrate are needed: the noise that it was "
+                "trained with, and clean images"
+            )
+        schedule = named_schedule(args.schedule)
+        options = image_options(args.solver, given)
+        shape = tuple(named.batches[0][0].shape[1:])
+    snn = convert(
+        named.model, example_inputs=named.examples, calibration=named.batches,
+        share=True, **conversion_options(args),
+    )  # fmt: skip
+    qann = snn.quantized_ann() if snn.calibration else named.model
+    return qann, snn, shape, {"schedule": schedule, **options}
+
+
+def held_converted(args: argparse.Namespace) -> Followed | None:
+    """As `followed`, of a file that holds converted networks alone; None for any other."""
+    from snnconvert.checkpoint.checkpoint import Checkpoint
+    from snnconvert.conversion.spiking.network import converted
+    from snnconvert.generation.image_plan import checkpoint_options
+
+    if not args.file or args.model or args.file.endswith(".pt2"):
+        return None
+    checkpoint = Checkpoint.read(args.file)
+    if any(stage in CONVERTIBLE for stage in checkpoint.stages):
+        return None
+    missing = f"{args.file}: holds no network to convert, and no converted one"
+    snn = converted(checkpoint.network(), missing, CheckpointError)
+    schedule = checkpoint.schedule(args.schedule)
+    options = checkpoint_options(checkpoint, checkpoint.stage, args.solver, args.grid,
+                                 args.schedule, given_options(args))  # fmt: skip
+    return snn.quantized_ann(), snn, checkpoint.image_shape(snn), {"schedule": schedule, **options}

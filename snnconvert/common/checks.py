@@ -54,8 +54,11 @@ def checked_number(name: str, value: object, interval: str, note: str = "") -> f
     raise InputError(f"{name}: found {value!r}, allowed are numbers {wanted}{note}")
 
 
-def set_integers(settings: object, least: dict[str, int], of: str = "") -> None:
+def set_integers(
+    settings: object, least: dict[str, int], of: str = "", most: dict[str, int] | None = None
+) -> None:
     """Check fields of a frozen dataclass and hold them as ints; `of` opens every message."""
     for name, smallest in least.items():
-        number = checked_integer(f"{of}{name}", getattr(settings, name), smallest)
+        largest = (most or {}).get(name)
+        number = checked_integer(f"{of}{name}", getattr(settings, name), smallest, largest)
         object.__setattr__(settings, name, number)

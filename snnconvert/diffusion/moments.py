@@ -68,12 +68,12 @@ def eps_second_moment(
             x = plus(point.alpha * clean, point.sigma, noise.normal_like(clean))
             eps = denoiser.noise(x, point)
             sums[i] += float(eps.double().square().sum())
+            if not bool(sums[i].isfinite()):
+                raise InputError("moments: the network returned values that are not finite")
             if on_call is not None:
                 on_call()
     if values == 0:
         raise InputError("moments: no data; at least one image is needed")
-    if not bool(sums.isfinite().all()):
-        raise InputError("moments: the network returned values that are not finite")
     return between(torch.tensor([point.t for point in points]), sums / values, len(schedule))
 
 

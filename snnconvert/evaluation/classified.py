@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from snnconvert.checkpoint.checkpoint import Checkpoint
 from snnconvert.common.checks import checked_integer
 from snnconvert.common.hardware import checked_device
-from snnconvert.errors import DataError
+from snnconvert.conversion.graph.values import leaves
+from snnconvert.diffusion.sampling import allowed_batch
+from snnconvert.errors import DataError, InputError
 from snnconvert.evaluation.metrics.accuracy import accuracy
 from snnconvert.evaluation.sampled import simulated
 from snnconvert.images.datasets import Images
@@ -25,8 +27,11 @@ from snnconvert.neurons.spiking import settings_of
 from snnconvert.version import __version__
 
 
-def labelled_images(data: str, data_root: Path, image_size: int) -> Images:
+def labelled_images(data: str, data_root: Path, image_size: int, channels: int = 3) -> Images:
     """Images with labels: what `open_source` finds, a dataset or a folder of a folder per class.
+
+    Args:
+        channels: 1 makes a folder's images grey.
 
     Raises:
         DataError: nothing of the kind, or images without labels.
@@ -38,7 +43,7 @@ def labelled_images(data: str, data_root: Path, image_size: int) -> Images:
         images: Images = source.images
     elif isinstance(source, DirectorySource):
         inside = [file.relative_to(source.folder) for file in source.files]
-        images = FolderImages(source.files, image_size, labels_of(inside))
+        images = FolderImages(source.files, image_size, labels_of(inside), channels)
     else:
         raise DataError(f"{data}: has no labels; name a dataset, or a folder of folders")
     if images.labels is None:
@@ -51,7 +56,8 @@ def labelled_images(data: str, data_root: Path, image_size: int) -> Images:
 def classified(
     checkpoint: Checkpoint, images: Images, data: str, *, count: int | None = None,
     stage: str | None = None, simulate: str | None = None, device: str = "auto",
-    batch_size: int = 32, progress: bool = False,
+    batch_size: int = 32, progress: bool = False, mean: Sequence[float] = (0.5,),
+    std: Sequence[float] = (0.5,),
 ) -> dict[str, Any]:  # fmt: skip
     """Accuracy of a checkpoint's classifier, with what it was measured on.
 
@@ -61,6 +67,7 @@ def classified(
         count: only so many of them, the first ones; default all.
         stage: "ann", "qann" or "snn"; default the most advanced.
         simulate: of a converted network; default as in the file.
+        mean, std: of pixels 0 ... 1, which the network wants taken out: one, or one a channel.
 
     Raises:
         InputError: `count` out of range, `simulate` for a network that does not spike.
@@ -72,20 +79,43 @@ def classified(
     count = checked_integer("samples", count, 1, len(images), note=f" of {data}")
     stage, place = stage or checkpoint.stage, checked_device(device)
     network = simulated(checkpoint.network(stage), simulate, checkpoint.source).to(place)
+    batch_size = allowed_batch(network, batch_size)
     with tqdm(total=count, unit="image", disable=not progress) as bar:
-        share = accuracy(network, batches_of(images, images.labels, count, batch_size, place, bar))
+        pixels = batches_of(images, images.labels, count, batch_size, bar)
+        batches = ((normalised(x, mean, std).to(place), labels) for x, labels in pixels)
+        share = accuracy(lambda x: classes_of(network, x), batches)
+    model = checkpoint.recipe.model if checkpoint.has_recipe else type(network).__name__
     return {
         "metric": "accuracy", "accuracy": share, "samples": count, "of": checkpoint.source,
-        "stage": stage, "model": checkpoint.recipe.model, "against": data,
+        "stage": stage, "model": model, "against": data,
         "spiking": settings_of(network), "snnconvert": __version__,
     }  # fmt: skip
 
 
+def classes_of(network: nn.Module, x: Tensor) -> Tensor:
+    """Logits [B, classes], by themselves or the first tensor of a structure."""
+    return leaves(network(x))[0]
+
+
+def normalised(pixels: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """uint8 [B, C, H, W] as a network wants them; InputError for another number of channels."""
+    for name, values in (("mean", mean), ("std", std)):
+        if len(values) not in (1, pixels.shape[1]):
+            raise InputError(
+                f"--{name}: found {len(values)} values, the images have {pixels.shape[1]} channels;"
+                " give one value, or one for each channel"
+            )
+    if tuple(mean) == tuple(std) == (0.5,):
+        return to_unit_range(pixels)
+    middle, scale = (torch.tensor(values).view(-1, 1, 1) for values in (mean, std))
+    return (pixels.float() / 255 - middle) / scale
+
+
 def batches_of(
-    images: Images, labels: Tensor, count: int, batch_size: int, place: torch.device, bar: tqdm
+    images: Images, labels: Tensor, count: int, batch_size: int, bar: tqdm
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """(x, labels) of the first `count` images."""
+    """(pixels, labels) of the first `count` images."""
     for first in range(0, count, batch_size):
         block = range(first, min(first + batch_size, count))
-        yield to_unit_range(images.take(block)).to(place), labels[block.start : block.stop]
+        yield images.take(block), labels[block.start : block.stop]
         bar.update(len(block))

@@ -8,7 +8,8 @@ from typing import Any
 from torch import nn
 
 from snnconvert.checkpoint.checkpoint import Checkpoint
-from snnconvert.errors import InputError
+from snnconvert.common.inputs import inputs_of
+from snnconvert.errors import CheckpointError, DataError, InputError
 from snnconvert.evaluation.classified import classified, labelled_images
 from snnconvert.evaluation.fidelity import Evaluation, check_comparable, fidelity
 from snnconvert.evaluation.metrics.cache import checked_count
@@ -23,9 +24,10 @@ from snnconvert.evaluation.resolve import (
     stored_images,
 )
 from snnconvert.images.sources import Source
+from snnconvert.models.family import config_of
 
 DEFAULT_DIMS = 2048
-OF_CLASSIFIERS = ("stage", "simulate")  # options that do not draw
+OF_CLASSIFIERS = ("stage", "simulate", "mean", "std")  # options that do not draw
 
 
 def evaluate(
@@ -57,7 +59,8 @@ def evaluate(
         score, neighbours, command: as `evaluation.fidelity.fidelity`.
         data_root: where data sets lie; default as the recipe says, else "data".
         image_size: of data sets, or to crop and resize a folder's images to.
-        drawing: of a denoiser: `stage`, `simulate`, `threshold_scale`, `seed`, and `solver`,
+        drawing: of a classifier: `stage`, `simulate`, `mean` and `std` of pixels 0 ... 1 (default
+            0.5 each); of a denoiser: `stage`, `simulate`, `threshold_scale`, `seed`, and `solver`,
             `steps` (20), `grid`, `schedule` and options as `sample`.
 
     Raises:
@@ -140,12 +143,35 @@ def refuse_drawing(
         )
 
 
+def image_form(checkpoint: Checkpoint) -> tuple[int, int]:
+    """Channels and side of the images that a classifier takes, as trained or captured.
+
+    Raises:
+        CheckpointError: it takes no square images.
+    """
+    network = checkpoint.network()
+    shapes = inputs_of(network).shapes
+    if shapes is None:
+        return config_of(network).in_channels, checkpoint.recipe.image_size
+    shape = list(shapes[0]) if len(shapes) == 1 else []
+    if len(shape) != 4 or shape[2] != shape[3]:
+        raise CheckpointError(
+            f"{checkpoint.source}: takes {shape}; images are evaluated by networks of [B, C, H, H]"
+        )
+    return shape[1], shape[2]
+
+
 def accuracy_of(
     checkpoint: Checkpoint, data: str, data_root: str | Path | None, image_size: int | None,
     command: str, **choice: Any,
 ) -> Evaluation:  # fmt: skip
     """Share of labelled images that a classifier tells right; `choice` as `classified`."""
-    recipe = checkpoint.recipe
-    root = Path(data_root or recipe.data_root)
-    images = labelled_images(data, root, image_size or recipe.image_size)
+    channels, size = image_form(checkpoint)
+    root = root_of(checkpoint, data_root)
+    images = labelled_images(data, root, image_size or size, channels)
+    if images.channels != channels:
+        raise DataError(
+            f"{data}: has images of {images.channels} channels, {checkpoint.source} takes "
+            f"{channels}"
+        )
     return Evaluation({**classified(checkpoint, images, data, **choice), "command": command})

@@ -16,7 +16,7 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from snnconvert.errors import InputError
-from snnconvert.files.atomic import write_atomically
+from snnconvert.files.atomic import clear_stale, write_atomically
 from snnconvert.images.pictures import write_png
 
 LINE = 2  # white pixels between the images of a picture
@@ -135,6 +135,7 @@ class FolderOutput:
             raise InputError(f"{path}: is a file; choose another folder")
         if not path.parent.is_dir():
             raise InputError(f"{path}: the folder {path.parent} does not exist; create it first")
+        clear_stale(path)
         self._guard({**settings, "image_shape": list(image_shape)})
 
     def _guard(self, settings: dict[str, Any]) -> None:

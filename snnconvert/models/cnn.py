@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from snnconvert.common.checks import set_integers
 from snnconvert.errors import CheckpointError, InputError
-from snnconvert.models.family import MODELS, Family
+from snnconvert.models.family import MODELS, MOST_STEPS, Family
 from snnconvert.operators.clip import activation
 
 NORMALIZATIONS = {"none": None, "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))}
@@ -34,7 +34,7 @@ class ResNetConfig:
     def __post_init__(self) -> None:
         object.__setattr__(self, "channel_mult", tuple(self.channel_mult))
         least = {"in_channels": 1, "classes": 1, "channels": 1, "blocks": 1, "levels": 0}
-        set_integers(self, least, "ResNet ")
+        set_integers(self, least, "ResNet ", {"levels": MOST_STEPS})
         widths = [self.channels * mult for mult in self.channel_mult]
         problems = [
             (min(widths, default=0) < 1, "channel_mult: 1 or more, at least one"),
@@ -152,4 +152,7 @@ def resnet20(state: Mapping[str, Any] | None = None, normalize: str = "none") ->
     return model.eval()
 
 
-MODELS.register("resnet")(Family(ResNetConfig, ResNet, ("ann", "qann", "qann-radix"), "classes"))
+SIZES = ("in_channels", "classes", "channels", "channel_mult")
+MODELS.register("resnet")(
+    Family(ResNetConfig, ResNet, ("ann", "qann", "qann-radix"), "classes", SIZES)
+)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from snnconvert.common.registry import Registry
 from snnconvert.errors import InputError
 
+MOST_STEPS = 65_535  # of neurons, and of quantisers: as many as 16 spikes of the radix code tell
 TASKS = ("noise", "classes")  # what is predicted: the noise in (x, t), or the class of an image
 
 
@@ -24,17 +25,58 @@ class Family:
         network: the module's class; it keeps its configuration as `.config`.
         stages: what a training goes through; each starts from the weights of the one before.
         task: "noise" (a denoiser) or "classes" (a classifier).
+        sizes: fields of `config` that are a size of some tensor of the network, or divide one.
+        counts: fields of which so many tensors, or more, come.
     """
 
     config: type[Any]
     network: type[nn.Module]
     stages: tuple[str, ...]
     task: str
+    sizes: tuple[str, ...] = ("in_channels", "channels", "channel_mult", "patch")
+    counts: tuple[str, ...] = ("blocks", "channel_mult")
 
     def build(self, config: Any) -> nn.Module:
         """A fresh network of that configuration."""
         make: Callable[[Any], nn.Module] = getattr(self.network, "from_config", self.network)
         return make(config)
+
+    def restored(self, config: Mapping[str, Any], state: Mapping[str, Tensor]) -> nn.Module:
+        """The network of a stored configuration with its tensors.
+
+        Nothing is made before the configuration is bounded by the tensors, and nothing takes
+        memory before it fits them.
+
+        Raises:
+            InputError: a configuration of other tensors, or none.
+            RuntimeError: tensors of other names or shapes, by `load_state_dict`.
+        """
+        self._refuse_larger(config, state)
+        made = self.config(**config)
+        with torch.device("meta"):  # shapes only
+            wanted = self.build(made).state_dict()
+        if all(key in state and state[key].shape == value.shape for key, value in wanted.items()):
+            network = self.build(made)
+        else:
+            with torch.device("meta"):
+                network = self.build(made)
+        network.load_state_dict(state)  # strict: every tensor must be there, and no other
+        return network
+
+    def _refuse_larger(self, config: Mapping[str, Any], state: Mapping[str, Tensor]) -> None:
+        """InputError for a size that no tensor has, or more parts than there are tensors."""
+        largest = max((size for value in state.values() for size in value.shape), default=0)
+        for name in self.sizes:
+            given = config.get(name, 0)
+            if max(given if isinstance(given, list | tuple) else [given], default=0) > largest:
+                raise InputError(f"{name}: found {given!r}, its tensors are up to {largest} wide")
+        parts = 1
+        for name in self.counts:
+            given = config.get(name, 1)
+            parts *= len(given) if isinstance(given, list | tuple) else given
+        if parts > len(state):
+            named = " x ".join(self.counts)
+            raise InputError(f"{named}: found {parts} parts, it holds {len(state)} tensors")
 
     @property
     def keys(self) -> frozenset[str]:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from snnconvert.common.checks import set_integers
 from snnconvert.errors import InputError
-from snnconvert.models.family import MODELS, Family
+from snnconvert.models.family import MODELS, MOST_STEPS, Family
 from snnconvert.models.paths import check_images, down_path, up_path
 from snnconvert.operators.clip import activation as clip
 from snnconvert.operators.weights import QuantizedConv2d, QuantizedLinear
@@ -47,7 +47,7 @@ class UNetConfig:
         for key in ("channel_mult", "attention"):
             object.__setattr__(self, key, tuple(getattr(self, key)))
         least = {"in_channels": 1, "channels": 1, "blocks": 1, "patch": 1, "levels": 0}
-        set_integers(self, least, "U-Net ")
+        set_integers(self, least, "U-Net ", {"levels": MOST_STEPS})
         widths = [self.channels * mult for mult in self.channel_mult]
         problems = [
             (min(widths, default=0) < 1, "channel_mult: 1 or more, at least one"),

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from snnconvert.checkpoint.checkpoint import Checkpoint
 from snnconvert.checkpoint.schedules import schedule_of
+from snnconvert.conversion.graph.values import leaves
 from snnconvert.conversion.spiking.network import SpikingNetwork
 from snnconvert.conversion.spiking.simulation import Run
 from snnconvert.diffusion.sampling import plan, sample
@@ -33,7 +34,7 @@ class Recorded:
         self.calls: list[tuple[Tensor, Tensor, Tensor]] = []
 
     def __call__(self, x: Tensor, t: Tensor) -> Tensor:
-        output: Tensor = self.network(x, t)
+        output: Tensor = leaves(self.network(x, t))[0]
         self.calls.append((x, t, output))
         return output
 
@@ -49,9 +50,9 @@ class Counted(Recorded):
 
     def __call__(self, x: Tensor, t: Tensor) -> Tensor:
         run = self.network.run(x, t, record="counts")
-        self.calls.append((x, t, run.output))
+        output: Tensor = leaves(run.output)[0]
+        self.calls.append((x, t, output))
         self.costs.append(call_cost(self.network, (x, t), run))
-        output: Tensor = run.output
         return output
 
     def reset(self) -> None:
@@ -136,7 +137,7 @@ def call_rows(reference: Recorded, paths: Mapping[str, Counted]) -> Iterator[dic
     local = paths["call"].network
     for number, (x, t, eps) in enumerate(reference.calls):
         found = paths["call"].calls[number][0]
-        own = paths["call"].calls[number][2] if torch.equal(found, x) else local(x, t)
+        own = paths["call"].calls[number][2] if torch.equal(found, x) else leaves(local(x, t))[0]
         yield {
             "t": float(t[0]),
             "eps_error": relative_distance(own, eps),

@@ -18,7 +18,9 @@ from snnconvert.diffusion.schedule import Schedule, named_schedule
 from snnconvert.errors import InputError
 from snnconvert.files.tensors import read_file
 from snnconvert.images.datasets import DATASETS
+from snnconvert.images.datasets.folder import in_channels
 from snnconvert.images.pixels import to_unit_range
+from snnconvert.models.family import config_of
 
 BATCH = 32  # small enough for networks whose own code does something else with large batches
 
@@ -35,13 +37,14 @@ def calibration_batches(args: argparse.Namespace, named: NamedNetwork) -> Iterat
     if path.is_file():
         values = [value[:count] for value in tensors_of(path)]
     else:
-        values = [calibration_images(args, path, image_size(named, schedule is not None), count)]
+        channels, size = image_size(named, schedule is not None)
+        values = [calibration_images(args, path, size, channels, count)]
     if args.schedule is not None and len(values) > 1:
         raise InputError(
             f"--schedule: {path} holds {len(values)} tensors, so x is noised already; leave it out"
         )
     if schedule is not None and len(values) == 1:
-        x, t = noised(values[0], image_size(named, True), schedule)
+        x, t = noised(values[0], image_size(named, True)[1], schedule)
         values = [x, t if named.examples is None else t.to(named.examples[1].dtype)]
     fixed = inputs_of(named.model).fixed_batch
     if fixed is not None:  # whole batches only
@@ -78,10 +81,12 @@ def tensors_of(path: Path) -> list[Tensor]:
     return list(values)
 
 
-def calibration_images(args: argparse.Namespace, path: Path, size: int, count: int) -> Tensor:
+def calibration_images(
+    args: argparse.Namespace, path: Path, size: int, channels: int, count: int
+) -> Tensor:
     """At most `count` normalised training images [N, C, size, size], drawn at random."""
     if path.is_dir():
-        images = DATASETS["folder"](path, size, True)
+        images = in_channels(DATASETS["folder"](path, size, True), channels)
     else:
         images = DATASETS[args.calibrate](Path(args.data_root), size, True)
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))[:count]
@@ -121,10 +126,15 @@ def noised(images: Tensor, size: int, schedule: Schedule) -> tuple[Tensor, Tenso
     return x[order], t[order]
 
 
-def image_size(named: NamedNetwork, noisy: bool) -> int:
-    """Side of the square images that the network takes, with a time each if `noisy`."""
+def image_size(named: NamedNetwork, noisy: bool) -> tuple[int, int]:
+    """Channels and side of the square images that the network takes, with a time each if `noisy`.
+
+    Raises:
+        InputError: it takes something else.
+    """
     if named.checkpoint is not None:
-        return named.checkpoint.recipe.image_size
+        channels = getattr(config_of(named.model), "in_channels", 3)
+        return channels, named.checkpoint.recipe.image_size
     examples = [value.shape for value in named.examples or ()]
     shapes = [list(shape) for shape in inputs_of(named.model).shapes or examples]
     square = bool(shapes) and len(shapes[0]) == 4 and shapes[0][2] == shapes[0][3]
@@ -134,4 +144,4 @@ def image_size(named: NamedNetwork, noisy: bool) -> int:
             "input is [B, C, H, H], or, with --schedule, denoisers of x [B, C, H, H] and t [B]; "
             "give a .pt file with a tuple of tensors, one per input"
         )
-    return shapes[0][2]
+    return shapes[0][1], shapes[0][2]

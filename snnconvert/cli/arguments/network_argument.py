@@ -38,6 +38,8 @@ def named_network(args: argparse.Namespace) -> NamedNetwork:
         named = NamedNetwork(args.file, load(args.file), None)
     else:
         named = checkpoint_network(Checkpoint.read(args.file), args.stage, wanted_levels(args))
+    if args.weights_key and not (args.model and args.file):
+        raise InputError("--weights-key: names weights in a FILE for --model; give all three")
     if args.stage and named.checkpoint is None:
         raise InputError(f"--stage {args.stage}: {named.name} is no checkpoint with stages")
     if args.schedule and not args.calibrate:
@@ -60,7 +62,7 @@ def _from_factory(args: argparse.Namespace) -> NamedNetwork:
     if not isinstance(model, nn.Module):
         raise InputError(f"--model {args.model}: returned {type(model).__name__}, no nn.Module")
     if args.file:
-        model.load_state_dict(weights_of(args.file, model))
+        model.load_state_dict(weights_of(args.file, model, args.weights_key))
     return NamedNetwork(args.model, model.eval(), factory_examples(args))
 
 

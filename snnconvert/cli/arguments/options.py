@@ -33,6 +33,12 @@ def add_source_arguments(command: argparse.ArgumentParser) -> None:
         "code, it runs",
     )
     command.add_argument(
+        "--weights-key",
+        metavar="NAME",
+        help="under which name FILE holds the weights of --model, where it holds several (default: "
+        "the average, such as ema, where there is one)",
+    )
+    command.add_argument(
         "--example-shape",
         action="append",
         default=[],

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from snnconvert.conversion.graph.program import Node, Ref
-from snnconvert.errors import CheckpointError, UnsupportedOpError
+from snnconvert.errors import CheckpointError, UnsupportedOpError, printable
 
 SCALAR_TYPES = {
     1: torch.uint8, 2: torch.int8, 3: torch.int16, 4: torch.int32, 5: torch.int64,
@@ -115,7 +115,7 @@ def read_layer(metadata: dict[str, Any]) -> str:
     """Dotted path of the module: the last entry of "key,path,class;key,path,class"."""
     stack = str(metadata.get("nn_module_stack", ""))
     parts = stack.split(";")[-1].split(",")
-    return parts[1] if len(parts) > 2 else ""
+    return printable(parts[1]) if len(parts) > 2 else ""
 
 
 def symbol(value: dict[str, Any]) -> Any:

@@ -11,7 +11,7 @@ from torch import Tensor
 from snnconvert.conversion.graph.program import Node, Program
 from snnconvert.conversion.graph.signature import Signature
 from snnconvert.conversion.graph.values import Outputs, Ref, references
-from snnconvert.errors import CheckpointError
+from snnconvert.errors import CheckpointError, printable
 
 
 def encode(value: Any) -> Any:
@@ -75,13 +75,14 @@ def decode_program(content: Any) -> Program:
     """Inverse of `encode_program`. CheckpointError if the content has another form."""
     try:
         nodes = tuple(
-            Node(str(name), str(op), tuple(decode(args)), dict(decode(kwargs)), str(layer))
+            Node(str(name), str(op), tuple(decode(args)), dict(decode(kwargs)), printable(layer))
             for name, op, args, kwargs, layer in content["nodes"]
         )
         signature = None
         if "signature" in content:
             signature = Signature.from_dict(decode(content["signature"]))
-        return Program(tuple(content["inputs"]), nodes, decode(content["output"]), signature)
+        inputs = tuple(map(str, content["inputs"]))
+        return Program(inputs, nodes, decode(content["output"]), signature)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(f"program: is damaged ({error})") from error
 

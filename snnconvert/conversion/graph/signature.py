@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -145,7 +145,41 @@ class Signature:
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> Signature:
-        return cls(**content)
+        """Inverse of `to_dict`. TypeError for entries of another type."""
+        found = cls(**content)
+        wrong = [name for name, fits in _entries(found).items() if not fits]
+        if wrong:
+            raise TypeError(f"{wrong[0]} of the signature: found {getattr(found, wrong[0])!r}")
+        return found
+
+
+def _entries(found: Signature) -> dict[str, bool]:
+    """Whether each entry is of its type."""
+    return {
+        "parameters": isinstance(found.parameters, tuple) and all(map(_is_name, found.parameters)),
+        "values": _is_table(found.values, lambda _: True),
+        "shapes": _is_table(
+            found.shapes,
+            lambda shape: isinstance(shape, tuple) and all(_is_size(n, BATCH) for n in shape),
+        ),
+        "largest_batch": found.largest_batch is None or _is_size(found.largest_batch, 1),
+        "dtypes": _is_table(found.dtypes, lambda dtype: isinstance(dtype, torch.dtype)),
+        "smallest_batch": _is_size(found.smallest_batch, 0),
+    }
+
+
+def _is_table(value: Any, fits: Callable[[Any], bool]) -> bool:
+    return isinstance(value, dict) and all(
+        _is_name(key) and fits(item) for key, item in value.items()
+    )
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_size(value: Any, least: int) -> bool:
+    return type(value) is int and value >= least
 
 
 def _match(path: str, expected: Any, value: Any, found: dict[str, Tensor]) -> None:

@@ -9,6 +9,7 @@ from snnconvert.common.checks import checked_integer, checked_number, set_intege
 from snnconvert.errors import InputError
 
 LONGEST_RADIX = 16  # 2^16 - 1 levels: more than the rounding of a float32 network can tell apart
+LONGEST = 2**LONGEST_RADIX - 1  # steps, likewise
 STARTS = ("half", "optimised")  # or a number
 CHOICES = {
     "firing": ("immediate", "deferred"),
@@ -87,13 +88,13 @@ class SpikingConfig:
         return not self.forgets
 
     def __post_init__(self) -> None:
-        set_integers(self, {"timesteps": 1})
+        set_integers(self, {"timesteps": 1}, most={"timesteps": LONGEST})
         for key, choices in CHOICES.items():
             if getattr(self, key) not in choices:
                 found = getattr(self, key)
                 raise InputError(f"{key}: found {found!r}, allowed: {', '.join(choices)}")
         if self.settle is not None:
-            settle = checked_integer("settle", self.settle, 0, note=" and 'auto'")
+            settle = checked_integer("settle", self.settle, 0, LONGEST, " and 'auto'")
             object.__setattr__(self, "settle", settle)
         object.__setattr__(self, "tau", checked_number("tau", self.tau, "(1, inf)"))
         if self.v_reset is not None:

@@ -6,44 +6,26 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 from torchvision.transforms.v2 import functional as transforms
 
 from snnconvert.errors import DataError
 from snnconvert.images.datasets import DATASETS
+from snnconvert.images.decoding import read_image
+from snnconvert.images.pixels import Images
 
 EXTENSIONS = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff"}
-EIGHT_BIT = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "LAB"}
-UNREADABLE = (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError)
 HELD_OUT = 20  # one file in twenty is kept from training, for probes and calibration
 
 
-def read_image(file: Path) -> Tensor:
-    """uint8 [3, H, W] of an image file. DataError if unreadable or of more than 8 bits."""
-    try:
-        with Image.open(file) as picture:
-            check_mode(file, picture.mode)
-            result: Tensor = transforms.pil_to_tensor(picture.convert("RGB"))
-            return result
-    except UNREADABLE as error:
-        raise DataError(f"{file}: not a readable image ({error}); remove or repair it") from error
-
-
-def check_mode(file: Path, mode: str) -> None:
-    """DataError for pixels that do not fit into 8 bits a channel."""
-    if mode not in EIGHT_BIT:
-        raise DataError(f"{file}: has pixels of mode {mode}; save it with 8 bits a channel")
-
-
 class FolderImages:
-    """RGB images of a file list, cropped to their central square and resized."""
-
-    channels = 3
+    """Images of a file list, cropped to their central square and resized; RGB, or grey."""
 
     def __init__(
-        self, files: Sequence[Path], image_size: int, labels: Tensor | None = None
-    ) -> None:
+        self, files: Sequence[Path], image_size: int, labels: Tensor | None = None,
+        channels: int = 3,
+    ) -> None:  # fmt: skip
+        self.channels = channels
         self.files = list(files)
         self.labels = labels
         self.image_size = image_size
@@ -55,7 +37,7 @@ class FolderImages:
         return torch.stack([self._read(self.files[int(index)]) for index in indices])
 
     def _read(self, file: Path) -> Tensor:
-        picture = read_image(file)
+        picture = read_image(file, self.channels)
         square = transforms.center_crop(picture, [min(picture.shape[-2:])] * 2)
         result: Tensor = transforms.resize(square, [self.image_size] * 2, antialias=True)
         return result
@@ -92,3 +74,10 @@ def labels_of(files: Sequence[Path]) -> Tensor | None:
         return None
     names = sorted({file.parts[0] for file in files})
     return torch.tensor([names.index(file.parts[0]) for file in files])
+
+
+def in_channels(images: Images, channels: int) -> Images:
+    """The same images, a folder's grey where one channel is wanted."""
+    if channels != 1 or not isinstance(images, FolderImages):
+        return images
+    return FolderImages(images.files, images.image_size, images.labels, 1)

@@ -12,32 +12,26 @@ from PIL import Image
 from torch import Tensor
 
 from snnconvert.errors import DataError
-from snnconvert.images.datasets.folder import (
-    EXTENSIONS,
-    UNREADABLE,
-    FolderImages,
-    check_mode,
-    image_files,
-    read_image,
-)
+from snnconvert.images.datasets.folder import EXTENSIONS, FolderImages, image_files
+from snnconvert.images.decoding import UNREADABLE, check_mode, read_image
 from snnconvert.images.sources.interface import OnCall
 
 
 class DirectorySource:
-    """RGB images under `folder`, sub-folders included, in the order of their names.
+    """Images under `folder`, sub-folders included, in the order of their names.
 
     Args:
         folder: where they are.
         image_size: None keeps the size of the files, which must then all be equal; a number crops
             every image to its central square and resizes it, as in training.
+        channels: 3 (colour) or 1 (grey).
 
     Raises:
-        DataError: no images, one that is unreadable or has more than 8 bits, or mixed sizes.
+        DataError: no images, one that is unreadable or mixed sizes.
     """
 
-    channels = 3
-
-    def __init__(self, folder: Path, image_size: int | None) -> None:
+    def __init__(self, folder: Path, image_size: int | None, channels: int = 3) -> None:
+        self.channels = channels
         self.name = str(folder)
         self.folder = folder
         self.files = image_files(folder)
@@ -63,13 +57,13 @@ class DirectorySource:
     def batches(
         self, batch_size: int, count: int, on_call: OnCall | None = None
     ) -> Iterator[Tensor]:
-        resizer = FolderImages(self.files, self.image_size[0])
+        resizer = FolderImages(self.files, self.image_size[0], channels=self.channels)
         for first in range(0, count, batch_size):
             chosen = range(first, min(first + batch_size, count))
             if self.resized:
                 yield resizer.take(chosen)
             else:
-                yield torch.stack([read_image(self.files[i]) for i in chosen])
+                yield torch.stack([read_image(self.files[i], self.channels) for i in chosen])
 
     def facts(self) -> dict[str, Any]:
         size = list(self.image_size)
@@ -82,7 +76,8 @@ class DirectorySource:
             name = file.relative_to(self.folder)
             listing.update(f"{name}\0{about.st_size}\0{about.st_mtime_ns}\n".encode())
         size = self.image_size if self.resized else "as is"
-        return f"folder {self.folder.resolve()} {size} {listing.hexdigest()}"
+        grey = " grey" if self.channels == 1 else ""
+        return f"folder {self.folder.resolve()} {size}{grey} {listing.hexdigest()}"
 
 
 def header_sizes(files: list[Path]) -> dict[tuple[int, int], Path]:

@@ -51,7 +51,9 @@ class DatasetSource:
         return f"dataset {self.name} {self.image_size} {len(self)} {content}"
 
 
-def open_source(data: str, data_root: Path, image_size: int | None = None) -> StoredSource:
+def open_source(
+    data: str, data_root: Path, image_size: int | None = None, channels: int = 3
+) -> StoredSource:
     """The images that `data` names.
 
     Args:
@@ -60,6 +62,7 @@ def open_source(data: str, data_root: Path, image_size: int | None = None) -> St
         data_root: where torchvision keeps its files.
         image_size: of datasets default 32 (they are padded); folders keep their own size, or are
             cropped to squares and resized to this one.
+        channels: 1 makes a folder's images grey; others have channels of their own.
 
     Raises:
         DataError: nothing of the kind, an empty folder, images of mixed sizes.
@@ -76,7 +79,7 @@ def open_source(data: str, data_root: Path, image_size: int | None = None) -> St
         return DatasetSource(name, part or "train", data_root, image_size or IMAGE_SIZE)
     path = Path(data)
     if path.is_dir():
-        return DirectorySource(path, image_size)
+        return DirectorySource(path, image_size, channels)
     if path.suffix == ".npz" and path.is_file():
         if image_size is not None:
             raise InputError(f"{data}: the images of an .npz are not resized; leave image_size out")

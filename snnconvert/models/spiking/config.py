@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 
 from snnconvert.common.checks import set_integers
 from snnconvert.errors import InputError
+from snnconvert.models.family import MOST_STEPS
 from snnconvert.neurons.resting import RestingNode, check_neuron, surrogate_of
 
 POSITIVE = ("timesteps", "in_channels", "channels", "blocks", "patch", "diffusion_steps")
@@ -37,7 +38,8 @@ class SpikingUNetConfig:
     def __post_init__(self) -> None:
         for key in ("channel_mult", "attention"):
             object.__setattr__(self, key, tuple(getattr(self, key)))
-        set_integers(self, dict.fromkeys(POSITIVE, 1), "Spiking U-Net ")
+        most = {"timesteps": MOST_STEPS}
+        set_integers(self, dict.fromkeys(POSITIVE, 1), "Spiking U-Net ", most)
         widths = [self.channels * mult for mult in self.channel_mult]
         problems = [
             (min(widths, default=0) < 1, "channel_mult: 1 or more, at least one"),

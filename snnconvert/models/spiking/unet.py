@@ -237,7 +237,10 @@ class SpikingUNet(Spiking):
         return result
 
 
-MODELS.register("spiking-unet")(Family(SpikingUNetConfig, SpikingUNet, ("spiking",), "noise"))
+SIZES = ("in_channels", "channels", "channel_mult", "patch", "diffusion_steps")
+MODELS.register("spiking-unet")(
+    Family(SpikingUNetConfig, SpikingUNet, ("spiking",), "noise", SIZES)
+)
 
 
 @contextmanager

@@ -112,12 +112,12 @@ class Clock:
         n = self.counts[name] = torch.zeros_like(mean) if n is None else n
         missing = cell.target(mean, seen).sub_(n)
         spikes = cell.allowed(missing, self.signed)
+        fired = asked and any_spike(spikes, n)
         n.add_(spikes)
         recorder.spikes(name, spikes)
         if asked:
-            fired = any_spike(spikes)
             self.restless.discard(name)
-            if fired and any_spike(cell.allowed(missing.sub_(spikes), self.signed)):
+            if fired and any_spike(cell.allowed(missing.sub_(spikes), self.signed), n):
                 self.restless.add(name)
             if not fired and self.rests and name in values:
                 return False
