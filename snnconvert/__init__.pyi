@@ -10,6 +10,7 @@ from .conversion.quantize import quantize as quantize
 from .diffusion.moments import eps_second_moment as eps_second_moment
 from .diffusion.sampling.drawing import invert as invert
 from .diffusion.sampling.drawing import sample as sample
+from .diffusion.sampling.solver_path import SolverPath as SolverPath
 from .diffusion.schedule import ContinuousSchedule as ContinuousSchedule
 from .diffusion.schedule import Schedule as Schedule
 from .evaluation.evaluate import evaluate as evaluate

@@ -12,6 +12,7 @@ from snnconvert.conversion.calibration.batches import kept_of
 from snnconvert.conversion.calibration.calibrate import Calibration
 from snnconvert.conversion.calibration.leak_compensation import compensate_leak
 from snnconvert.conversion.calibration.options import CalibrationOptions, WeightCalibration
+from snnconvert.conversion.calibration.path import Path
 from snnconvert.conversion.capture.captured_network import CapturedNetwork
 from snnconvert.conversion.check import check
 from snnconvert.conversion.convertible import Convertible, convertible_of
@@ -35,7 +36,7 @@ def convert(
     signed: bool | None = None, settle: int | str | None = None, simulate: str = "steps",
     threshold: str = "mse", per_channel: bool = True, bias_correction: bool = True,
     weights: str | WeightCalibration = "kept", share: bool = False,
-    thresholds_over_t: int = 1, t_argument: str | None = None,
+    thresholds_over_t: int = 1, t_argument: str | None = None, path: Path | None = None,
     norm: str = "accumulated", reset: str = "call", tau: float = 2.0,
     v_reset: float | None = None, v_init: float | str = "half", spiking_time: bool = False,
 ) -> SpikingNetwork:  # fmt: skip
@@ -65,6 +66,9 @@ def convert(
             t, looked up once a call (if above 1); calibration must cover that range.
         spiking_time: neurons also for activations that no input but one number a sample (the time
             of a denoiser, a label) reaches. Else they stay functions: a table, read once a call.
+        path: for denoisers `(x, t)`: how samples will be drawn, such as `SolverPath(schedule)`.
+            Thresholds are then calibrated on what the float network and the quantised one visit
+            there too, and chosen by where their paths end.
         t_argument: name of the network's argument t, where it is not found by itself.
         share: take the model's own weights, not a copy: what changes the one changes the other.
         code, neuron, simulate, norm, reset, tau, v_reset, v_init: see `SpikingConfig`.
@@ -80,7 +84,7 @@ def convert(
     )  # fmt: skip
     options = CalibrationOptions(
         threshold=threshold, per_channel=per_channel, bias_correction=bias_correction,
-        thresholds_over_t=thresholds_over_t, t_argument=t_argument, weights=weights,
+        thresholds_over_t=thresholds_over_t, t_argument=t_argument, weights=weights, path=path,
         starts=config.v_init == "optimised",
     )  # fmt: skip
     network = convertible_of(model, example_inputs, spiking_time=spiking_time)

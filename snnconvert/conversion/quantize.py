@@ -157,14 +157,16 @@ def refuse_nothing_to_fit(network: Convertible, options: CalibrationOptions) -> 
         "weights": options.training is not None,
         "thresholds_over_t": options.thresholds_over_t > 1,
         "v_init": options.starts,
+        "path": options.path is not None,
     }
     for option in (name for name, given in wanted.items() if given and not network.open_sites):
         raise InputError(
             f"{option}: every activation of {network.name} was trained quantised, there is nothing "
             f"to calibrate: leave {option} out"
         )
-    if options.thresholds_over_t > 1:
-        time_argument(network.program, options.t_argument)  # before the slow passes
+    for option in ("thresholds_over_t", "path"):  # before the slow passes
+        if wanted[option]:
+            time_argument(network.program, options.t_argument, option)
 
 
 def needs_calibration(name: str, sites: list[Site]) -> str:

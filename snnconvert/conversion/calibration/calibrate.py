@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,15 +10,21 @@ import torch
 from torch import Tensor
 
 from snnconvert.common.warning import warn
+from snnconvert.conversion.calibration.along_path import AlongPath, PathCalibration
 from snnconvert.conversion.calibration.batches import Kept, calls_of, kept_of
+from snnconvert.conversion.calibration.bias_correction import adjust
 from snnconvert.conversion.calibration.distributions import SiteDistributions
 from snnconvert.conversion.calibration.options import CalibrationOptions
-from snnconvert.conversion.calibration.over_t import OverT, divided
+from snnconvert.conversion.calibration.over_t import OverT, divided, time_argument
+from snnconvert.conversion.calibration.path import Call, Follower, Path
+from snnconvert.conversion.calibration.quantizers import place_quantizers
 from snnconvert.conversion.execution.interpreter import Interpreter
 from snnconvert.conversion.graph.program import Node, Program
 from snnconvert.conversion.prepare.sites import Site
 
 CONVERGED = 0.15  # allowed relative difference between the ceilings of two halves of the data
+
+CORRECTED = 64  # inputs for the bias correction of a network on trial
 
 
 @dataclass
@@ -35,6 +41,7 @@ class Calibration:
         bytes_per_input: of the largest activation.
         over_t: where ceilings depend on t, its division; they are tables then, [N, ...].
         weights: what training the weights achieved, where that was asked for.
+        path: what a solver's path showed, where one was given.
     """
 
     ceilings: dict[str, Tensor]
@@ -45,6 +52,7 @@ class Calibration:
     unsettled: dict[str, float] = field(default_factory=dict)
     over_t: OverT | None = None
     weights: dict[str, Any] | None = None
+    path: PathCalibration | None = None
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -53,6 +61,7 @@ class Calibration:
             "unsettled": self.unsettled,
             "over_t": self.over_t.to_dict() if self.over_t else None,
             "weights": self.weights,
+            "path": self.path.to_dict() if self.path else None,
         }
 
 
@@ -80,25 +89,73 @@ def calibrate(
         for site in sites if site.needs_ceiling
     }  # fmt: skip
     over_t: OverT | None = None
-    kept, bytes_per_input = Kept(program), 1
+    kept = Kept(program)
     calls = calls_of(program, batches)
     if parts > 1:
         kept = kept_of(program, batches)
         over_t, calls = divided(program, kept, parts, options.t_argument), kept.calls()
 
     interpreter = Interpreter(program)
-    for call in calls:
+
+    sizes = [1]
+
+    def look(call: Call, rare: bool = False) -> Any:
         rows = None if over_t is None else over_t.rows(program, call)
+        visit = _Visit(found, rows, len(call[kept.along[0]]) if kept.along else 1, rare)
+        output = interpreter.run(constants, call, visit)
+        sizes.append(max(sizes.pop(), visit.bytes_per_input))
+        return output
+
+    for call in calls:
         if over_t is None:
             kept.add(call)
-        visit = _Visit(found, rows, len(call[kept.along[0]]) if kept.along else 1)
-        interpreter.run(constants, call, visit)
-        bytes_per_input = max(bytes_per_input, visit.bytes_per_input)
-    calibration = Calibration({}, kept.seen, kept, bytes_per_input, over_t=over_t)
+        look(call)
+    calibration = Calibration({}, kept.seen, kept, sizes[0], over_t=over_t)
+    reach = 0.0
+    if options.path is not None:
+        plain = _Plain(program, constants, sites, levels, over_t)
+        calibration.path = _along(plain, found, options.path, kept, look, options)
+        reach = calibration.path.reach
     for name, statistics in found.items():
-        _choose(calibration, name, statistics, options.threshold, levels)
+        _choose(calibration, name, statistics, options.threshold, levels, reach)
     _warn(calibration)
     return calibration
+
+
+@dataclass(frozen=True)
+class _Plain:
+    """The float network, and how it is quantised."""
+
+    program: Program
+    constants: dict[str, Tensor]
+    sites: list[Site]
+    levels: int
+    over_t: OverT | None
+
+
+def _along(
+    plain: _Plain, found: Mapping[str, SiteDistributions], path: Path, kept: Kept,
+    look: Callable[..., Any], options: CalibrationOptions,
+) -> PathCalibration:  # fmt: skip
+    """Calibrate on what a solver visits."""
+
+    def quantised(reach: float) -> tuple[Program, dict[str, Tensor]]:
+        trial = Calibration({}, kept.seen, kept)
+        for name, statistics in found.items():
+            _choose(trial, name, statistics, options.threshold, plain.levels, reach)
+        program, constants = place_quantizers(
+            plain.program, plain.constants, plain.sites, trial.ceilings, plain.levels, plain.over_t
+        )
+        if not options.bias_correction:
+            return program, constants
+        return adjust(
+            plain.program, program, constants, plain.sites, [kept.sample(CORRECTED)],
+            plain.constants,
+        )  # fmt: skip
+
+    _, time = time_argument(plain.program, options.t_argument, "path")
+    follower = Follower(plain.program, kept, time)
+    return AlongPath(path, follower, look, quantised, kept).calibrate()
 
 
 @dataclass
@@ -108,6 +165,7 @@ class _Visit:
     found: Mapping[str, SiteDistributions]
     rows: Tensor | None
     inputs: int
+    rare: bool = False
     bytes_per_input: int = 1
 
     def __call__(self, node: Node, value: Any) -> Any:
@@ -115,14 +173,15 @@ class _Visit:
             size = 4 * value.numel() // max(1, self.inputs)
             self.bytes_per_input = max(self.bytes_per_input, size)
         if node.name in self.found:
-            self.found[node.name].add(value, self.rows)
+            self.found[node.name].add(value, self.rows, self.rare)
         return value
 
 
 def _choose(
-    calibration: Calibration, name: str, statistics: SiteDistributions, threshold: str, levels: int
-) -> None:
-    chosen = statistics.ceilings(threshold, levels)
+    calibration: Calibration, name: str, statistics: SiteDistributions, threshold: str,
+    levels: int, reach: float,
+) -> None:  # fmt: skip
+    chosen = statistics.reached(statistics.ceilings(threshold, levels), reach)
     seen = chosen > 0
     dead = ~seen.any(0)
     if bool(dead.any()):

@@ -24,14 +24,17 @@ class SiteDistributions:
         self.layer = site.layer
         self.axis = site.axis if per_channel else None
         self.parts: list[Histogram | None] = [None] * parts
+        bound = site.activation.bound if site.activation else None
+        self.bound = torch.inf if bound is None else bound  # of the magnitude of any value
         self.half = 0  # where a single input goes; they take turns
         self.shape: tuple[int, ...] = ()
 
-    def add(self, value: Tensor, rows: Tensor | None) -> None:
+    def add(self, value: Tensor, rows: Tensor | None, rare: bool = False) -> None:
         """The activation in one call.
 
         Args:
             rows: which part each input belongs to, [B] or [1] for all of them; None: the first.
+            rare: only how large it is is noted.
 
         Raises:
             InputError: values that are no finite numbers, or whose first axis is not the batch.
@@ -39,7 +42,7 @@ class SiteDistributions:
         many = len(self.parts) > 1
         self.shape = full_shape(value, self.axis) if many else shape_of(value, self.axis)
         if rows is None or len(rows) == 1:
-            self._add(value, 0 if rows is None else int(rows[0]))
+            self._add(value, 0 if rows is None else int(rows[0]), rare)
             return
         if len(value) != len(rows):
             raise InputError(
@@ -48,9 +51,12 @@ class SiteDistributions:
                 "t: use thresholds_over_t=1"
             )
         for part in rows.unique().tolist():
-            self._add(value[rows == part], part)
+            self._add(value[rows == part], part, rare)
 
-    def _add(self, value: Tensor, part: int) -> None:
+    def _add(self, value: Tensor, part: int, rare: bool) -> None:
+        if rare and (known := self.parts[part]) is not None:
+            known.reach(channel_rows(value, self.axis))
+            return
         if len(value) > 1:
             halves = [(value[::2], 0), (value[1::2], 1)]
         else:
@@ -70,6 +76,19 @@ class SiteDistributions:
     def ceilings(self, threshold: str, levels: int, half: int | None = None) -> Tensor:
         """As `thresholds.ceilings`, [parts, channels]."""
         return torch.stack([ceilings(h, threshold, levels, half) for h in self.parts if h])
+
+    def reached(self, chosen: Tensor, reach: float) -> Tensor:
+        """`chosen` ceilings [parts, channels] moved towards the largest value seen, and beyond.
+
+        Args:
+            reach: 0: as chosen; 1: at the largest value; above 1: that multiple of it, but no
+                higher than the activation goes.
+        """
+        if not reach:
+            return chosen
+        largest = torch.stack([h.farthest for h in self.parts if h])
+        moved = chosen + min(reach, 1.0) * (largest - chosen)
+        return (moved * max(reach, 1.0)).minimum(largest.clamp_min(self.bound))
 
     @property
     def both_halves(self) -> bool:

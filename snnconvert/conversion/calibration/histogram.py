@@ -21,6 +21,7 @@ class Histogram:
         counts: [2, rows, BINS], zeros not counted.
         width: [rows], of a bin; 0 while a row has seen zeros only.
         largest: [2, rows].
+        farthest: [rows], the largest of all, with values that are so rare that they do not count.
         values: [2], number of values per row, zeros included.
     """
 
@@ -28,12 +29,14 @@ class Histogram:
         self.counts = torch.zeros(2, rows, BINS)
         self.width = torch.zeros(rows)
         self.largest = torch.zeros(2, rows)
+        self.farthest = torch.zeros(rows)
         self.values = torch.zeros(2)
 
     def add(self, values: Tensor, half: int) -> None:
         """Count |values| ([rows, n]) in one half; what is not finite shows in `largest` alone."""
         values = values.abs().float()
         top = values.amax(1)
+        self.farthest = self.farthest.maximum(top)
         self.largest[half] = self.largest[half].maximum(top)
         if not bool(top.isfinite().all()):
             return
@@ -45,6 +48,10 @@ class Histogram:
         bins += torch.arange(len(values))[:, None] * BINS
         counts = torch.bincount(bins[values > 0], minlength=self.counts[half].numel())
         self.counts[half] += counts.view_as(self.counts[half])
+
+    def reach(self, values: Tensor) -> None:
+        """Only note how far |values| ([rows, n]) go."""
+        self.farthest = self.farthest.maximum(values.abs().float().amax(1))
 
     def _widen(self, top: Tensor) -> None:
         fresh = (self.width == 0) & (top > 0)

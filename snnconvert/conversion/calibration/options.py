@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from snnconvert.common.checks import checked_number, set_integers
+from snnconvert.conversion.calibration.path import Path
 from snnconvert.conversion.calibration.thresholds import check_criterion
 from snnconvert.errors import InputError
 
@@ -86,15 +87,17 @@ class CalibrationOptions:
     t_argument: str | None = None
     weights: str | WeightCalibration = "kept"
     starts: bool = False
+    path: Path | None = None
 
     def __post_init__(self) -> None:
         check_criterion(self.threshold)
         set_integers(self, {"thresholds_over_t": 1})
         weight_calibration(self.weights)
-        if self.t_argument is not None and self.thresholds_over_t == 1:
+        needed = self.thresholds_over_t > 1 or self.path is not None
+        if self.t_argument is not None and not needed:
             raise InputError(
                 f"t_argument: found {self.t_argument!r}, but thresholds do not depend on it: give "
-                "thresholds_over_t a number of rows above 1, e.g. 8"
+                "thresholds_over_t a number of rows above 1, e.g. 8, or a path"
             )
 
     @property

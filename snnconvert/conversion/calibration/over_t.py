@@ -55,12 +55,15 @@ class OverT:
         }  # fmt: skip
 
 
-def time_argument(program: Program, named: str | None) -> tuple[str, str]:
+def time_argument(
+    program: Program, named: str | None, option: str = "thresholds_over_t"
+) -> tuple[str, str]:
     """(the caller's name of t, the program's input).
 
     Args:
         named: by the caller; None: the argument called t, timestep, timesteps, time or sigma, else
             the second one, if it is one number for each sample.
+        option: that needs it, for messages.
 
     Raises:
         InputError: there is none, or it holds more than one number for each sample.
@@ -75,7 +78,7 @@ def time_argument(program: Program, named: str | None) -> tuple[str, str]:
         found = list(tensors)[1]
     if found is None:
         raise InputError(
-            f"thresholds_over_t: which of the inputs ({given}) is t? None is called "
+            f"{option}: which of the inputs ({given}) is t? None is called "
             f"{', '.join(NAMES)}, and the second is no tensor [B]; name it: t_argument=..."
         )
     if not program.takes_one_number(tensors[found]):
@@ -83,7 +86,7 @@ def time_argument(program: Program, named: str | None) -> tuple[str, str]:
             "B" if size == BATCH else str(size) for size in _shape(program, tensors[found]) or ()
         ]
         raise InputError(
-            f"thresholds_over_t: {found} has shape [{', '.join(sizes)}]; needed is one number for "
+            f"{option}: {found} has shape [{', '.join(sizes)}]; needed is one number for "
             "each sample, [B], or one for all: name another, t_argument=..."
         )
     return found, tensors[found]

@@ -22,6 +22,16 @@ def signed_function(_node: Node, _constants: Constants) -> Activation:
     return Activation(replaces=False, signed=True)
 
 
+def bounded_function(_node: Node, _constants: Constants) -> Activation:
+    """As `signed_function`, with values inside [-1, 1]."""
+    return Activation(replaces=False, signed=True, bound=1.0)
+
+
+def share_function(_node: Node, _constants: Constants) -> Activation:
+    """A function with values inside [0, 1], then ordinary neurons."""
+    return Activation(replaces=False, signed=False, bound=1.0)
+
+
 def positive_function(_node: Node, _constants: Constants) -> Activation:
     """A function whose values are never negative, then ordinary neurons."""
     return Activation(replaces=False, signed=False)
@@ -57,8 +67,9 @@ add(Rule("accumulated"), """
     hardshrink.default softshrink.default""")  # fmt: skip
 add(Rule("accumulated", macs_of_attention), "scaled_dot_product_attention.default")
 add(Rule("accumulated", activation=signed_function), """
-    silu.default gelu.default mish.default tanh.default hardswish.default leaky_relu.default
+    silu.default gelu.default mish.default hardswish.default leaky_relu.default
     elu.default selu.default celu.default prelu.default log_sigmoid.default
     threshold.default""")  # fmt: skip
-add(Rule("accumulated", activation=positive_function), """
-    sigmoid.default hardsigmoid.default softplus.default""")  # fmt: skip
+add(Rule("accumulated", activation=bounded_function), "tanh.default")
+add(Rule("accumulated", activation=positive_function), "softplus.default")
+add(Rule("accumulated", activation=share_function), "sigmoid.default hardsigmoid.default")

@@ -32,10 +32,12 @@ def clip(low: float, high: float) -> Activation | None:
     With a finite `high` no calibrated ceiling exceeds it, since no value does.
     """
     if low == 0:
-        return Activation(replaces=True, signed=False)
+        bound = None if math.isinf(high) else float(high)
+        return Activation(replaces=True, signed=False, bound=bound)
     if math.isinf(low) or math.isinf(high):  # a guard such as x.clamp(min=1e-6)
         return None
-    return Activation(replaces=low == -high, signed=low < 0)
+    bound = float(max(-low, high))
+    return Activation(replaces=low == -high, signed=low < 0, bound=bound)
 
 
 def relu6(_node: Node, _constants: Constants) -> Activation | None:

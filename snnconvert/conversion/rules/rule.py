@@ -37,12 +37,14 @@ class Activation:
         signed: whether spikes of both signs are needed.
         ceiling: [] or [C], where the operation itself says it (fake quantisation); else None.
         always: it becomes a neuron even where no weights read it.
+        bound: no value is larger than this, in magnitude; None: any may be.
     """
 
     replaces: bool
     signed: bool
     ceiling: Tensor | None = None
     always: bool = False
+    bound: float | None = None
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,188 @@
+"""Calibration on the states that a solver visits, with the network being calibrated itself.
+
+A denoiser is called on what it made. A ceiling just above what noised data shows clips where a
+path strays, the correction comes out too small exactly there, and the path runs away. So the
+float and the quantised network are followed along a solver's path, what they visit is added to
+the statistics, and of several ceilings above those of least error that one is taken with which the
+quantised network ends closest to where the float one does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from snnconvert.common.warning import warn
+from snnconvert.conversion.calibration.batches import Kept, cut
+from snnconvert.conversion.calibration.path import Call, Follower, Path
+from snnconvert.conversion.calibration.saturation import Saturation
+from snnconvert.conversion.execution.interpreter import Interpreter
+from snnconvert.conversion.graph.program import Program
+
+REACHES = (0.0, 0.5, 0.85, 1.0, 1.25)  # tried; see `SiteDistributions.reached`
+FIRST_REACH = 1.0  # of the passes before one is chosen
+SLACK = 1.05  # times the least error, within which the farthest reach is taken
+COUNTED = 256  # calibration inputs whose saturated values are counted
+ESCAPED = 2.0  # times the largest end of the float network: beyond, a sample has escaped
+STRAYED = 2.0  # times the largest |x| that the float network met: nothing is learned there
+
+Quantised = tuple[Program, dict[str, Tensor]]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A network with ceilings of one reach, on other starts than those it was calibrated on.
+
+    Attributes:
+        escaped: samples that ended beyond `ESCAPED` times the largest end of the float network.
+        error: root mean square distance of the others from the float network's ends.
+    """
+
+    reach: float
+    escaped: int
+    error: float
+
+    @classmethod
+    def of(cls, reach: float, ends: Tensor, wanted: Tensor) -> Trial:
+        """The trial that ended at `ends`, the float network's at `wanted` [B, ...]."""
+        size = ends.flatten(1).abs().amax(1)
+        stayed = size <= ESCAPED * wanted.abs().max()  # False for NaN too
+        gap = (ends - wanted)[stayed].double().square().mean().sqrt()
+        return cls(reach, int((~stayed).sum()), float(gap) if bool(stayed.any()) else torch.inf)
+
+
+def chosen(trials: Sequence[Trial]) -> float:
+    """The reach with which fewest samples escape; of those the farthest of about least error."""
+    fewest = min(trial.escaped for trial in trials)
+    left = [trial for trial in trials if trial.escaped == fewest]
+    least = min(trial.error for trial in left)
+    return max(trial.reach for trial in left if trial.error <= SLACK * least)
+
+
+@dataclass
+class PathCalibration:
+    """What calibration along a path found.
+
+    Attributes:
+        reach: where ceilings lie: 0 at the least error of one call, 1 at the largest value seen.
+        trials: what was tried.
+        visited: inputs that were added to the calibration.
+        strayed: inputs that were left out since the path had run away there.
+        saturation: of the layers, on calibration data and on the path; see `Saturation`.
+    """
+
+    reach: float
+    trials: list[Trial] = field(default_factory=list)
+    visited: int = 0
+    strayed: int = 0
+    saturation: Saturation | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        trials = [asdict(trial) for trial in self.trials]
+        found = self.saturation.to_dict() if self.saturation else None
+        return {"reach": self.reach, "trials": trials, "visited": self.visited,
+                "strayed": self.strayed, "saturation": found}  # fmt: skip
+
+
+class AlongPath:
+    """Follows a path with the float network and with quantised ones.
+
+    Args:
+        path: of a solver.
+        follower: of the float network's program.
+        look: (call, rare) -> the float network's output; adds what it shows to the statistics,
+            of rare inputs only how far they go.
+        quantised: the network with ceilings of a given reach, from the statistics so far.
+        kept: calibration inputs; usual states of the path are added.
+    """
+
+    def __init__(
+        self, path: Path, follower: Follower, look: Callable[..., Any],
+        quantised: Callable[[float], Quantised], kept: Kept,
+    ) -> None:  # fmt: skip
+        self.path, self.follower, self.look, self.quantised = path, follower, look, quantised
+        self.kept = kept
+        self.found = PathCalibration(FIRST_REACH)
+
+    def calibrate(self) -> PathCalibration:
+        """Visit the path, and choose the reach of the ceilings."""
+        largest = float(self.follower.like.abs().amax())
+        for rare in (False, True):
+            calls, ends = self._followed(partial(self.look, rare=rare), part_of(rare))
+            if not bool(ends.isfinite().all()):
+                warn(
+                    "path: the float network itself does not stay finite on it, so thresholds are "
+                    "calibrated without it; check prediction and schedule"
+                )
+                return PathCalibration(0.0)
+            largest = max([largest, *(float(self._x(call).abs().amax()) for call in calls)])
+            self._note(calls, rare)
+        for _ in range(self.path.passes):
+            run = self._quantised(FIRST_REACH)
+            for rare in (False, True):
+                calls, _ends = self._followed(run, part_of(rare))
+                tame = list(self._tame(calls, STRAYED * largest))
+                for call in tame:
+                    self.look(call, rare)
+                self._note(tame, rare)
+        self._choose()
+        return self.found
+
+    def _choose(self) -> None:
+        _, wanted = self._followed(partial(self.look, rare=True), "judged")
+        for reach in REACHES:
+            _, ends = self._followed(self._quantised(reach), "judged")
+            self.found.trials.append(Trial.of(reach, ends, wanted))
+        self.found.reach = chosen(self.found.trials)
+        program, constants = self.quantised(self.found.reach)
+        saturation = Saturation(program, constants, self.follower.time)
+        for call in cut(program, self.kept.sample(COUNTED)):
+            saturation.add(call, on_path=False)
+        self._followed(lambda call: saturation.add(call, on_path=True), "judged")
+        self.found.saturation = saturation
+
+    def _quantised(self, reach: float) -> Callable[[Call], Any]:
+        program, constants = self.quantised(reach)
+        return partial(Interpreter(program).run, constants)
+
+    def _followed(self, run: Callable[[Call], Any], part: str) -> tuple[list[Call], Tensor]:
+        """What a network visits on a part of the path, and where it ends."""
+        calls: list[Call] = []
+
+        def called(call: Call) -> Any:
+            calls.append(call)
+            return run(call)
+
+        ends = self.path.follow(self.follower.network(called), self.follower.like, part)
+        return calls, ends
+
+    def _x(self, call: Call) -> Tensor:
+        return call[self.follower.state]
+
+    def _tame(self, calls: Iterable[Call], limit: float) -> Iterator[Call]:
+        """The calls without the rows that have run away."""
+        for call in calls:
+            size = self._x(call).flatten(1).abs().amax(1)
+            fine = size <= limit  # False for NaN too
+            self.found.strayed += int((~fine).sum())
+            if bool(fine.all()):
+                yield call
+            elif bool(fine.any()) and self.follower.along:
+                along = self.follower.along
+                yield [value[fine] if i in along else value for i, value in enumerate(call)]
+
+    def _note(self, calls: Iterable[Call], rare: bool) -> None:
+        for call in calls:
+            self.found.visited += len(self._x(call))
+            if not rare:
+                self.kept.add(call)
+
+
+def part_of(rare: bool) -> str:
+    """The part of a path with usual or with rare starts."""
+    return "far" if rare else "usual"

@@ -1,0 +1,104 @@
+"""A solver's path, as calibration follows it without knowing what a solver is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from snnconvert.conversion.calibration.batches import Kept, cut
+from snnconvert.conversion.graph.program import Program
+from snnconvert.conversion.graph.values import leaves
+from snnconvert.errors import InputError
+
+Call = list[Tensor]
+
+
+class Path(Protocol):
+    """A way of sampling, such as `snnconvert.SolverPath`.
+
+    Attributes:
+        passes: how often the network is calibrated on what it visited itself.
+    """
+
+    @property
+    def passes(self) -> int: ...
+
+    def follow(
+        self, network: Callable[[Tensor, Tensor], Tensor], like: Tensor, part: str
+    ) -> Tensor:
+        """Call `network(x, t)` along the path: where it ends.
+
+        part: "usual" starts, "far" ones, or "judged": other ones of both kinds.
+        """
+
+
+class Follower:
+    """A program as a path calls it, (x, t) -> prediction.
+
+    Args:
+        program: of the network.
+        kept: calibration inputs, for the form of x and t; the others are taken from them.
+        time: the program's input t.
+    """
+
+    def __init__(self, program: Program, kept: Kept, time: str) -> None:
+        self.program = program
+        self.along = set(program.batch_inputs)
+        self.template = kept.sample(program.largest_batch or 64)
+        self.time = program.inputs.index(time)
+        states = [i for i in range(len(program.inputs)) if i != self.time]
+        self.state = next(i for i in states if self.template[i].is_floating_point())
+
+    @property
+    def like(self) -> Tensor:
+        """An x."""
+        return self.template[self.state]
+
+    def calls(self, x: Tensor, t: Tensor) -> list[Call]:
+        """The program's inputs for states x [B, ...] at times t [B], in pieces that it takes."""
+        if not self.along:
+            return self._fixed(x, t)
+        whole = [self._input(i, x, t) for i in range(len(self.template))]
+        return list(cut(self.program, whole))
+
+    def _fixed(self, x: Tensor, t: Tensor) -> list[Call]:
+        """Calls of exactly as many rows as the network takes, the last filled up."""
+        size = len(self.like)
+        rows = torch.arange(-(-len(x) // size) * size) % len(x)
+        return [
+            [self._input(i, x[some], t[some], size) for i in range(len(self.template))]
+            for some in rows.split(size)
+        ]
+
+    def _input(self, index: int, x: Tensor, t: Tensor, size: int | None = None) -> Tensor:
+        one = self.template[index]
+        if index == self.state:
+            return x
+        if index == self.time:
+            times = t.to(x.device) if one.is_floating_point() else t.round()
+            if index in self.along or one.numel() == size:
+                return times.to(one.dtype).view(-1, *one.shape[1:])
+            return times[:1].to(one.dtype).view(one.shape)
+        if index not in self.along:
+            return one
+        return one[torch.arange(len(x)) % len(one)]
+
+    def network(self, run: Callable[[Call], Any]) -> Callable[[Tensor, Tensor], Tensor]:
+        """The function that a path calls, which runs the program by `run`."""
+
+        def call(x: Tensor, t: Tensor) -> Tensor:
+            outputs = []
+            for inputs in self.calls(x, t):
+                found = leaves(run(inputs))
+                if len(found) != 1:
+                    raise InputError(
+                        f"path: the network returns {len(found)} tensors; a solver needs one "
+                        "prediction of x's shape (wrap a network that returns more)"
+                    )
+                outputs.append(found[0])
+            return torch.cat(outputs)[: len(x)]
+
+        return call
