@@ -49,7 +49,7 @@ def main() -> None:
         {"qann": qann, "clocked": clocked, "counted": counted, **native}, (x[:TIMED], t[:TIMED]), {}
     )
     run = clocked.run(x, t, record="counts")
-    energy = count_cost(clocked, (x, t), run.emitted, run.steps).to_dict(4)
+    energy = count_cost(clocked, (x, t), run).to_dict(4)
     rows = [["network", "M weights", "steps", "mJ", "ms"]]
 
     def row(name: str, weights: float, steps: int, energy: float, seconds: float) -> None:

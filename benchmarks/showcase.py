@@ -47,7 +47,7 @@ def energy(checkpoint: Checkpoint, count: int) -> None:
     for title, (stage, options) in ways.items():
         snn = snnconvert.convert(checkpoint.network(stage), 4, example_inputs=(x, t), **options)
         run = snn.run(x, t, record="counts")
-        cost = count_cost(snn, (x, t), run.emitted, run.steps)
+        cost = count_cost(snn, (x, t), run)
         found = cost.to_dict(snn.config.levels)
         if not rows:
             base = found

@@ -1,7 +1,7 @@
 """For every operation with a rule, arguments that make it part of a small network.
 
 `h` and `g` are [B, 4, 8, 8] and come from neurons, `v` is [B, 6], `s` [B, 64, 4]; other names are
-constants. Each case is what the operation takes, e.g. ("h", 1.5).
+constants. Each case is what the operation takes, e.g. ("h", 1.5), a dictionary by name last.
 """
 
 from __future__ import annotations
@@ -84,6 +84,19 @@ LINEAR = {
     "aten.new_full.default": ("h", [6, 3], 0.5),
     "aten.sum.default": ("one",),
     "aten.mean.default": ("one",),
+    "aten._fft_r2c.default": ("h", [3], 0, True),
+    "aten._fft_c2c.default": ("complex", [3], 0, True),
+    "aten._fft_c2r.default": ("complex", [3], 0, 8),
+    "aten.complex.default": ("h", "g"),
+    "aten.real.default": ("complex",),
+    "aten.imag.default": ("complex",),
+    "aten.view_as_real.default": ("complex",),
+    "aten.view_as_complex.default": ("pairs",),
+    "aten.index_put.default": ("v", [None, "ids"], "b1", True),
+    "aten.index_add.default": ("v", 1, "ids", "v3"),
+    "aten.index_copy.default": ("v", 1, "ids", "v3"),
+    "aten.scatter_add.default": ("v", 1, "gids", "v"),
+    "aten.scatter.src": ("v", 1, "ids3", "v3"),
     "aten.mv.default": ("v", "b6"),
     "aten.outer.default": ("one", "b4"),
     "aten.dot.default": ("one", "b6"),
@@ -229,10 +242,25 @@ FUNCTIONS = {
     "aten.asin.default": ("small",),
     "aten.acos.default": ("small",),
     "aten.tan.default": ("small",),
+    "aten.acosh.default": ("h1p",),
+    "aten.atanh.default": ("small",),
+    "aten.sort.default": ("s", -1),
+    "aten.sort.stable": ("s", {"stable": True}),
+    "aten.topk.default": ("s", 2),
+    "aten.median.dim": ("s", -1),
+    "aten.kthvalue.default": ("s", 2),
+    "aten.cumprod.default": ("s", -1),
+    "aten.cummax.default": ("s", -1),
+    "aten.cummin.default": ("s", -1),
+    "aten.logcumsumexp.default": ("s", -1),
+    "aten.index_reduce.default": ("v", 1, "ids", "v3", "amax"),
+    "aten.scatter_reduce.two": ("v", 1, "gids", "v", "amax"),
+    "aten._cdist_forward.default": ("s", "s", 2.0, None),
+    "aten._trilinear.default": ("v", "w1tri", "v", [1, 3], [0], [1, 2], [2, 3]),
     "aten.prelu.default": ("m", "b4"),
     "aten.threshold.default": ("m", 0.1, 0.1),
     **unary(
-        "square exp exp2 expm1 log1p sin cos sinh cosh atan abs erf erfc nan_to_num "
+        "asinh square exp exp2 expm1 log1p sin cos sinh cosh atan abs erf erfc nan_to_num "
         "softshrink hardshrink"
     ),
     **dict.fromkeys(
@@ -272,6 +300,29 @@ JUMPS = {
     "aten.logical_or.default": ("h", "g"),
     "aten.logical_not.default": ("h",),
     "aten.isnan.default": ("h",),
+    "aten.floor.default": ("h",),
+    "aten.ceil.default": ("h",),
+    "aten.round.default": ("h",),
+    "aten.round.decimals": ("h", {"decimals": 1}),
+    "aten.trunc.default": ("h",),
+    "aten.frac.default": ("h",),
+    "aten.sign.default": ("h",),
+    "aten.sgn.default": ("h",),
+    "aten.heaviside.default": ("h", "b1"),
+    "aten.remainder.Scalar": ("h", 0.7),
+    "aten.remainder.Tensor": ("h", "positive"),
+    "aten.fmod.Scalar": ("h", 0.7),
+    "aten.fmod.Tensor": ("h", "positive"),
+    "aten.floor_divide.default": ("h", "positive"),
+    "aten.floor_divide.Scalar": ("h", 0.7),
+    "aten.logical_xor.default": ("h", "g"),
+    "aten.bitwise_xor.Tensor": ("bit", "bit"),
+    "aten.isfinite.default": ("h",),
+    "aten.isinf.default": ("h",),
+    "aten.any.default": ("h",),
+    "aten.any.dim": ("h", 1),
+    "aten.all.default": ("h",),
+    "aten.all.dim": ("h", 1),
     "aten.bitwise_and.Tensor": ("bit", "bit"),
     "aten.bitwise_or.Tensor": ("bit", "bit"),
     "aten.bitwise_not.default": ("bit",),

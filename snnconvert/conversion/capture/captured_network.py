@@ -33,8 +33,11 @@ class CapturedNetwork(nn.Module, HoldsProgram):
             path = captured.paths.get(name, name)
             path = name if path in taken else path
             taken.add(path)
-            self._paths[name] = path
             owner, last = _owner(self, path)
+            while hasattr(owner, last):  # "to", which every module has
+                path, last = f"{path}_", f"{last}_"
+                taken.add(path)
+            self._paths[name] = path
             if name in captured.trainable and value.is_floating_point():
                 owner.register_parameter(last, nn.Parameter(value.clone()))
             else:

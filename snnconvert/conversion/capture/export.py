@@ -19,6 +19,7 @@ from torch.utils import _pytree as pytree
 from snnconvert.common.warning import warn
 from snnconvert.conversion.capture.agreement import agreeing
 from snnconvert.conversion.capture.captured import Captured
+from snnconvert.conversion.capture.decompose import decomposed
 from snnconvert.conversion.capture.examples import Examples, examples_of
 from snnconvert.conversion.capture.exported_graph import ExportedGraph, own_path
 from snnconvert.conversion.capture.fake_quantize import frozen_fake_quantizers
@@ -64,7 +65,7 @@ def capture(model: nn.Module, example_inputs: Any) -> Captured:
     model.eval()
     try:
         with frozen_fake_quantizers(model):
-            captured = read_exported(_exported(model, examples), examples)
+            captured = read_exported(decomposed(_exported(model, examples)), examples)
             call = Adapter(model, examples.variadic).eval()
             name = type(model).__name__
             program = agreeing(name, call, captured.program, captured.constants, examples)
@@ -171,7 +172,7 @@ def read_exported(exported: torch.export.ExportedProgram, examples: Examples) ->
         if node.op == "placeholder" and node.name in inputs
     }
     nodes = [_on_the_input(node, symbols, axes) for node in nodes]
-    ranges = exported.range_constraints.values()
+    ranges = [r for size, r in exported.range_constraints.items() if str(size) in axes]
     limits = [limits.upper for limits in ranges]
     finite = [int(limit) for limit in limits if limit.is_finite and limit.is_Integer]
     signature = Signature(

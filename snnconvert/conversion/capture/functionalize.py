@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from snnconvert.conversion.capture.usual_form import usual
+from snnconvert.conversion.capture.usual_form import EVALUATED_NORM, usual
 from snnconvert.conversion.graph.program import Node, Program, Ref
 from snnconvert.conversion.graph.values import references, substitute
 from snnconvert.conversion.rules import View, rule_of
@@ -39,6 +39,7 @@ class _Pass:
         self.latest: dict[str, Any] = {}  # name -> what holds its value now
         self.views: dict[str, Node] = {}  # view -> the node that made it
         self.nodes: list[Node] = []
+        self.norms: set[str] = set()  # batch norms with three results
         self.position = 0
         self.same: dict[str, str] = {}  # result of an in-place operation -> the tensor it wrote
         for node in program.nodes:
@@ -55,7 +56,7 @@ class _Pass:
     def run(self) -> Program:
         for position, node in enumerate(self.program.nodes):
             self.position = position
-            self._add(usual(node))
+            self._add(node if node.op == EVALUATED_NORM else usual(node))
         output = substitute(self.program.output, self._now)
         return replace(self.program, nodes=tuple(self.nodes), output=output)
 
@@ -69,7 +70,12 @@ class _Pass:
             args=tuple(substitute(arg, self._now) for arg in original.args),
             kwargs={key: substitute(value, self._now) for key, value in original.kwargs.items()},
         )
-        if is_dropout(node) and not (node.args[1] and node.args[2]):
+        if node.op == EVALUATED_NORM:  # gives one result from here on
+            self.norms.add(node.name)
+            self.nodes.append(usual(node))
+        elif node.op == "aten.getitem" and original.args[0].name in self.norms:
+            self.latest[node.name] = node.args[0]
+        elif is_dropout(node) and not (node.args[1] and node.args[2]):
             self.latest[node.name] = node.args[0]  # the identity in evaluation mode
         elif writes(node):
             self._write(original, node)

@@ -92,7 +92,7 @@ class _Archive:
         call = next(entry for entry in module["module_call_graph"] if entry["fqn"] == "")
         output = _unflatten(json.loads(call["signature"]["out_spec"])[1], leaves)
         inputs = tuple(u.name for u in user_inputs if isinstance(u, Ref))
-        signature = self._signature(call["signature"], user_inputs, shapes)
+        signature = self._signature(call["signature"], user_inputs, shapes, axes)
         nodes = [node for node in nodes if node.op not in CHECKS]
         program = functionalized(Program(inputs, tuple(nodes), output, signature), paths)
         _check_references(program, constants)
@@ -148,13 +148,15 @@ class _Archive:
                 raise holds_state(str(content), kind)
 
     def _signature(
-        self, call: dict[str, Any], user_inputs: list[Any], shapes: dict[str, Any]
-    ) -> Signature:
+        self, call: dict[str, Any], user_inputs: list[Any], shapes: dict[str, Any],
+        axes: dict[str, Any],
+    ) -> Signature:  # fmt: skip
         tree = json.loads(call["in_spec"])[1]
         args, kwargs = _unflatten(tree, iter(user_inputs))
         names = call.get("forward_arg_names") or [f"input_{i}" for i in range(len(args))]
         values = {**dict(zip(names, args, strict=False)), **kwargs}
-        ranges = self.content["range_constraints"].values()
+        constraints = self.content["range_constraints"]
+        ranges = [limits for size, limits in constraints.items() if size in axes]
         limits = [c.get("max_val") for c in ranges]
         finite = [int(limit) for limit in limits if isinstance(limit, int) and limit < 1 << 40]
         lowest = [c.get("min_val") for c in ranges]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from snnconvert.conversion.graph.nodes import BatchNorm
 from snnconvert.conversion.graph.program import Node
 
 TRANSPOSED = {1: "aten.conv_transpose1d.default", 2: "aten.conv_transpose2d.input",
@@ -11,11 +12,19 @@ TRANSPOSED = {1: "aten.conv_transpose1d.default", 2: "aten.conv_transpose2d.inpu
 RRELU = (None, 1 / 8, 1 / 3, False)  # its arguments where an export leaves them out
 
 
+EVALUATED_NORM = "aten._native_batch_norm_legit_no_training.default"
+
+
 def usual(node: Node) -> Node:
     """`node`, or the operation of the table that it is.
 
-    `run_decompositions` leaves general convolutions; RReLU has one slope once it is evaluated.
+    `run_decompositions` leaves general convolutions and batch norms with three results; RReLU has
+    one slope once it is evaluated.
     """
+    if node.op == EVALUATED_NORM:
+        x, weight, bias, mean, variance, momentum, eps = node.args
+        norm = BatchNorm(x, weight, bias, mean, variance, False, momentum, eps)
+        return norm.node(node.name, node.layer)
     if node.op == "aten.rrelu.default":
         x, lower, upper, training = [*node.args, *RRELU[len(node.args) :]][:4]
         if not training:

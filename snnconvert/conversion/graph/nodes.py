@@ -144,6 +144,11 @@ class BatchNorm:
     def of(cls, node: Node) -> BatchNorm:
         return cls(*node.args)
 
+    def node(self, name: str, layer: str) -> Node:
+        args = (self.input, self.weight, self.bias, self.mean, self.variance, self.training,
+                self.momentum, self.eps, self.cudnn)  # fmt: skip
+        return Node(name, BATCH_NORM, args, {}, layer)
+
     def in_training(self, node: Node) -> Node:
         """`node`, which this is, as it trains; by its running statistics where it has any."""
         return replace(node, args=with_argument(node, TRAINING, self.mean is not None))

@@ -12,7 +12,7 @@ from snnconvert.conversion.capture.captured import Captured
 from snnconvert.conversion.graph.nodes import BatchNorm
 from snnconvert.conversion.graph.program import Node, Program
 from snnconvert.conversion.prepare.sites import Site
-from snnconvert.conversion.rules import Rule, rule_of
+from snnconvert.conversion.rules import REMEDY, Rule, listed_rule, rule_of
 from snnconvert.errors import UnsupportedOpError
 
 LISTED = 40  # problems printed in one error
@@ -78,9 +78,10 @@ def find_problems(
 
 def _problem(node: Node, dynamic: bool) -> Problem | None:
     rule = rule_of(node.op)
-    if rule is None or not rule.converts:
+    misplaced = rule is not None and rule.kind == "static" and dynamic
+    if rule is None or not rule.converts or (misplaced and listed_rule(node.op) is None):
         return Problem(node.layer, node.op, *_no_rule(node.op, rule))
-    if rule.kind == "static" and dynamic:
+    if misplaced:
         return Problem(
             node.layer, node.op, "depends on spikes but only makes sense without them",
             "move it before the first activation",
@@ -100,10 +101,7 @@ def _no_rule(op: str, known: Rule | None) -> tuple[str, str]:
         return "draws random numbers in every call", "draw them outside and pass them as an input"
     if "higher_order" in op or op in ("cond", "while_loop", "map_impl", "scan"):
         return "is control flow inside the network", "unroll it, or use torch.where"
-    return (
-        "has no conversion rule",
-        "replace the layer, or register a rule (snnconvert.conversion.rules.register)",
-    )
+    return "has no conversion rule", REMEDY
 
 
 def _value_problems(

@@ -18,7 +18,6 @@ from torch import Tensor
 from snnconvert.conversion.graph.nodes import Clip
 from snnconvert.conversion.graph.program import Node, Program, Ref
 from snnconvert.conversion.rules import (
-    RULES,
     Activation,
     converts,
     has_weights,
@@ -178,8 +177,8 @@ class _Search:
 
     def _passes(self, reader: Node, name: str) -> bool:
         """Whether `reader` hands on the spikes of `name`; scaling by a fixed tensor does."""
-        rule = RULES[reader.op]
-        if rule.passes or rule.kind == "linear":
+        rule = rule_of(reader.op)
+        if rule is not None and (rule.passes or rule.kind == "linear"):
             return True
         return is_commuting(reader, [name]) and not any(
             other in self.after_weights for other in reader.refs if other != name

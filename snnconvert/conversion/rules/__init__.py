@@ -13,12 +13,14 @@ from snnconvert.conversion.rules import (  # noqa: F401 (register)
     static,
 )
 from snnconvert.conversion.rules.registry import (
+    REMEDY,
     RULES,
     argument_at,
     converts,
     function_of,
     has_weights,
     is_commuting,
+    listed_rule,
     register,
     rule_of,
     unregister,
@@ -26,6 +28,6 @@ from snnconvert.conversion.rules.registry import (
 )
 from snnconvert.conversion.rules.rule import Activation, Rule, View
 
-__all__ = ["NEURON", "QUANTIZED_CLIP", "RULES", "Activation", "Rule", "View", "argument_at",
-           "converts", "function_of", "has_weights", "is_commuting", "register", "rule_of",
-           "unregister", "with_bias"]  # fmt: skip
+__all__ = ["NEURON", "QUANTIZED_CLIP", "REMEDY", "RULES", "Activation", "Rule", "View",
+           "argument_at", "converts", "function_of", "has_weights", "is_commuting", "listed_rule",
+           "register", "rule_of", "unregister", "with_bias"]  # fmt: skip

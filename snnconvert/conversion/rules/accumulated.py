@@ -64,6 +64,14 @@ add(Rule("accumulated"), """
     eq.Scalar eq.Tensor ne.Scalar ne.Tensor lt.Scalar lt.Tensor le.Scalar le.Tensor gt.Scalar
     gt.Tensor ge.Scalar ge.Tensor logical_and.default logical_or.default logical_not.default
     bitwise_and.Tensor bitwise_or.Tensor bitwise_not.default isnan.default nan_to_num.default
+    floor.default ceil.default round.default round.decimals trunc.default frac.default sign.default
+    sgn.default heaviside.default remainder.Scalar remainder.Tensor fmod.Scalar fmod.Tensor
+    floor_divide.default floor_divide.Scalar
+    sort.default sort.stable topk.default median.dim kthvalue.default cumprod.default
+    cummax.default cummin.default logcumsumexp.default index_reduce.default scatter_reduce.two
+    logical_xor.default bitwise_xor.Tensor isfinite.default isinf.default any.dim any.default
+    all.default all.dim _cdist_forward.default _trilinear.default
+    asinh.default acosh.default atanh.default
     hardshrink.default softshrink.default""")  # fmt: skip
 add(Rule("accumulated", macs_of_attention), "scaled_dot_product_attention.default")
 add(Rule("accumulated", activation=signed_function), """

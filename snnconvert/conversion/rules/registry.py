@@ -1,6 +1,7 @@
 """The table of rules: by the name of an operation, all that is known of it.
 
-An operation without an entry is refused by name; nothing is approximated silently. A rule of your
+An operation without an entry is refused by name where spikes reach it; nothing is approximated
+silently. A rule of your
 own, for an operation of any `torch.library` namespace, is one call, and every pass goes by it:
 
     from snnconvert.conversion.rules import Rule, register
@@ -19,9 +20,12 @@ import torch
 
 from snnconvert.common.registry import Registry
 from snnconvert.conversion.graph.nodes import QUANTIZED_CLIP, with_argument
-from snnconvert.conversion.graph.program import Node, Ref
+from snnconvert.conversion.graph.program import Node, Ref, references
+from snnconvert.conversion.rules.by_default import STATIC, default_rule
 from snnconvert.conversion.rules.rule import Rule
 from snnconvert.errors import InputError, UnsupportedOpError
+
+REMEDY = "replace the layer, or register a rule (snnconvert.conversion.rules.register)"
 
 RULES: Registry[Rule] = Registry("conversion rule")
 
@@ -43,7 +47,7 @@ def register(op: str, rule: Rule) -> Rule:
         raise InputError(f"rule of {op}: there is one already ({RULES[op].kind})")
     if rule.function is None and rule.converts and op.count(".") != 2:
         raise InputError(f"rule of {op}: write namespace.name.overload, e.g. aten.erf.default")
-    known = rule_of(op)
+    known = listed_rule(op)
     if known is not None:
         rule = replace(rule, view=rule.view or known.view, dropout=rule.dropout or known.dropout)
     return RULES.register(op)(rule)
@@ -61,11 +65,16 @@ def add(rule: Rule, names: str) -> None:
 
 
 def rule_of(op: str) -> Rule | None:
-    """What is known of `op`, by itself or with all its overloads; None where nothing is."""
-    for name in (op, op.rpartition(".")[0]):
-        if name in RULES:
-            return RULES[name]
-    return None
+    """What is known of `op`: what the table says, or what its schema does; None where nothing."""
+    return listed_rule(op) or default_rule(op)
+
+
+def listed_rule(op: str) -> Rule | None:
+    """What the table says of `op`, by itself or with all its overloads."""
+    if op in RULES:
+        return RULES[op]
+    of_all = op.rpartition(".")[0]
+    return RULES[of_all] if of_all in RULES and not RULES[of_all].converts else None
 
 
 def converts(op: str) -> bool:
@@ -77,13 +86,16 @@ def converts(op: str) -> bool:
 def function_of(op: str) -> Callable[..., Any]:
     """The function behind an operation of the table.
 
-    Only names in the table are ever looked up, so a file cannot name an operation of its choice.
+    Only names in the table, and harmless ones (`by_default`), are ever looked up, so a file cannot
+    name an operation of its choice.
 
     Raises:
-        InputError: it has no rule.
+        InputError: it has no rule, and is none of those.
         UnsupportedOpError: the table knows it as one that is never converted.
     """
-    rule = RULES[op]
+    rule = rule_of(op)
+    if rule is None:
+        raise InputError(f"unknown conversion rule {op!r}: {REMEDY}")
     if not rule.converts:
         raise UnsupportedOpError(f"{op}: is known, but no network with it can be converted")
     if rule.function is not None:
@@ -95,12 +107,16 @@ def function_of(op: str) -> Callable[..., Any]:
 
 def is_commuting(node: Node, moving: Sequence[str]) -> bool:
     """Whether `node` commutes with the mean over time when only `moving` depend on spikes."""
-    kind = RULES[node.op].kind
+    rule = rule_of(node.op)
+    kind = rule.kind if rule is not None else None
     if kind == "bilinear":
         return len(moving) == 1
     if kind == "divided":
         first = node.args[0]
         return isinstance(first, Ref) and list(moving) == [first.name]
+    if rule is not None and rule.index is not None:
+        index = {ref.name for ref in references(argument_at(node, rule.index))}
+        return kind == "linear" and index.isdisjoint(moving)
     return kind == "linear"
 
 
@@ -119,7 +135,7 @@ def argument_at(node: Node, position: int | None) -> Any:
 
 def with_bias(node: Node, bias: Ref, weight: Ref | None = None) -> Node:
     """`node` with another bias (and weight), where its rule says that they are."""
-    rule = RULES[node.op]
+    rule = rule_of(node.op) or STATIC
     schema = getattr(function_of(node.op), "_schema", None)
     defaults = [a.default_value for a in schema.arguments] if schema is not None else []
     for position, value in ((rule.weight, weight), (rule.bias, bias)):

@@ -75,6 +75,7 @@ class Rule:
         function: what executes it; default the operator of that name.
         fresh: its result is memory of its own, shared with nothing.
         weight, bias: their positions; None where it has none, or none that may change.
+        index: position of what says where values go; linear only while no spike reaches it.
         channel_axis: where the channels of its result are, counted from the front or (negative)
             from the back; None: where its first argument has them, see `keeps_axes`.
         keeps_axes: whether they are there; default: unless it `moves`.
@@ -99,6 +100,7 @@ class Rule:
     fresh: bool = False
     weight: int | None = None
     bias: int | None = None
+    index: int | None = None
     channel_axis: int | None = None
     keeps_axes: bool | None = None
     folds: bool = False

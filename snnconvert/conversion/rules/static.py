@@ -14,10 +14,14 @@ add(Rule("static"), """
     embedding.default arange.default arange.start
     arange.start_step linspace.default zeros.default ones.default full.default empty.memory_format
     eye.default eye.m scalar_tensor.default one_hot.default tril.default triu.default
-    floor.default ceil.default round.default trunc.default sign.default
-    remainder.Scalar remainder.Tensor fmod.Scalar fmod.Tensor floor_divide.default div.Tensor_mode
-    fill.Scalar fill.Tensor meshgrid.default meshgrid.indexing index_put.default
+    div.Tensor_mode fill.Scalar fill.Tensor meshgrid.default meshgrid.indexing
     broadcast_tensors.default""")  # fmt: skip
+# private ones that exports and decompositions give (`by_default` takes public ones only)
+add(Rule("static"), """
+    _embedding_bag.default _embedding_bag_forward_only.default _pdist_forward.default
+    _unique2.default _linalg_det.default _linalg_slogdet.default _linalg_svd.default
+    _linalg_eigh.default _linalg_solve_ex.default _linalg_eigvals.default
+""")  # fmt: skip
 add(Rule("static", number=True), "sym_size.int")
 for function in (
     operator.mul, operator.add, operator.sub, operator.floordiv, operator.truediv,

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from snnconvert.conversion.rules import RULES
+from snnconvert.conversion.rules import rule_of
 from snnconvert.conversion.spiking import simulation
 from snnconvert.conversion.spiking.network import SpikingNetwork
 
@@ -94,11 +94,13 @@ def count_cost(network: SpikingNetwork, inputs: Sequence[Tensor], run: simulatio
     cost = Cost()
     dynamic = [(node, call) for node, call, _ in executor.dynamic if call is not None]
     for node, call in (*executor.static, *dynamic):
-        rule = RULES[node.op]
+        rule = rule_of(node.op)
         moving = [name for name in node.refs if name in executor.dynamic_names]
         driven = bool(moving) and all(name in spikes for name in moving)
         tensors = [name for name in node.refs if isinstance(values[name], Tensor)]
         read = [name for name in node.refs if isinstance(values[name], (Tensor, list, tuple))]
+        if rule is None:
+            continue
         if rule.moves and driven and len(moving) == len(read):
             spikes[node.name] = call({**values, **spikes})
         if rule.macs is None:

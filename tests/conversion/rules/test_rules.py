@@ -31,6 +31,7 @@ def constants() -> dict:
         "b5": (5,),
         "b6": (6,),
         "b1": (1,),
+        "w1tri": (5, 6, 6),
     }
     found = {name: torch.randn(shape, generator=g) * 0.4 for name, shape in shapes.items()}
     found |= {
@@ -38,6 +39,7 @@ def constants() -> dict:
         "positive4": torch.rand(4, generator=g) + 0.5,
         "mask": torch.rand(8, 8, generator=g) > 0.5,
         "ids": torch.tensor([3, 1, 2]),
+        "ids3": torch.tensor([[3, 1, 2]] * 6),
         "zero": torch.tensor(0.0),
         "gids": torch.randint(6, (6, 3), generator=g),
         "ceiling": torch.tensor(1.2),
@@ -67,6 +69,10 @@ BEFORE = [
     ("mv", "aten.linear.default", ("pooled", "wv")),
     ("v", "aten.relu.default", ("mv",)),
     ("bit", "aten.gt.Scalar", ("s", 0.3)),
+    ("v3", "aten.slice.Tensor", ("v", 1, 0, 3)),
+    ("complex", "aten.complex.default", ("h", "g")),
+    ("pairs", "aten.unflatten.int", ("h", 3, [4, 2])),
+    ("h1p", "aten.add.Scalar", ("h", 1.0)),
     ("one", "aten.select.int", ("v", 0, 0)),
 ]
 
@@ -84,8 +90,9 @@ def network(op: str, arguments: tuple, levels: int) -> CapturedNetwork:
     fixed = constants()
     names = {"x", *fixed, *(name for name, _, _ in BEFORE)}
     arguments = tuple(levels if a == "LEVELS" else a for a in arguments)
-    rows = [*BEFORE, ("y", op, arguments)]
-    nodes = [Node(name, kind, refs(args, names), {}, name) for name, kind, args in rows]
+    *arguments, by_name = (*arguments, {}) if not isinstance(arguments[-1], dict) else arguments
+    nodes = [Node(name, kind, refs(args, names), {}, name) for name, kind, args in BEFORE]
+    nodes.append(Node("y", op, refs(tuple(arguments), names), by_name, "y"))
     y = Interpreter(Program(("x",), tuple(nodes), Ref("y"))).run(fixed, [X])
     last = "y"
     if not isinstance(y, torch.Tensor):
