@@ -10,13 +10,14 @@ from typing import IO, Any
 import torch
 from torch import Tensor, nn
 
-from snnconvert.conversion.calibration.batches import within
 from snnconvert.conversion.graph.program import Program
-from snnconvert.conversion.graph.signature import arguments_of
 from snnconvert.conversion.spiking.network import SpikingNetwork
 from snnconvert.conversion.spiking.simulation import Run
 from snnconvert.errors import InputError
 from snnconvert.files.atomic import json_writer, write_atomically
+from snnconvert.report.calls import Call, calls_in, first_of, quantised_and_float
+from snnconvert.report.measures.by_step import ByStep
+from snnconvert.report.measures.by_time import ByTime
 from snnconvert.report.measures.clip_recorder import ClipRecorder
 from snnconvert.report.measures.cost import Cost, count_cost
 from snnconvert.report.measures.difference import Difference
@@ -24,8 +25,6 @@ from snnconvert.report.measures.layers import LayerErrors
 from snnconvert.report.measures.timing import seconds_per_call
 
 TIMED_IMAGES = 16
-
-Call = tuple[tuple[Any, ...], dict[str, Any]]  # positional and keyword arguments
 
 
 @dataclass(frozen=True)
@@ -72,32 +71,17 @@ def compare(
     Raises:
         InputError: no batches, or `snn` was not converted from `ann`.
     """
-    calls = [c for batch in batches for c in within(snn.program, arguments_of(batch))]
+    first, calls = first_of(calls_in(snn.program, batches))
     networks = [network for network in (ann, float_ann) if network is not None]
     were_training = [network.training for network in networks]
     for network in networks:
         network.eval()
     try:
-        if calls and not _is_quantised(ann, snn, calls[0]):
-            ann, float_ann = snn.quantized_ann(), ann
-        return _Comparison(ann, snn, float_ann).over(calls)
+        qann, float_ann = quantised_and_float(ann, snn, first, float_ann)
+        return _Comparison(qann, snn, float_ann).over(first, calls)
     finally:
         for network, was_training in zip(networks, were_training, strict=True):
             network.train(was_training)
-
-
-def _is_quantised(ann: nn.Module, snn: SpikingNetwork, call: Call) -> bool:
-    """Whether `ann` itself has our quantiser for every neuron layer of `snn`.
-
-    Else `snn` was calibrated, or `ann` was trained with PyTorch's quantisers. (A network with
-    neither is no ANN of `snn`; it is refused later.)
-    """
-    recorder = ClipRecorder(snn.config.levels)
-    with recorder:
-        ann(*call[0], **call[1])
-    if len(recorder.seen) == len(snn.neurons):
-        return True
-    return not snn.calibration and not recorder.foreign
 
 
 def timed(program: Program, call: Call) -> Call:
@@ -124,14 +108,12 @@ class _Comparison:
         self.classic_output = Difference()
         self.classic_steps: list[int] = []
         self.classic_spikes = self.classic_counts = 0.0
-        self.outputs: list[tuple[list[tuple[Any, int]], Any]] = []  # by step, and what was wanted
+        self.by_step, self.by_time = ByStep(), ByTime(snn.program)
         self.steps = 0
         self.cost = Cost()
         self.images = 0
 
-    def over(self, calls: Sequence[Call]) -> ConversionReport:
-        if not calls:
-            raise InputError("compare: no batches were given")
+    def over(self, first: Call, calls: Iterable[Call]) -> ConversionReport:
         for call in calls:
             self._add(call)
         config = self.snn.config
@@ -160,9 +142,10 @@ class _Comparison:
             "layers": [layer.to_dict() for layer in self.layers],
             "layers_add_up": all(layer.adds_up for layer in self.layers),
             "cost": self.cost.to_dict(config.levels),
-            "timing": self._timing(timed(self.snn.program, calls[0])),
+            "timing": self._timing(timed(self.snn.program, first)),
             "immediate": self._immediate(),
-            "by_step": self._by_step(),
+            "by_step": self.by_step.to_list(self.steps, self.images),
+            "by_time": self.by_time.to_list(self.float_ann is not None),
         })  # fmt: skip
 
     def _kinds(self) -> dict[str, Any]:
@@ -200,8 +183,11 @@ class _Comparison:
         clocked = self.snn.config == self.clocked.config
         found = run.output if clocked else self.snn(*args, **kwargs)
         self.output.add(found, wanted)
-        if self.float_ann is not None:
-            self.output_ann.add(found, self.float_ann(*args, **kwargs))
+        exact = None if self.float_ann is None else self.float_ann(*args, **kwargs)
+        if exact is not None:
+            self.output_ann.add(found, exact)
+        inputs = self.snn.program.bind(args, kwargs)
+        self.by_time.add(inputs, found, wanted, exact)
         self.steps = max(self.steps, run.steps)
         if self.classic is not None:
             same = self.classic.config == self.clocked.config
@@ -210,8 +196,8 @@ class _Comparison:
             self.classic_steps.append(classic.steps)
             self.classic_spikes += sum(v.sum().item() for v in classic.emitted.values())
             self.classic_counts += sum(v.abs().sum().item() for v in classic.counts.values())
-        self.outputs.append((run.by_step, wanted))
-        self._add_cost(self.snn.program.bind(args, kwargs), run)
+        self.by_step.add(run.by_step, wanted)
+        self._add_cost(inputs, run)
 
     def _add_cost(self, inputs: Sequence[Tensor], run: Run) -> None:
         """Mean over all images so far of what a call costs."""
@@ -219,23 +205,6 @@ class _Comparison:
         images = self.snn.program.batch_size(inputs)
         self.images += images
         self.cost = self.cost.mixed(new, images / self.images)
-
-    def _by_step(self) -> list[dict[str, float]]:
-        """Error and spikes per image after each step; a batch that has ended stays as it is."""
-        rows = []
-        longest = max(len(steps) for steps, _ in self.outputs)
-        for index in range(longest):
-            difference, spikes = Difference(), 0
-            for steps, wanted in self.outputs:
-                difference.add(steps[min(index, len(steps) - 1)][0], wanted)
-                spikes += steps[index][1] if index < len(steps) else 0
-            first = self.steps - longest  # deferred: the first T steps fire nothing
-            rows.append({
-                "step": first + index + 1,
-                "relative_error": difference.relative_error,
-                "spikes": spikes / self.images,
-            })  # fmt: skip
-        return rows
 
     def _timing(self, call: Call) -> dict[str, Any]:
         args, kwargs = call

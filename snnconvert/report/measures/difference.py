@@ -31,6 +31,12 @@ class Difference:
             self.largest = max(self.largest, gap.max().item())
             self.equal &= torch.equal(a, b)
 
+    def merge(self, other: Difference) -> Difference:
+        """Add what another has accumulated."""
+        self.square, self.scale = self.square + other.square, self.scale + other.scale
+        self.largest, self.equal = max(self.largest, other.largest), self.equal and other.equal
+        return self
+
     @property
     def relative_error(self) -> float:
         result: float = (self.square / self.scale) ** 0.5 if self.scale else self.square**0.5

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from snnconvert.conversion.spiking.neuron_nodes import Cell
 from snnconvert.operators.clip import along_channels, from_counts, to_counts
+from snnconvert.report.measures.activity import LayerActivity
 from snnconvert.report.measures.clip_recorder import ClipCall
 
 PARTS = ("clipping", "quantisation", "temporal", "propagated")
@@ -48,6 +49,8 @@ class LayerErrors:
         self.function = function
         self.squares: dict[str, float] = defaultdict(float)
         self.sums: dict[str, float] = defaultdict(float)
+        self.activity = LayerActivity(cell.levels, cell.lowest)
+        self.farthest = 0.0  # largest distance of a count from the quantiser's
 
     def add(
         self, cell: Cell, clip: ClipCall, seen: Tensor, counts: Tensor, emitted: Tensor
@@ -80,6 +83,8 @@ class LayerErrors:
         for key, value in differences.items():
             self.squares[key] += value.double().square().sum().item()
         wanted = (q * (levels / top)).round()
+        self.farthest = max(self.farthest, (wanted - counts).abs().max().item())
+        self.activity.add(a, theta, counts, emitted)
         sums = {
             "neurons": counts.numel(),
             "mismatched": (wanted != counts).sum().item(),
@@ -115,4 +120,6 @@ class LayerErrors:
             "spike_rate": self.sums["spikes"] / neurons / self.timesteps,
             "silent_fraction": self.sums["silent"] / neurons,
             "saturated_fraction": self.sums["saturated"] / neurons,
+            "neurons": neurons,
+            "activity": self.activity.to_dict(),
         }

@@ -1,0 +1,96 @@
+"""The calls that batches of inputs are, and which networks a report holds against each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from snnconvert.conversion.calibration.batches import within
+from snnconvert.conversion.graph.program import Program
+from snnconvert.conversion.graph.signature import arguments_of
+from snnconvert.conversion.graph.values import leaves
+from snnconvert.conversion.spiking.network import SpikingNetwork
+from snnconvert.errors import InputError
+from snnconvert.report.measures.clip_recorder import ClipRecorder
+
+Call = tuple[tuple[Any, ...], dict[str, Any]]  # positional and keyword arguments
+
+
+def calls_in(program: Program, batches: Iterable[Any]) -> Iterator[Call]:
+    """The calls that batches are, one at a time, in pieces that the network takes.
+
+    Raises:
+        InputError: no iterable of batches, none in it, or one of another form than the network's.
+    """
+    if isinstance(batches, (Tensor, dict, nn.Module)) or not isinstance(batches, Iterable):
+        raise InputError(
+            f"batches: found {type(batches).__name__}; give an iterable of batches, each a tensor "
+            "or a tuple or dict of the model's inputs, e.g. [x]"
+        )
+    empty = True
+    for batch in batches:
+        call = arguments_of(batch)
+        program.bind(*call, any_batch=True)  # of the right form
+        for part in within(program, call):
+            empty = False
+            yield part
+    if empty:
+        raise InputError("compare: no batches were given")
+
+
+def first_of(calls: Iterator[Call]) -> tuple[Call, Iterator[Call]]:
+    """The first call, and all of them."""
+    first = next(calls)
+    return first, chain([first], calls)
+
+
+def few(program: Program, calls: Iterable[Call], inputs: int) -> list[Call]:
+    """The first calls with at most so many inputs together; at least one call, cut to fit."""
+    found: list[Call] = []
+    left = inputs
+    least = program.signature.smallest_batch if program.signature else 0
+    for args, kwargs in calls:
+        values, along = program.bind(args, kwargs), program.batch_inputs
+        size = program.batch_size(values)
+        if size > left and along and left > least:
+            values = [v[:left] if i in along else v for i, v in enumerate(values)]
+            size = left
+        if size > left and found:
+            break
+        found.append(program.unbind(values, positional=len(args)))
+        left -= size
+        if left <= 0:
+            break
+    return found
+
+
+@torch.no_grad()
+def quantised_and_float(
+    ann: nn.Module, snn: SpikingNetwork, call: Call, float_ann: nn.Module | None
+) -> tuple[nn.Module, nn.Module | None]:
+    """(quantised ANN of `snn`, float network or None) of what `snn` was converted from.
+
+    Raises:
+        InputError: `snn` was not converted from `ann`.
+    """
+    recorder = ClipRecorder(snn.config.levels)
+    with recorder:
+        output = ann(*call[0], **call[1])
+    quantised = len(recorder.seen) == len(snn.neurons)
+    if not quantised and not snn.calibration and not recorder.foreign:
+        raise InputError(
+            f"the spiking network was not converted from this ANN: it has {len(snn.neurons)} "
+            f"layers of neurons, the ANN {len(recorder.seen)} quantised activations"
+        )
+    shapes = [tuple(leaf.shape) for leaf in leaves(output)]
+    made = [tuple(leaf.shape) for leaf in leaves(snn.quantized_ann()(*call[0], **call[1]))]
+    if shapes != made:
+        raise InputError(
+            "the spiking network was not converted from this ANN: outputs of shapes "
+            f"{list(map(list, made))} against {list(map(list, shapes))}"
+        )
+    return (ann, float_ann) if quantised else (snn.quantized_ann(), ann)

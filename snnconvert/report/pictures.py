@@ -1,0 +1,84 @@
+"""Images that networks draw from equal seeds, and figures of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d, pad
+
+from snnconvert.diffusion.sampling import sample
+from snnconvert.diffusion.schedule import NoiseLevels
+from snnconvert.diffusion.solvers import SOLVERS
+from snnconvert.report.trajectory import relative_distance
+
+SOLVED_BY = ("ddim", "dpm-solver++")
+EVALUATIONS = (5, 10, 20)
+SHOWN_AT = 20
+IMAGES = 6
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """How a denoiser's images are drawn.
+
+    Attributes:
+        shape: [C, H, W] of one.
+        schedule, prediction: as `snnconvert.sample`.
+    """
+
+    shape: Sequence[int]
+    schedule: NoiseLevels
+    prediction: str = "eps"
+
+
+def noise_of(images: Tensor) -> float:
+    """High-frequency noise: the standard deviation of images [N, C, H, W] minus their 3x3 means."""
+    smooth = avg_pool2d(pad(images, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
+    return float((images - smooth).std())
+
+
+@torch.no_grad()
+def draw_side_by_side(
+    networks: Mapping[str, nn.Module],
+    drawing: Drawing,
+    *,
+    images: int = IMAGES,
+    evaluations: Sequence[int] = EVALUATIONS,
+    seed: int = 0,
+    on_draw: Callable[[str], object] = lambda words: None,
+) -> tuple[list[dict[str, Any]], dict[str, dict[str, Tensor]]]:
+    """(figures, images [N, C, H, W] by solver and network), all from equal seeds.
+
+    A row of the figures is a solver and a number of evaluations: `noise` (high-frequency) and
+    `brightness` (mean) by network, and `distance` of each from the first.
+
+    Args:
+        networks: by name; the first is what the others are held against.
+    """
+    rows: list[dict[str, Any]] = []
+    shown: dict[str, dict[str, Tensor]] = {}
+    shape = (images, *drawing.shape)
+    for solver in SOLVED_BY:
+        clip = {"clip": True} if SOLVERS[solver].clips else {}
+        for nfe in evaluations:
+            found: dict[str, Tensor] = {}
+            for name, network in networks.items():
+                on_draw(f"{name}, {solver}, {nfe} evaluations")
+                found[name] = sample(
+                    network, shape=shape, solver=solver, steps=nfe, schedule=drawing.schedule,
+                    prediction=drawing.prediction, seed=seed, **clip,
+                )  # fmt: skip
+            first = next(iter(found.values()))
+            rows.append({
+                "solver": solver, "nfe": nfe, "images": images, "seed": seed,
+                "noise": {name: noise_of(value) for name, value in found.items()},
+                "brightness": {name: float(value.mean()) for name, value in found.items()},
+                "distance": {name: relative_distance(v, first) for name, v in found.items()},
+            })  # fmt: skip
+            if nfe == min(SHOWN_AT, max(evaluations)):
+                shown[solver] = found
+    return rows, shown

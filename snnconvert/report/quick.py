@@ -1,0 +1,43 @@
+"""The shortest way to what a spiking network computes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from snnconvert.conversion.spiking.network import SpikingNetwork
+from snnconvert.report.calls import Call
+from snnconvert.report.measures.difference import Difference
+
+
+def is_exact(snn: SpikingNetwork) -> bool:
+    """Whether it is known to end as its quantised ANN."""
+    config = snn.config
+    if not config.held_as_counts or config.norm != "accumulated":
+        return False
+    return config.firing == "deferred" or (config.signed and config.settle is None)
+
+
+def quick(snn: SpikingNetwork) -> SpikingNetwork:
+    """The same values in one pass over counts where those are known to be the same."""
+    return snn.with_config(simulate="counts", reset="call") if is_exact(snn) else snn
+
+
+@torch.no_grad()
+def distance(
+    network: Callable[..., Any], wanted: Sequence[Any], calls: Sequence[Call]
+) -> float:  # fmt: skip
+    """Relative error of what `network` returns against what is `wanted` of each call."""
+    gap = Difference()
+    for (args, kwargs), exact in zip(calls, wanted, strict=True):
+        gap.add(network(*args, **kwargs), exact)
+    return gap.relative_error
+
+
+@torch.no_grad()
+def answers(network: nn.Module, calls: Sequence[Call]) -> list[Any]:
+    """What `network` returns for each call."""
+    return [network(*args, **kwargs) for args, kwargs in calls]
