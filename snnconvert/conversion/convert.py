@@ -42,9 +42,8 @@ def convert(
 ) -> SpikingNetwork:  # fmt: skip
     """The spiking network of `model`, which is left as it is, and shares nothing with it.
 
-    Activations that are quantised clips (trained so, or put in by `quantize`) keep their learned
-    ceilings. All others get thresholds from `calibration`; the quantised network that the result
-    equals is its `quantized_ann()`.
+    Activations that are quantised clips (trained so, or by `quantize`) keep their ceilings, all
+    others get thresholds from `calibration`. The result equals its `quantized_ann()`.
 
     Args:
         model: any network that `check` has no problem with.
@@ -64,11 +63,10 @@ def convert(
             "distilled": then all at once, to give its output; or a `WeightCalibration`.
         thresholds_over_t: for denoisers `(x, t)`: a table of so many thresholds over the range of
             t, looked up once a call (if above 1); calibration must cover that range.
-        spiking_time: neurons also for activations that no input but one number a sample (the time
-            of a denoiser, a label) reaches. Else they stay functions: a table, read once a call.
+        spiking_time: neurons also for what no input but one number a sample (a denoiser's time, a
+            label) reaches. Else it stays a table of functions, read once a call.
         path: for denoisers `(x, t)`: how samples will be drawn, such as `SolverPath(schedule)`.
-            Thresholds are then calibrated on what the float network and the quantised one visit
-            there too, and chosen by where their paths end.
+            Thresholds are then calibrated on what is visited there too, and chosen by its end.
         t_argument: name of the network's argument t, where it is not found by itself.
         share: take the model's own weights, not a copy: what changes the one changes the other.
         code, neuron, simulate, norm, reset, tau, v_reset, v_init: see `SpikingConfig`.

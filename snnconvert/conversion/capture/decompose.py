@@ -70,6 +70,8 @@ def unknown_operations(exported: torch.export.ExportedProgram) -> set[OpOverload
 
 def is_known(op: str) -> bool:
     """Whether `op`, or what it does in place, has a rule."""
+    if op == "aten.copy_.default":  # how a write into a part is captured
+        return True
     namespace, _, rest = op.partition(".")
     name, _, overload = rest.partition(".")
     return any(listed_rule(each) for each in (op, f"{namespace}.{name.rstrip('_')}.{overload}"))
@@ -99,12 +101,17 @@ def positive(x: Tensor) -> Tensor:
     return x.clone()
 
 
+def copy(x: Tensor, source: Tensor, non_blocking: bool = False) -> Tensor:
+    return source.to(x.dtype).expand_as(x)
+
+
 def hypot(x: Tensor, y: Tensor) -> Tensor:
     return (x * x + y * y).sqrt()
 
 
 OWN: dict[str, Callable[..., Any]] = {
     "aten.broadcast_to.default": broadcast_to,
+    "aten.copy.default": copy,
     "aten.positive.default": positive,
     "aten.hypot.default": hypot,
 }
