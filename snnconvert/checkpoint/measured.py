@@ -36,6 +36,7 @@ def measured(
     data_root: str | Path | None = None, schedule: str | None = None, prediction: str | None = None,
     times: int = 100, count: int | None = None, batch_size: int = 64, seed: int = 0,
     device: str = "auto", progress: bool = False, against: nn.Module | None = None,
+    replace: bool = True,
 ) -> Checkpoint:  # fmt: skip
     """The checkpoint with the moments of one of its networks, default the most advanced.
 
@@ -47,9 +48,11 @@ def measured(
         prediction: what the network predicts, where the file does not say.
         times: diffusion steps measured, linear between them.
         count: images; default all. batch_size: of a call. seed: of the noise.
+        replace: whether a better measurement, or one on other images, may give way.
 
     Raises:
-        InputError: a value out of range, or images of another shape than the network takes.
+        InputError: a value out of range, images of another shape than the network takes, or a
+            measurement that may not be replaced.
         CheckpointError: no such network, or no images to measure on.
     """
     stage, place = stage or checkpoint.stage, checked_device(device)
@@ -68,6 +71,9 @@ def measured(
     clean = (to_unit_range(pixels).to(place) for pixels in images.batches(batch_size, count))
     facts = {"images": count, "times": calls, "seed": seed, "data": images.name,
              "schedule": schedule_hash(noise), "prediction": prediction}  # fmt: skip
+    if not replace:
+        held = checkpoint.moments.get(stage, {})
+        refuse_worse(facts, held.get("correction") if against is not None else held, checkpoint)
     with tqdm(total=calls * -(-count // batch_size), unit="NFE", disable=not progress) as bar:
         how: dict[str, Any] = {"prediction": prediction, "times": times, "seed": seed,
                                "on_call": bar.update}  # fmt: skip
@@ -78,6 +84,21 @@ def measured(
     facts["network"] = fingerprint(checkpoint.entry(stage))
     entry = {"slope": found.slope, "mean": found.mean, "variance": found.variance, **facts}
     return checkpoint.with_moment(stage, {"correction": entry})
+
+
+def refuse_worse(
+    facts: dict[str, Any], held: dict[str, Any] | None, checkpoint: Checkpoint
+) -> None:
+    """InputError where what is held, of the same noise, is better or comes from other images."""
+    if not held or any(held.get(key) != facts[key] for key in ("schedule", "prediction")):
+        return
+    other = held.get("data") != facts["data"]
+    if other or any(held.get(key, 0) > facts[key] for key in ("images", "times")):
+        raise InputError(
+            f"{checkpoint.source}: holds a measurement of {held.get('images')} images "
+            f"({held.get('data')}) at {held.get('times')} times already; this one would be of "
+            f"{facts['images']} ({facts['data']}) at {facts['times']}. Replace it with --force"
+        )
 
 
 def images_for(

@@ -13,7 +13,7 @@ from snnconvert.cli.arguments.options import (
     add_source_arguments,
     conversion_options,
 )
-from snnconvert.errors import InputError
+from snnconvert.errors import CheckpointError, InputError, printable
 
 if TYPE_CHECKING:
     from snnconvert.cli.arguments.named_network import NamedNetwork
@@ -37,7 +37,10 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
                          "(default), x0, v or x_prev; kept in the file")  # fmt: skip
     add_conversion_options(command)
     add_reset(command, "call")
-    command.add_argument("-o", "--out", help="file to write (default: <FILE stem>.snn.pt)")
+    command.add_argument("-o", "--out", help="file to write (default: <FILE stem>.snn.pt, which is "
+                         "replaced only where it was converted from the same)")  # fmt: skip
+    command.add_argument("--force", action="store_true", help="replace the default file whatever "
+                         "it holds")  # fmt: skip
 
 
 def denoiser_facts(args: argparse.Namespace, named: NamedNetwork) -> dict[str, Any]:
@@ -60,6 +63,33 @@ def denoiser_facts(args: argparse.Namespace, named: NamedNetwork) -> dict[str, A
     return {"denoiser": {"prediction": args.prediction, "alphas_cumprod": noise}}
 
 
+def origin_of(args: argparse.Namespace) -> str:
+    """What a network is converted from, by the names that the user gave."""
+    return " ".join(filter(None, (args.model, Path(args.file).name if args.file else "")))
+
+
+def replaced(args: argparse.Namespace, out: Path) -> str:
+    """What is said of the file that `out` replaces; empty where there is none.
+
+    Raises:
+        InputError: the user has not named it, and it was made from something else.
+    """
+    from snnconvert.checkpoint.format import read_checkpoint
+
+    if not out.exists():
+        return ""
+    try:
+        origin = read_checkpoint(out)["provenance"].get("converted_from", "unknown")
+    except CheckpointError:
+        origin = "no network that this version reads"
+    if args.out is None and not args.force and origin != origin_of(args):
+        raise InputError(
+            f"{out}: is there already (made from: {origin}), and this conversion is of "
+            f"{origin_of(args)}; name another file with -o, or give --force"
+        )
+    return f" (which was there before, made from: {printable(origin)})"
+
+
 def run_convert(args: argparse.Namespace) -> None:
     from snnconvert.checkpoint.format import writer_of
     from snnconvert.checkpoint.networks import content_of
@@ -79,6 +109,7 @@ def run_convert(args: argparse.Namespace) -> None:
     report_path = check_destination(out.with_name(f"{out.stem}.report.json"))
     if args.file and out.resolve() == Path(args.file).resolve():
         raise InputError(f"{out}: is the input itself; choose another output with -o")
+    before = replaced(args, out)
     if named.batches is None and named.examples is None:
         raise InputError(
             f"{named.name}: --calibrate is needed: inputs for calibration and for the report"
@@ -92,10 +123,11 @@ def run_convert(args: argparse.Namespace) -> None:
         qann = named.model if named.quantised else snn.quantized_ann()
         report = report.extended(trajectory=paths_of(qann, snn, named.checkpoint))
     content = {**content_of(snn, like=named.checkpoint), **denoiser_facts(args, named)}
+    content["provenance"] = {**content["provenance"], "converted_from": origin_of(args)}
     write_together({out: writer_of(content), report_path: report.write})
     print(format_report(report.to_dict()))
     trained = config_of(named.model).levels if named.quantised else snn.config.levels
     if trained != snn.config.levels:
         print(f"note: trained at {trained} levels, converted at {snn.config.levels}: the quantised "
               "ANN above rounds otherwise than the one that was trained")  # fmt: skip
-    print(f"\nwrote {out} and {report_path}")
+    print(f"\nwrote {out}{before} and {report_path}")

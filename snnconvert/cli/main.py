@@ -48,8 +48,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # who reads the output has seen enough, as in `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-    except KeyboardInterrupt:
-        print("snnconvert: interrupted", file=sys.stderr)
+    except KeyboardInterrupt as interrupt:
+        where = (
+            f" {interrupt}: saved, the same command goes on from there" if interrupt.args else ""
+        )
+        print(f"snnconvert: interrupted{where}", file=sys.stderr)
         return 130
     return code or 0
 

@@ -52,6 +52,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--batch-size", type=int, default=64, help="images a call (default 64)")
     command.add_argument("--seed", type=int, default=0, help="of the noise (default 0)")
     command.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:0, ...")
+    command.add_argument("--force", action="store_true", help="replace a better measurement, or "
+                         "one on other images")  # fmt: skip
     command.add_argument("--no-progress", dest="progress", action="store_false", help="no bar")
 
 
@@ -75,7 +77,8 @@ def run_moments(args: argparse.Namespace) -> None:
         checkpoint, stage, data=args.data, data_root=args.data_root, schedule=args.schedule,
         prediction=args.prediction, times=args.times, count=args.count,
         batch_size=args.batch_size, seed=args.seed, device=args.device, progress=args.progress,
-        against=args.against and float_network(checkpoint, args.against),
+        against=float_network(checkpoint, args.against) if args.against else None,
+        replace=args.force,
     )  # fmt: skip
     found.save()
     if args.against:

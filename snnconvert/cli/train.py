@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from snnconvert.cli.arguments.lazy import Commands, add_command, listed
+from snnconvert.errors import printable
 
 
 def add_train(commands: Commands) -> None:
@@ -54,7 +55,7 @@ def run_train(args: argparse.Namespace) -> None:
     if args.dry_run:
         from snnconvert.checkpoint.describe import describe_recipe
 
-        print(recipe.to_toml(), end="")
+        print(*map(printable, recipe.to_toml().splitlines()), sep="\n")
         print(describe_recipe(recipe))
         return
     from snnconvert.training.loop import train

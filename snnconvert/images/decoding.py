@@ -38,6 +38,19 @@ def read_image(file: Path, channels: int = 3) -> Tensor:
         raise DataError(f"{file}: not a readable image ({error}); remove or repair it") from error
 
 
+def check_readable(file: Path) -> None:
+    """DataError for a file that `read_image` refuses; a JPEG is read to its end, but in small."""
+    try:
+        with Image.open(file) as picture:
+            check_mode(file, picture.mode)
+            picture.draft(None, (picture.width // 8, picture.height // 8))
+            picture.load()
+            if picture.mode in DEEP:
+                shallow(file, np.asarray(picture))
+    except UNREADABLE as error:
+        raise DataError(f"{file}: not a readable image ({error}); remove or repair it") from error
+
+
 def check_mode(file: Path, mode: str) -> None:
     """DataError for pixels that are neither of 8 bits a channel nor grey."""
     if mode not in EIGHT_BIT | DEEP:

@@ -8,7 +8,9 @@ process takes its share of each batch.
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -19,10 +21,12 @@ from snnconvert.errors import InputError
 from snnconvert.files.atomic import check_destination
 from snnconvert.images.datasets import DATASETS, Images
 from snnconvert.images.pixels import TensorImages
+from snnconvert.training.images import seen_images
+from snnconvert.training.interrupt import Interrupt, interruptible
 from snnconvert.training.result import save_result
 from snnconvert.training.run import TrainingRun
 from snnconvert.training.stage import Stage
-from snnconvert.training.state import beside, check_same_recipe, load_state
+from snnconvert.training.state import WHERE, beside, check_same_recipe, load_state
 from snnconvert.training.tasks import check_task_images
 
 
@@ -43,37 +47,49 @@ def train(
     Raises:
         RecipeError: a file that holds no recipe.
         Paused: after that time; the same call goes on from there.
-        DataError: the images are missing or too small, or lack labels.
+        KeyboardInterrupt: after the step in which Ctrl-C came; the same call goes on from there.
+        DataError: the images are missing, too few, too small or damaged, or lack labels.
         CheckpointError: `out`, its training state or `initial` does not fit the recipe.
         InputError: `out` cannot be written, or the processes do not divide the batch.
     """
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
     out = check_destination(out)
     if out.exists():
-        check_same_recipe(out, read_checkpoint(out)["recipe"], recipe)
+        check_same_recipe(out, read_checkpoint(out)["recipe"], recipe, WHERE)
         return out
     deadline = None if stop_after is None else time.monotonic() + stop_after
-    state_path = beside(out, ".train.pt")
+    state_path = check_destination(beside(out, ".train.pt"))
     state = load_state(state_path, recipe)
     with open_shard(state["device"]) as shard:
         check_share(recipe, shard)
-        training = recipe_images(recipe, images, True)
+        training, held_out = (recipe_images(recipe, images, part) for part in (True, False))
         check_task_images(recipe, training)
+        show = progress and shard.rank == 0
+        state["images"] = seen_images(training, held_out, state.get("images"), show)
         if isinstance(training, TensorImages) and shard.device.type == "cuda":
             training = training.to(shard.device)
-        run = TrainingRun(
-            recipe, training, shard, state["precision"], out, progress and shard.rank == 0
-        )
+        run = TrainingRun(recipe, training, shard, state["precision"], out, show)
         torch.set_num_threads(state["threads"])  # the order of sums, hence the last bit
-        for stage in recipe.stages:
-            if stage not in state["finished"]:
-                Stage(run, stage, state, state_path).train(deadline)
+        train_stages(run, state, state_path, deadline)
         if run.leads:
-            held_out = recipe_images(recipe, images, False)
             ran = {"device": state["device"], "precision": run.precision, "processes": shard.size}
-            save_result(out, recipe, state["finished"], training, held_out, ran)
+            save_result(out, recipe, state, training, held_out, ran)
             state_path.unlink(missing_ok=True)
     return out
+
+
+def train_stages(
+    run: TrainingRun, state: dict[str, Any], path: Path, deadline: float | None
+) -> None:
+    """Every stage that is not finished, in turn.
+
+    Raises:
+        KeyboardInterrupt: after the step in which Ctrl-C came; the state is saved.
+    """
+    with interruptible() if run.shard.size == 1 else nullcontext(Interrupt()) as interrupt:
+        for stage in run.recipe.stages:
+            if stage not in state["finished"]:
+                Stage(run, stage, state, path).train(interrupt, deadline)
 
 
 def recipe_images(recipe: Recipe, given: tuple[Images, Images] | None, train: bool) -> Images:

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from snnconvert.checkpoint.format import save_checkpoint
 from snnconvert.checkpoint.recipe import Recipe
@@ -19,13 +18,13 @@ PROBES = 256  # held-out images that travel in the checkpoint
 
 
 def save_result(
-    out: Path, recipe: Recipe, finished: dict[str, dict[str, Tensor]], training: Images,
-    held_out: Images, ran: dict[str, Any],
+    out: Path, recipe: Recipe, state: dict[str, Any], training: Images, held_out: Images,
+    ran: dict[str, Any],
 ) -> None:  # fmt: skip
     """Write the checkpoint of a finished training.
 
     Args:
-        finished: averaged weights by stage.
+        state: at the end, with the averaged weights by stage.
         ran: how it ran (device, precision, processes), for the provenance.
 
     Raises:
@@ -37,14 +36,16 @@ def save_result(
         raise DataError(f"{recipe.dataset}: has no held-out images")
     stored = torch.float16 if recipe.store == "float16" else None
     networks = {}
-    for stage, weights in finished.items():
+    for stage, weights in state["finished"].items():
         network = recipe.family.build(recipe.network(training.channels, stage))
         network.load_state_dict(weights)
         networks[stage] = entry_of(network, stored)
     provenance = {
         "dataset": recipe.dataset,
         "training_images": len(training),
-        "images_seen": {stage: recipe.steps_of(stage) * recipe.batch_size for stage in finished},
+        "images_seen": {
+            stage: len(state["losses"][stage]) * recipe.batch_size for stage in networks
+        },
         "weights": f"exponential moving average, decay {recipe.ema}, kept in {recipe.store}",
         "seed": recipe.seed,
         "torch": str(torch.__version__),

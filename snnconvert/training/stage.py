@@ -24,6 +24,7 @@ from snnconvert.training.averaging import settle_statistics, update_average
 from snnconvert.training.ceilings import relu_ceilings
 from snnconvert.training.descent import Descent
 from snnconvert.training.initial import start_from
+from snnconvert.training.interrupt import Interrupt
 from snnconvert.training.run import TrainingRun, batch_at, drawn_inputs
 from snnconvert.training.state import beside, save_losses, save_state
 from snnconvert.training.synchronised import synchronised
@@ -80,11 +81,12 @@ class Stage:
         self.losses = state["losses"].setdefault(name, [])
         self.unread: list[Tensor] = []
 
-    def train(self, deadline: float | None = None) -> None:
+    def train(self, interrupt: Interrupt, deadline: float | None = None) -> None:
         """Go on to the end; afterwards the average is among the finished networks.
 
         Raises:
             Paused: at `deadline` (of `time.monotonic()`); the state is saved.
+            KeyboardInterrupt: after the step in which `interrupt` was asked for; likewise.
         """
         recipe, run = self.run.recipe, self.run
         steps = recipe.steps_of(self.name)
@@ -101,8 +103,10 @@ class Stage:
                 if deadline is not None and time.monotonic() > deadline and done < steps:
                     self.save(done)
                     raise Paused(f"{self.name}, step {done} of {steps}")
-            if done % recipe.save_every == 0:
+            if done % recipe.save_every == 0 or interrupt.asked:
                 self.save(done)
+            if interrupt.asked:
+                raise KeyboardInterrupt(f"after {self.name}, step {done} of {steps}")
             if pictured and done % pictured == 0:
                 save_samples(run, self.average, f"{self.name}-{done:07d}")
         settle_statistics(self.average, drawn_inputs(run, "statistics", STATISTICS_BATCHES))

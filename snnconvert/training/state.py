@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,13 @@ import torch
 
 from snnconvert.checkpoint.recipe import Recipe, recipe_from_dict
 from snnconvert.common.hardware import best_precision, choose_device
+from snnconvert.common.warning import warn
 from snnconvert.errors import CheckpointError
 from snnconvert.files.atomic import write_atomically
 from snnconvert.files.tensors import read_file
 
+WHERE = {"data_root", "device", "save_every", "sample_every"}  # no matter of what is trained
+LENGTHS = {"steps", "quantized_steps", "radix_steps"}  # may change while the training goes on
 STATE_KEYS = {"recipe", "device", "precision", "threads", "stage", "step", "finished", "losses"}
 
 
@@ -27,20 +31,37 @@ def load_state(path: Path, recipe: Recipe) -> dict[str, Any]:
         state = read_file(path)
         if not isinstance(state, dict) or not set(state) >= STATE_KEYS:
             raise CheckpointError(f"{path}: is no training state; delete it to start again")
-        check_same_recipe(path, state["recipe"], recipe)
-        return state
-    device = choose_device(recipe.device)
-    precision = best_precision(device) if recipe.precision == "auto" else recipe.precision
+        check_same_recipe(path, state["recipe"], recipe, WHERE | LENGTHS)
+        return continued(state, recipe)
     return {
+        **place_of(recipe),
         "recipe": recipe.to_dict(),
-        "device": device,
-        "precision": precision,
         "threads": torch.get_num_threads(),
         "stage": None,
         "step": 0,
         "finished": {},
         "losses": {},
     }
+
+
+def place_of(recipe: Recipe) -> dict[str, str]:
+    """Where a training runs, and in which precision."""
+    device = choose_device(recipe.device)
+    precision = best_precision(device) if recipe.precision == "auto" else recipe.precision
+    return {"device": device, "precision": precision}
+
+
+def continued(state: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
+    """A training's state under a recipe that may have changed in what may change; says so."""
+    before = state["recipe"]
+    if before.get("device") != recipe.device:
+        state |= place_of(recipe)
+    for stage in state["finished"]:
+        taken = len(state["losses"].get(stage, ()))
+        if taken != recipe.steps_of(stage):
+            warn(f"the {stage!r} network was finished after {taken} steps and stays as it is; the "
+                 f"recipe now says {recipe.steps_of(stage)}")  # fmt: skip
+    return {**state, "recipe": recipe.to_dict()}
 
 
 def save_state(path: Path, state: dict[str, Any]) -> None:
@@ -56,12 +77,12 @@ def save_losses(out: Path, losses: dict[str, list[float]]) -> None:
     write_atomically(beside(out, ".losses.csv"), lambda file: file.write(text.encode()))
 
 
-def check_same_recipe(path: Path, found: object, recipe: Recipe) -> None:
-    """CheckpointError that names the keys in which the file's recipe differs."""
+def check_same_recipe(path: Path, found: object, recipe: Recipe, free: Collection[str]) -> None:
+    """CheckpointError that names the keys in which the file's recipe differs, but `free` ones."""
     if not isinstance(found, dict):
         raise CheckpointError(f"{path}: holds no recipe; choose another output with -o")
     wanted, held = recipe.to_dict(), recipe_from_dict(found, str(path)).to_dict()
-    differing = sorted(k for k in wanted if wanted[k] != held[k])
+    differing = sorted(k for k in wanted if k not in free and wanted[k] != held[k])
     if differing:
         raise CheckpointError(
             f"{path}: comes from another recipe (it differs in {', '.join(differing)}); "

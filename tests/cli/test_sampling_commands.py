@@ -7,36 +7,19 @@ from PIL import Image
 
 import snnconvert
 from snnconvert.checkpoint.format import read_checkpoint, save_checkpoint
-from snnconvert.checkpoint.recipe import recipe_from_dict
 from snnconvert.cli import main
 from snnconvert.diffusion.sampling import plan
 from snnconvert.generation import job
 from snnconvert.generation.job import Job, generate
 from snnconvert.images import outputs
-from snnconvert.models.unet import UNet
 from tests.support.command_line import two_processes
-
-SIZE = 8
+from tests.support.tiny_checkpoint import SIZE, tiny_content
 
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
-    """An untrained U-Net with an output of ordinary size, in both stages."""
     path = tmp_path_factory.mktemp("checkpoint") / "tiny.pt"
-    recipe = recipe_from_dict(
-        {"image_size": SIZE, "channels": 8, "channel_mult": [1], "blocks": 1, "groups": 4,
-         "dropout": 0.0, "levels": 4, "steps": 1, "quantized_steps": 1}, "test",
-    )  # fmt: skip
-    torch.manual_seed(0)
-    networks = {}
-    for stage in ("ann", "qann"):
-        config = recipe.network(1, stage)
-        network = UNet(config)
-        torch.nn.init.normal_(network.tail.weight, std=0.3)
-        networks[stage] = {"config": config.to_dict(), "state": network.state_dict()}
-    probe = torch.randint(0, 256, (12, 1, SIZE, SIZE), dtype=torch.uint8)
-    save_checkpoint(path, {"stage": "qann", "networks": networks, "recipe": recipe.to_dict(),
-                           "probe": probe})  # fmt: skip
+    save_checkpoint(path, tiny_content())
     return path
 
 

@@ -41,9 +41,9 @@ class ArchiveSource:
                 self.member = f"{key}.npy"
                 with archive.open(self.member) as stream:
                     self.shape, fortran, dtype = read_header(stream)
-        except (zipfile.BadZipFile, zlib.error, OSError, ValueError, EOFError, KeyError) as error:
-            if isinstance(error, DataError):
-                raise
+        except DataError:
+            raise
+        except Exception as error:  # damaged bytes can raise nearly anything
             raise DataError(f"{path}: is no readable .npz ({error}); write it again") from error
         self.layout = layout_of(self.shape)
         if dtype != np.uint8 or fortran or self.layout is None or self.shape[0] == 0:
