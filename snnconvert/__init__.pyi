@@ -18,6 +18,7 @@ from .evaluation.metrics.cache import statistics_of as statistics_of
 from .evaluation.metrics.features import Inception as Inception
 from .evaluation.metrics.gaussian import Statistics as Statistics
 from .evaluation.metrics.gaussian import load_statistics as load_statistics
+from .exchange.onnx_export import export_onnx as export_onnx
 from .images.sources.source import open_source as open_source
 from .report.compare import compare as compare
 from .training.loop import train as train

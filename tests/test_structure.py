@@ -44,6 +44,7 @@ FOLDERS = [  # a folder may import those above it, never those below
     "report/show",
     "evaluation/metrics",
     "evaluation",
+    "exchange",
     "cli/arguments",
     "cli",
 ]

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from snnconvert.checkpoint.checkpoint import Checkpoint
+from snnconvert.checkpoint.exported import open_checkpoint
 from snnconvert.checkpoint.format import save_checkpoint
 from snnconvert.models.family import entry_of, stage_of
 from snnconvert.neurons.spiking import spiking
@@ -26,15 +27,16 @@ def load(path: str | Path, stage: str | None = None) -> nn.Module:
     """The network in a checkpoint, in evaluation mode.
 
     Args:
-        path: a `.pt` file written by snnconvert, or a `.pt2` file written by torch.export.save
-            (read as data: no code in it runs).
+        path: a `.pt` file written by snnconvert, a `.pt2` file written by torch.export.save
+            (read as data: no code in it runs), or an `.onnx` file written by `export_onnx` (run by
+            onnxruntime).
         stage: "ann", "qann", "snn" or "spiking" where the file holds several; default the most
             advanced.
 
     Raises:
         CheckpointError: no readable checkpoint, or it holds no such stage.
     """
-    return Checkpoint.read(path).network(stage)
+    return open_checkpoint(path).network(stage)
 
 
 def save(network: nn.Module, path: str | Path, like: Like = None) -> None:

@@ -18,11 +18,11 @@ def add_info(commands: Commands) -> None:
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
-    command.add_argument("file", metavar="FILE", help="checkpoint")
+    command.add_argument("file", metavar="FILE", help="checkpoint, or what `export` wrote")
 
 
 def run_info(args: argparse.Namespace) -> None:
-    from snnconvert.checkpoint.checkpoint import Checkpoint
     from snnconvert.checkpoint.describe import describe_checkpoint
+    from snnconvert.checkpoint.exported import open_checkpoint
 
-    print(describe_checkpoint(Checkpoint.read(args.file)))
+    print(describe_checkpoint(open_checkpoint(args.file)))

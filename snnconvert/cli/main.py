@@ -13,6 +13,7 @@ from snnconvert.cli.arguments.lazy import LazyParser
 from snnconvert.cli.check import add_check
 from snnconvert.cli.convert import add_convert
 from snnconvert.cli.evaluate import add_evaluate
+from snnconvert.cli.export import add_export
 from snnconvert.cli.finetune import add_finetune
 from snnconvert.cli.guidance import add_guidance
 from snnconvert.cli.info import add_info
@@ -72,7 +73,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=LazyParser)
     for add in (
         add_train, add_check, add_convert, add_sample, add_trajectory, add_moments, add_stats,
-        add_evaluate, add_guidance, add_finetune, add_report, add_info,
+        add_evaluate, add_guidance, add_finetune, add_export, add_report, add_info,
     ):  # fmt: skip
         add(commands)
     return parser

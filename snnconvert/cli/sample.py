@@ -29,7 +29,7 @@ def add_sample(commands: Commands) -> None:
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
-    command.add_argument("file", metavar="FILE", help="checkpoint")
+    command.add_argument("file", metavar="FILE", help="checkpoint, or what `export` wrote")
     command.add_argument("--stage", choices=STAGES, help="which network, where it holds several")
     command.add_argument("-n", "--count", type=int, default=64, help="images (default 64)")
     command.add_argument("--steps", type=int, default=20, help="network evaluations (default 20)")
@@ -54,8 +54,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run_sample(args: argparse.Namespace) -> None:
-    from snnconvert.checkpoint.checkpoint import Checkpoint
     from snnconvert.checkpoint.describe import describe_history
+    from snnconvert.checkpoint.exported import open_checkpoint
     from snnconvert.common.processes import open_shard
     from snnconvert.files.atomic import check_destination
     from snnconvert.generation.image_plan import drawing_settings, image_plan
@@ -64,7 +64,7 @@ def run_sample(args: argparse.Namespace) -> None:
     from snnconvert.images.pictures import save_png
     from snnconvert.neurons.spiking import spiking
 
-    checkpoint = Checkpoint.read(args.file)
+    checkpoint = open_checkpoint(args.file)
     checkpoint.schedule(args.schedule)  # a file that does not say is refused first
     stage = args.stage or checkpoint.stage
     network = checkpoint.network(stage)

@@ -76,13 +76,12 @@ def convert(
         InputError: an option out of range, a contradiction, calibration missing or unusable.
     """
     config = spiking_config(
-        timesteps=timesteps, firing=firing, signed=signed, simulate=simulate, norm=norm,
-        settle=settle, neuron=neuron, code=code, reset=reset, tau=tau, v_reset=v_reset,
-        v_init=v_init,
+        timesteps=timesteps, firing=firing, signed=signed, simulate=simulate, norm=norm, tau=tau,
+        settle=settle, neuron=neuron, code=code, reset=reset, v_reset=v_reset, v_init=v_init,
     )  # fmt: skip
     options = CalibrationOptions(
-        threshold=threshold, per_channel=per_channel, bias_correction=bias_correction,
-        thresholds_over_t=thresholds_over_t, t_argument=t_argument, weights=weights, path=path,
+        threshold=threshold, per_channel=per_channel, bias_correction=bias_correction, path=path,
+        thresholds_over_t=thresholds_over_t, t_argument=t_argument, weights=weights,
         starts=config.v_init == "optimised",
     )  # fmt: skip
     network = convertible_of(model, example_inputs, spiking_time=spiking_time)

@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from snnconvert.checkpoint.checkpoint import Checkpoint
+from snnconvert.checkpoint.exported import open_checkpoint
 from snnconvert.common.hardware import checked_device
 from snnconvert.diffusion.sampling import plan
 from snnconvert.diffusion.schedule import Schedule, named_schedule
@@ -28,7 +29,7 @@ def checkpoint_at(source: str | Path) -> Checkpoint | None:
     path = Path(source)
     if path.suffix == ".npz" or path.is_dir() or str(source).partition(":")[0] in DATASETS:
         return None
-    return Checkpoint.read(source)
+    return open_checkpoint(source)
 
 
 def open_reference(

@@ -1,0 +1,1 @@
+"""Networks for and from others: ONNX, spikingjelly, NIR, diffusers."""
