@@ -1,3 +1,6 @@
-from setuptools import setup
+from setuptools import find_packages, setup
 
-setup()
+# Data folders of the checkout that a wheel carries inside the package (`checkpoint/shipped.py`).
+SHIPPED = {"snnconvert.recipes": "recipes", "snnconvert.checkpoints": "checkpoints"}
+
+setup(packages=[*find_packages(include=["snnconvert*"]), *SHIPPED], package_dir=SHIPPED)

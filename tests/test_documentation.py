@@ -11,7 +11,8 @@ from tests.support.documentation import fresh_copy, read
 from tests.support.paths import ROOT
 
 README = ROOT / "README.md"
-DOCUMENTS = [README, *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = sorted(path for path in (ROOT / "docs").rglob("*.md") if "_build" not in path.parts)
+DOCUMENTS = [README, ROOT / "CONTRIBUTING.md", *PAGES]
 CI_RUN = (ROOT / ".ci" / "run").read_text()
 
 

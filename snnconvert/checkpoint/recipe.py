@@ -12,6 +12,7 @@ from typing import Any
 
 import tomli_w
 
+from snnconvert.checkpoint.shipped import recipe_file
 from snnconvert.common.hardware import DEVICES
 from snnconvert.common.randomness import LARGEST_SEED
 from snnconvert.common.registry import nearest
@@ -217,12 +218,12 @@ class Recipe:
 
 
 def load_recipe(path: str | Path, changes: Sequence[str] = ()) -> Recipe:
-    """The recipe at `path` with `key=value` changes applied.
+    """The recipe at `path`, or of that name, with `key=value` changes applied.
 
     Raises:
         RecipeError: no such file, no TOML, unknown key (with the nearest name), wrong type.
     """
-    path = Path(path)
+    path = recipe_file(path)
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from snnconvert.cli.arguments.lazy import LazyParser
 from snnconvert.cli.check import add_check
 from snnconvert.cli.convert import add_convert
+from snnconvert.cli.demo import add_demo
 from snnconvert.cli.evaluate import add_evaluate
 from snnconvert.cli.export import add_export
 from snnconvert.cli.finetune import add_finetune
@@ -21,7 +22,7 @@ from snnconvert.cli.moments import add_moments
 from snnconvert.cli.report import add_report
 from snnconvert.cli.sample import add_sample
 from snnconvert.cli.stats import add_stats
-from snnconvert.cli.train import add_train
+from snnconvert.cli.train import add_recipes, add_train
 from snnconvert.cli.trajectory import add_trajectory
 from snnconvert.errors import SnnconvertError, presentable
 from snnconvert.version import __version__
@@ -72,8 +73,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=LazyParser)
     for add in (
-        add_train, add_check, add_convert, add_sample, add_trajectory, add_moments, add_stats,
-        add_evaluate, add_guidance, add_finetune, add_export, add_report, add_info,
+        add_demo, add_recipes, add_train, add_check, add_convert, add_sample, add_trajectory,
+        add_moments, add_stats, add_evaluate, add_guidance, add_finetune, add_export, add_report,
+        add_info,
     ):  # fmt: skip
         add(commands)
     return parser

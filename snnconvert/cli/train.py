@@ -1,4 +1,4 @@
-"""The command `train`: a network from a recipe."""
+"""The commands `train`, a network from a recipe, and `recipes`, which there are."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "recipe",
         metavar="RECIPE",
-        help="TOML file, see recipes/; its model is "
+        help="TOML file, or the name of one that comes along (`snnconvert recipes`); its model is "
         f"one of {listed(MODELS)}, its dataset of {listed(DATASETS)}",
     )
     command.add_argument("-o", "--out", help="checkpoint to write (default: <recipe stem>.pt)")
@@ -63,3 +63,37 @@ def run_train(args: argparse.Namespace) -> None:
     finished = out.exists()
     train(recipe, out)
     print(f"{out}: was finished before" if finished else f"wrote {out}")
+
+
+def add_recipes(commands: Commands) -> None:
+    add_command(
+        commands,
+        "recipes",
+        run_recipes,
+        add_recipes_arguments,
+        help="list the recipes that come along, or print one",
+        description="List the recipes that `snnconvert train NAME` takes; with a name, print that "
+        "recipe, to be changed: snnconvert recipes fashion-unet > mine.toml",
+    )
+
+
+def add_recipes_arguments(command: argparse.ArgumentParser) -> None:
+    command.add_argument("name", metavar="NAME", nargs="?", help="recipe to print")
+    command.add_argument(
+        "--keys", action="store_true", help="say what every key means, and its default"
+    )
+
+
+def run_recipes(args: argparse.Namespace) -> None:
+    from snnconvert.checkpoint.recipe import Recipe
+    from snnconvert.checkpoint.recipe_keys import key_table
+    from snnconvert.checkpoint.shipped import headline, recipe_file, shipped_recipes
+    from snnconvert.report.show.columns import columns
+
+    if args.keys:
+        print("\n".join(columns("<24 <16 <1", key_table(Recipe))))
+    elif args.name is not None:
+        print(recipe_file(args.name).read_text(encoding="utf-8"), end="")
+    else:
+        rows = [[name, headline(path)] for name, path in shipped_recipes().items()]
+        print("\n".join(columns(f"<{max(len(name) for name, _ in rows) + 2} <1", rows)))

@@ -1,7 +1,8 @@
 """The code blocks of README and docs, read by sybil, so that they can be run as written.
 
 Every fenced block says its language: `python` and `sh` are run in order and share names and a
-folder, `text` is output or a synopsis. HTML comments right before a block, unseen on the page, say
+folder, `text` is output or a synopsis, `toml` and `json` are parts of files, `{...}` is Sphinx's.
+HTML comments right before a block, unseen on the page, say
 
     <!-- skip: REASON -->                   it is not run
     <!-- ci: NAME -->                       `.ci/run` runs it, in the environment that it builds
@@ -32,7 +33,8 @@ from tests.support.paths import ROOT
 FENCES = RawFencedCodeBlockLexer(re.compile(r"(?P<language>[^\n]*)$\n", re.MULTILINE))
 COMMENTS = DirectiveInHTMLCommentLexer(r"[\w-]+(?=:)", r"[^\n]*?")
 DIRECTIVES = ("skip", "ci", "reduced", "setup")
-LANGUAGES = ("python", "sh", "text")
+RUN = ("python", "sh")
+LANGUAGES = (*RUN, "text", "toml", "json", "{toctree}", "{figure}")
 COPIED = ("checkpoints", "recipes", "benchmarks", "examples")
 LEFT_BY_RUNS = shutil.ignore_patterns("*.snn.pt", "*.train.pt", "*.report.json", "__pycache__")
 
@@ -49,7 +51,7 @@ class Block:
 
     @property
     def run(self) -> bool:
-        return self.language != "text" and self.skip is None and self.ci is None
+        return self.language in RUN and self.skip is None and self.ci is None
 
     def reduced_source(self) -> Lexeme:
         """The text that tests run. ValueError where it holds no OLD of `reduced`."""
