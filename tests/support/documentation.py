@@ -34,7 +34,7 @@ COMMENTS = DirectiveInHTMLCommentLexer(r"[\w-]+(?=:)", r"[^\n]*?")
 DIRECTIVES = ("skip", "ci", "reduced", "setup")
 LANGUAGES = ("python", "sh", "text")
 COPIED = ("checkpoints", "recipes", "benchmarks", "examples")
-LEFT_BY_RUNS = shutil.ignore_patterns("*.snn.pt", "*.train.pt", "*.report.json", "__pycache__")
+LEFT_BY_RUNS = shutil.ignore_patterns("*.snn.pt", "*.train.pt", "*.report.*", "__pycache__")
 
 
 @dataclass(frozen=True)
