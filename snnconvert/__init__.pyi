@@ -21,6 +21,11 @@ from .evaluation.metrics.gaussian import load_statistics as load_statistics
 from .exchange.onnx_export import export_onnx as export_onnx
 from .images.sources.source import open_source as open_source
 from .report.compare import compare as compare
+from .report.examine import examine as examine
+from .report.show.files import write_report as write_report
+from .report.spikes import record_spikes as record_spikes
+from .report.sweep import sweep as sweep
+from .report.verify import verify as verify
 from .training.loop import train as train
 
 __version__: str

@@ -13,10 +13,17 @@ from snnconvert.cli.arguments.options import (
     add_source_arguments,
     conversion_options,
 )
+from snnconvert.cli.arguments.output import add_output_options, say
+from snnconvert.cli.arguments.progress import phases
 from snnconvert.errors import CheckpointError, InputError, printable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from snnconvert.cli.arguments.named_network import NamedNetwork
+    from snnconvert.conversion.spiking.network import SpikingNetwork
+    from snnconvert.diffusion.schedule import NoiseLevels
+    from snnconvert.report.examine import Examination
 
 
 def add_convert(commands: Commands) -> None:
@@ -37,10 +44,16 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
                          "(default), x0, v or x_prev; kept in the file")  # fmt: skip
     add_conversion_options(command)
     add_reset(command, "call")
+    command.add_argument("--max-error", type=float, metavar="ERROR", help="choose T: the smallest "
+                         "(up to 64; radix: 12) whose output is so close to the float network's, "
+                         "relative, in place of --timesteps")  # fmt: skip
     command.add_argument("-o", "--out", help="file to write (default: <FILE stem>.snn.pt, which is "
                          "replaced only where it was converted from the same)")  # fmt: skip
     command.add_argument("--force", action="store_true", help="replace the default file whatever "
                          "it holds")  # fmt: skip
+    command.add_argument("--no-page", dest="page", action="store_false", help="write the report "
+                         "as JSON alone, without the closer look that its page takes")  # fmt: skip
+    add_output_options(command)
 
 
 def denoiser_facts(args: argparse.Namespace, named: NamedNetwork) -> dict[str, Any]:
@@ -95,18 +108,18 @@ def run_convert(args: argparse.Namespace) -> None:
     from snnconvert.checkpoint.networks import content_of
     from snnconvert.cli.arguments.network_argument import named_network
     from snnconvert.conversion.convert import convert
-    from snnconvert.files.atomic import check_destination, write_together
+    from snnconvert.files.atomic import Writer, check_destination, write_together
     from snnconvert.models.family import config_of
-    from snnconvert.report.compare import compare
+    from snnconvert.report.show.files import report_paths, report_writers
     from snnconvert.report.show.terminal import format_report
-    from snnconvert.report.trajectory import paths_of
+    from snnconvert.report.sweep import timesteps_for
 
     named = args.file or args.model.partition(":")[2] if args.file or args.model else "network"
     out = Path(args.out) if args.out else Path(named).parent / f"{Path(named).stem}.snn.pt"
     named = named_network(args)
     denoiser_facts(args, named)  # refused before slow work
     check_destination(out)
-    report_path = check_destination(out.with_name(f"{out.stem}.report.json"))
+    paths = report_paths(out.with_name(f"{out.stem}.report.html"))
     if args.file and out.resolve() == Path(args.file).resolve():
         raise InputError(f"{out}: is the input itself; choose another output with -o")
     before = replaced(args, out)
@@ -114,20 +127,64 @@ def run_convert(args: argparse.Namespace) -> None:
         raise InputError(
             f"{named.name}: --calibrate is needed: inputs for calibration and for the report"
         )
-    snn = convert(
-        named.model, example_inputs=named.examples, calibration=named.batches,
-        reset=args.reset, share=True, **conversion_options(args),
-    )  # fmt: skip
-    report = compare(named.model, snn, named.reported(), float_ann=named.float_ann)
-    if named.checkpoint is not None and not named.checkpoint.is_classifier:
-        qann = named.model if named.quantised else snn.quantized_ann()
-        report = report.extended(trajectory=paths_of(qann, snn, named.checkpoint))
-    content = {**content_of(snn, like=named.checkpoint), **denoiser_facts(args, named)}
-    content["provenance"] = {**content["provenance"], "converted_from": origin_of(args)}
-    write_together({out: writer_of(content), report_path: report.write})
-    print(format_report(report.to_dict()))
+    with phases(args.quiet) as show:
+        options = conversion_options(args)
+        if args.max_error is not None:
+            options["timesteps"] = timesteps_for(
+                args.max_error, ann=named.model, example_inputs=named.examples,
+                calibration=named.batches or [named.examples], float_ann=named.float_ann,
+                on_trial=lambda steps: show(f"tried: T = {steps}"),
+                **{key: value for key, value in options.items() if key != "timesteps"},
+            )  # fmt: skip
+        show("thresholds and weights")
+        snn = convert(
+            named.model, example_inputs=named.examples, calibration=named.batches,
+            reset=args.reset, share=True, **options,
+        )  # fmt: skip
+        found = reported(args, named, snn, show)
+        content = {**content_of(snn, like=named.checkpoint), **denoiser_facts(args, named)}
+        content["provenance"] = {**content["provenance"], "converted_from": origin_of(args)}
+        files: dict[str | Path, Writer] = {paths[".json"]: found.report.write}
+        if args.page:
+            show("the page")
+            files = report_writers(found, paths, out.name)
+        write_together({out: writer_of(content), **files})
+    text = format_report(found.content)
     trained = config_of(named.model).levels if named.quantised else snn.config.levels
     if trained != snn.config.levels:
-        print(f"note: trained at {trained} levels, converted at {snn.config.levels}: the quantised "
-              "ANN above rounds otherwise than the one that was trained")  # fmt: skip
-    print(f"\nwrote {out}{before} and {report_path}")
+        text += (f"\nnote: trained at {trained} levels, converted at {snn.config.levels}: the "
+                 "quantised ANN above rounds otherwise than the one that was trained")  # fmt: skip
+    say(args, f"{text}\n\nwrote {out}{before} and {', '.join(map(str, files))}", found.content)
+
+
+def reported(
+    args: argparse.Namespace, named: NamedNetwork, snn: SpikingNetwork, show: Callable[[str], None]
+) -> Examination:  # fmt: skip
+    """The report of a conversion, with the closer look that a page takes if one is wanted."""
+    from snnconvert.report.compare import compare
+    from snnconvert.report.examine import Examination, examine
+    from snnconvert.report.pictures import drawing_of
+    from snnconvert.report.trajectory import paths_of
+
+    if args.page:
+        facts = denoiser_facts(args, named).get("denoiser", {})
+        noise = None if args.schedule is None else named_noise(args.schedule)
+        drawing = drawing_of(named.checkpoint, snn, noise, facts.get("prediction"))
+        found = examine(named.model, snn, named.reported(), float_ann=named.float_ann,
+                        calibration=named.batches, drawing=drawing, on_phase=show)  # fmt: skip
+    else:
+        show("errors by layer")
+        found = Examination(compare(named.model, snn, named.reported(), float_ann=named.float_ann))
+    if named.checkpoint is None or named.checkpoint.is_classifier:
+        return found
+    show("along a solver's path")
+    qann = named.model if named.quantised else snn.quantized_ann()
+    paths = paths_of(qann, snn, named.checkpoint)
+    return Examination(found.report.extended(trajectory=paths), found.images)
+
+
+def named_noise(name: str) -> NoiseLevels:
+    """The schedule of this name."""
+    from snnconvert.diffusion.schedule import named_schedule
+
+    return named_schedule(name)

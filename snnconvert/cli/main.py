@@ -22,8 +22,10 @@ from snnconvert.cli.moments import add_moments
 from snnconvert.cli.report import add_report
 from snnconvert.cli.sample import add_sample
 from snnconvert.cli.stats import add_stats
+from snnconvert.cli.sweep import add_sweep
 from snnconvert.cli.train import add_recipes, add_train
 from snnconvert.cli.trajectory import add_trajectory
+from snnconvert.cli.verify import add_verify
 from snnconvert.errors import SnnconvertError, presentable
 from snnconvert.version import __version__
 
@@ -73,9 +75,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=LazyParser)
     for add in (
-        add_demo, add_recipes, add_train, add_check, add_convert, add_sample, add_trajectory,
-        add_moments, add_stats, add_evaluate, add_guidance, add_finetune, add_export, add_report,
-        add_info,
+        add_demo, add_recipes, add_train, add_check, add_convert, add_verify, add_sweep,
+        add_sample, add_trajectory, add_moments, add_stats, add_evaluate, add_guidance,
+        add_finetune, add_export, add_report, add_info,
     ):  # fmt: skip
         add(commands)
     return parser

@@ -111,7 +111,7 @@ def advise(
     wanted = answers(ann, held_out)
     present = trials.snn.config
     causes = {row["cause"] for row in worst}
-    tried = []
+    tried: list[dict[str, Any]] = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # few inputs; what is written was calibrated on more
         before = distance(quick(trials.converted()), wanted, held_out)

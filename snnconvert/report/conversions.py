@@ -22,8 +22,8 @@ def options_of(snn: SpikingNetwork) -> dict[str, Any]:
     """The options of `convert` that made `snn`, but for weights that were trained along."""
     config = asdict(snn.config)
     known = snn.calibration
-    found = {key: known[key] for key in ("threshold", "per_channel", "bias_correction")
-             if key in known}  # fmt: skip
+    repeated = ("threshold", "per_channel", "bias_correction")
+    found: dict[str, Any] = {key: known[key] for key in repeated if key in known}
     over_t = known.get("over_t")
     if over_t:
         found |= {"thresholds_over_t": over_t["rows"], "t_argument": over_t["argument"]}

@@ -97,7 +97,7 @@ def examine(
     if drawing is not None:
         drawn = {"float": exact, "quantised": qann, "SNN": quick(snn)}
         networks = {name: network for name, network in drawn.items() if network is not None}
-        parts["images"], images = draw_side_by_side(networks, drawing, on_draw=on_phase)
+        parts["drawn"], images = draw_side_by_side(networks, drawing, on_draw=on_phase)
     whole = {**content, **parts}
     said = {"verdict": verdict(whole), "remarks": remarks(whole)}
     return Examination(ConversionReport({**said, **whole}), images)

@@ -10,6 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, pad
 
+from snnconvert.checkpoint.checkpoint import Checkpoint
+from snnconvert.checkpoint.schedules import schedule_of
+from snnconvert.conversion.spiking.network import SpikingNetwork
 from snnconvert.diffusion.sampling import sample
 from snnconvert.diffusion.schedule import NoiseLevels
 from snnconvert.diffusion.solvers import SOLVERS
@@ -33,6 +36,31 @@ class Drawing:
     shape: Sequence[int]
     schedule: NoiseLevels
     prediction: str = "eps"
+
+
+def drawing_of(
+    checkpoint: Checkpoint | None,
+    snn: SpikingNetwork,
+    schedule: NoiseLevels | None = None,
+    prediction: str | None = None,
+) -> Drawing | None:
+    """How the denoiser in a checkpoint draws; None for any other network.
+
+    Args:
+        schedule, prediction: of a denoiser from elsewhere.
+    """
+    if checkpoint is not None and checkpoint.has_recipe:
+        if checkpoint.is_classifier:
+            return None
+        recipe = checkpoint.denoiser_recipe
+        return Drawing(checkpoint.image_shape(snn), schedule_of(recipe), recipe.prediction)
+    shapes = snn.program.takes.shapes
+    if shapes is None:
+        return None
+    images = len(shapes) == 2 and len(shapes[0]) == 4 and len(shapes[1]) == 1
+    if schedule is None or not images:
+        return None
+    return Drawing(shapes[0][1:], schedule, prediction or "eps")
 
 
 def noise_of(images: Tensor) -> float:
@@ -63,7 +91,7 @@ def draw_side_by_side(
     shown: dict[str, dict[str, Tensor]] = {}
     shape = (images, *drawing.shape)
     for solver in SOLVED_BY:
-        clip = {"clip": True} if SOLVERS[solver].clips else {}
+        clip: dict[str, Any] = {"clip": True} if SOLVERS[solver].clips else {}
         for nfe in evaluations:
             found: dict[str, Tensor] = {}
             for name, network in networks.items():

@@ -36,7 +36,7 @@ DIRECTIVES = ("skip", "ci", "reduced", "setup")
 RUN = ("python", "sh")
 LANGUAGES = (*RUN, "text", "toml", "json", "{toctree}", "{figure}")
 COPIED = ("checkpoints", "recipes", "benchmarks", "examples")
-LEFT_BY_RUNS = shutil.ignore_patterns("*.snn.pt", "*.train.pt", "*.report.json", "__pycache__")
+LEFT_BY_RUNS = shutil.ignore_patterns("*.snn.pt", "*.train.pt", "*.report.*", "__pycache__")
 
 
 @dataclass(frozen=True)

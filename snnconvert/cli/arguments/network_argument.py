@@ -17,6 +17,7 @@ from snnconvert.checkpoint.state_dicts import weights_of
 from snnconvert.cli.arguments.calibration_argument import calibration_batches, tensors_of
 from snnconvert.cli.arguments.named_network import NamedNetwork
 from snnconvert.conversion.spiking.config import SpikingConfig
+from snnconvert.conversion.spiking.network import SpikingNetwork, converted
 from snnconvert.errors import CheckpointError, InputError
 
 EXAMPLES = 2  # inputs of a file that serve to capture a network
@@ -49,6 +50,35 @@ def named_network(args: argparse.Namespace) -> NamedNetwork:
     if args.calibrate:
         named.batches = list(calibration_batches(args, named))
     return named
+
+
+def ann_and_snn(args: argparse.Namespace) -> tuple[NamedNetwork, SpikingNetwork, str]:
+    """(the ANN, the SNN converted from it, the file of that) of `COMMAND ANN SNN`.
+
+    Raises:
+        InputError, CheckpointError: as `named_network`; no SNN is named, or no inputs are known.
+    """
+    if args.snn is None and args.model:  # `--model MODULE:FACTORY SNN`: no weights
+        args.file, args.snn = None, args.file
+    if not args.snn:
+        raise InputError("name two networks: the ANN, and the SNN that was converted from it")
+    checkpoint = Checkpoint.read(args.snn)
+    missing = f"{args.snn}: holds no converted network; `snnconvert convert` writes one"
+    snn = converted(checkpoint.network(), missing, CheckpointError)
+    if args.model and not args.example_shape and not args.calibrate:
+        args.example_shape = ["1"]  # nothing is captured
+    if args.file and not args.model and not args.file.endswith(".pt2") and args.stage is None:
+        ann = Checkpoint.read(args.file)
+        if ann.has_recipe:
+            named = checkpoint_network(ann, ann.quantised_at(snn.config.levels)
+                                       if not snn.calibration else None)  # fmt: skip
+            if args.calibrate:
+                named.batches = list(calibration_batches(args, named))
+            return named, snn, args.snn
+    named = named_network(args)
+    if named.batches is None:
+        raise InputError(f"{named.name}: --data is needed: inputs to measure on")
+    return named, snn, args.snn
 
 
 def _from_factory(args: argparse.Namespace) -> NamedNetwork:

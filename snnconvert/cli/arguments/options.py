@@ -12,6 +12,8 @@ from snnconvert.checkpoint import CONVERTIBLE
 from snnconvert.cli.arguments.lazy import listed
 from snnconvert.common.checks import checked_integer
 
+MOST_STEPS = 4096  # in a range
+
 
 def add_source_arguments(command: argparse.ArgumentParser) -> None:
     """FILE, --stage, --model, --example-shape, --calibrate and what goes with it."""
@@ -47,6 +49,7 @@ def add_source_arguments(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--calibrate",
+        "--data",
         metavar="DATA",
         help="inputs for networks with plain activations: a .pt file with a tensor (or a tuple of "
         f"tensors, one per input), a folder of images, or a data set ({names}); "
@@ -58,7 +61,12 @@ def add_source_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--mean", type=numbers, default=(0.5,), help="of images (default 0.5)")
     command.add_argument("--std", type=numbers, default=(0.5,), help="of images (default 0.5)")
     command.add_argument(
-        "--calibration-inputs", type=int, default=1024, metavar="N", help="default 1024"
+        "--calibration-inputs",
+        "--inputs",
+        type=int,
+        default=1024,
+        metavar="N",
+        help="of them (default 1024)",
     )
 
 
@@ -113,11 +121,31 @@ def start_potential(text: str) -> float | str:
         ) from None
 
 
-def add_conversion_options(command: argparse.ArgumentParser) -> None:
-    """How the network spikes; `conversion_options` reads them back."""
+def step_range(text: str) -> list[int]:
+    """ "1-64", "1,2,4" or "8" as numbers."""
+    try:
+        first, dash, last = text.partition("-")
+        if dash:
+            steps = list(range(int(first), min(int(last), MOST_STEPS) + 1))
+        else:
+            steps = [int(part) for part in text.split(",")]
+        if steps:
+            return steps
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"found {text!r}, write FIRST-LAST upwards, such as 1-64, or "
+                                     "a list such as 4,8,16")  # fmt: skip
+
+
+def add_conversion_options(command: argparse.ArgumentParser, several: bool = False) -> None:
+    """How the network spikes; `conversion_options` reads them back. `several`: a range of T."""
     add = command.add_argument_group("spiking").add_argument
-    add("--timesteps", type=int, default=4, metavar="T",
-        help="steps in which the input is presented (default 4)")  # fmt: skip
+    if several:
+        add("--timesteps", type=step_range, metavar="FIRST-LAST",
+            help="range of T (default 1-64; radix: 1-12)")  # fmt: skip
+    else:
+        add("--timesteps", type=int, default=4, metavar="T",
+            help="steps in which the input is presented (default 4)")  # fmt: skip
     add("--firing", choices=("immediate", "deferred"),
         help="fire while integrating (default), or integrate first (default of --code radix, which "
         "needs it)")  # fmt: skip

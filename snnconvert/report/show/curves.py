@@ -117,7 +117,7 @@ def time_figure(content: dict[str, Any]) -> Markup | None:
 
 def drawn_figure(content: dict[str, Any]) -> Markup | None:
     """High-frequency noise and brightness of drawn images over the number of evaluations."""
-    rows = content.get("images")
+    rows = content.get("drawn")
     if not rows:
         return None
     figure, panels = new_figure(7.6, 3.0, columns=2)
@@ -131,6 +131,7 @@ def drawn_figure(content: dict[str, Any]) -> Markup | None:
                           f"o{style}", color=COLOURS.get(name, C3), markersize=3.5,
                           label=f"{name}, {solver}")  # fmt: skip
         axes.set_xlabel("network evaluations")
+        axes.set_xticks(sorted({row["nfe"] for row in rows}))
     panels[0].set_ylabel("high-frequency noise")
     panels[1].set_ylabel("mean of the images")
     handles, labels = panels[0].get_legend_handles_labels()

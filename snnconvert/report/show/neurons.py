@@ -77,13 +77,17 @@ def example_figure(row: dict[str, Any], number: int) -> Markup:
         high = max(max(values) for values in potentials)
         trace.set_ylim(max(low, -4) - 0.3, min(high, 6) + 0.5)
         trace.set_ylabel("v / threshold")
-        trace.legend(labelcolor=INK, fontsize=8, ncols=3, loc="upper right")
+        trace.legend(
+            labelcolor=INK, fontsize=8, ncols=3, loc="lower right", bbox_to_anchor=(1, 0.98)
+        )
     panels[-1].set_xlabel("clock step")
     for axes in panels:
         axes.axvline(row["timesteps"] + 0.5, color=MUTED, linewidth=0.8, linestyle=":")
         axes.set_xlim(0.4, row["steps"] + 0.6)
         quiet(axes)
     if raster.get_legend_handles_labels()[0]:
-        raster.legend(labelcolor=INK, fontsize=8, ncols=2, loc="upper right")
+        raster.legend(
+            labelcolor=INK, fontsize=8, ncols=2, loc="lower right", bbox_to_anchor=(1, 0.98)
+        )
     return svg_of(figure, "Spikes and potentials of some neurons for one input",
                   f"example{number}-")  # fmt: skip

@@ -47,3 +47,30 @@ def plot_scale_search(content: dict[str, Any], path: str | Path) -> None:
     axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
     write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=110))
+
+
+def plot_sweep(content: dict[str, Any], path: str | Path) -> None:
+    """Error against the number of timesteps, measured and predicted, as PNG."""
+    figure = Figure(figsize=(6.0, 3.6), layout="constrained")
+    axes = figure.subplots()
+    rows = content["rows"]
+    measured = [row for row in rows if row["measured"]]
+    axes.plot([row["timesteps"] for row in rows], [row["relative_error_ann"] for row in rows],
+              "--", color="#8c8c8c", label="predicted")  # fmt: skip
+    axes.plot([row["timesteps"] for row in measured],
+              [row["relative_error_ann"] for row in measured], "o", color="#1f6fb2",
+              label="measured")  # fmt: skip
+    chosen = next((r for r in rows if r["timesteps"] == content["recommended"]), None)
+    if chosen is not None:
+        axes.plot(chosen["timesteps"], chosen["relative_error_ann"], "o", color="#c43c39",
+                  markersize=9, label=f"recommended: T = {chosen['timesteps']}")  # fmt: skip
+    if content["wanted"] is not None:
+        axes.axhline(content["wanted"], color="#cccccc", linewidth=1, zorder=0)
+    axes.set_xscale("log", base=2)
+    axes.set_yscale("log")
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.set_xlabel("timesteps T")
+    axes.set_ylabel("distance from the float network")
+    axes.legend(frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=110))

@@ -2,15 +2,37 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any
 
+from snnconvert.report.advice import NOTICED
+from snnconvert.report.examine import flat
 from snnconvert.report.measures.layers import PARTS
 from snnconvert.report.show.columns import columns
+from snnconvert.report.sweep import Sweep
+
+COLUMNS = 80
+NAME = 22
 
 
 def format_report(content: dict[str, Any]) -> str:
     """Several lines: verdict, steps, layers, cost, time."""
-    return "\n".join([*_verdict(content), "", *_layers(content["layers"]), "", *_figures(content)])
+    said = [line for text in _verdict(content) for line in wrapped(text)]
+    figures = [line for text in _figures(content) for line in wrapped(text)]
+    return "\n".join([*said, "", *_layers(content["layers"]), "", *figures, *_advice(content)])
+
+
+def _advice(c: dict[str, Any]) -> list[str]:
+    """What helped when it was tried."""
+    advice = c.get("advice") or {"tried": []}
+    helped = [row for row in advice["tried"] if row["gain"] > NOTICED]
+    if not helped:
+        return []
+    best = helped[0]
+    return ["", *wrapped(
+        f"would help: {best['words']} ({best['flags']}): {advice['before']:.3g} -> "
+        f"{best['after']:.3g} from the float ANN, on {advice['inputs']} other inputs"
+    )]  # fmt: skip
 
 
 def _verdict(c: dict[str, Any]) -> list[str]:
@@ -25,7 +47,8 @@ def _verdict(c: dict[str, Any]) -> list[str]:
         loss = "nothing was lost: bit-equal to the quantised ANN"
     else:
         loss = f"relative error against the quantised ANN {output['relative_error']:.3g}"
-    lines = [
+    lines = [c["verdict"]] if "verdict" in c else []
+    lines += [
         f"T = {c['timesteps']}, {kind}, norm {c['norm']}, {c['images']} inputs: {loss}",
         f"spike counts that differ {c['counts']['mismatched_fraction']:.3g}, "
         f"clock steps {c['latency_steps']}",
@@ -66,22 +89,49 @@ def _verdict(c: dict[str, Any]) -> list[str]:
 
 
 def _layers(layers: list[dict[str, Any]]) -> list[str]:
-    width = max(len(layer["name"]) for layer in layers)
-    rows = [["layer", "threshold", *PARTS, "rate", "silent", "saturated"]]
+    width = max(5, *(len(clipped(layer["name"], NAME)) for layer in layers))
+    rows = [["layer", "threshold", "clip", "quant", "time", "prop", "rate", "silent", "full"]]
     for layer in layers:
         numbers = [layer[part] for part in PARTS]
         numbers += [layer["spike_rate"], layer["silent_fraction"], layer["saturated_fraction"]]
         shown = shown_threshold(layer["v_threshold"])
-        rows.append([layer["name"], shown, *(f"{number:.4f}" for number in numbers)])
-    return columns(f"<{width}" + " >12" * (len(rows[0]) - 1), rows)
+        rows.append([clipped(layer["name"], NAME), shown, *(f"{n:.3f}" for n in numbers)])
+    return columns(f"<{width} >13" + " >5" * 5 + " >6 >5", rows)
+
+
+def clipped(name: str, width: int) -> str:
+    """A name in `width` columns: its end, where it is longer; control characters are visible."""
+    name = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in name)
+    return name if len(name) <= width else f"…{name[1 - width :]}"
 
 
 def shown_threshold(theta: Any) -> str:
-    """A number, or how many there are (over t: times a channel)."""
-    if isinstance(theta, float):
-        return f"{theta:.4g}"
-    each = f" x {len(theta[0])}" if isinstance(theta[0], list) else ""
-    return f"{len(theta)}{each} values"
+    """A number, or the range of many."""
+    values = flat(theta)
+    low, high = f"{min(values):.3g}", f"{max(values):.3g}"
+    return low if low == high else f"{low}..{high}"
+
+
+def wrapped(text: str, hanging: str = "  ") -> list[str]:
+    """A paragraph as lines that a terminal of 80 columns shows whole."""
+    return textwrap.wrap(text, COLUMNS, subsequent_indent=hanging, break_long_words=False,
+                         break_on_hyphens=False)  # fmt: skip
+
+
+def format_sweep(found: Sweep) -> str:
+    """A row for each number of timesteps that was measured, and the recommendation."""
+    rows = [("T", "levels", "from the float network")]
+    rows += [(str(row["timesteps"]), str(row["levels"]), f"{row['relative_error_ann']:.4g}")
+             for row in found.rows if row["measured"]]  # fmt: skip
+    lines = columns(">5 >7 >22", rows)
+    lines.append(f"measured on {found.held_out} held-out inputs")
+    if found.recommended is not None:
+        lines.append(f"recommended: T = {found.recommended}, the smallest within {found.wanted:g}")
+    elif found.wanted is not None:
+        best = found.best
+        lines.append(f"no T reaches {found.wanted:g}; the best is "
+                     f"{best['relative_error_ann']:.4g} at T = {best['timesteps']}")  # fmt: skip
+    return "\n".join(lines)
 
 
 def _figures(c: dict[str, Any]) -> list[str]:

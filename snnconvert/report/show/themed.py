@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import re
+from typing import Any
 
 from markupsafe import Markup, escape
 from matplotlib import rc_context
@@ -18,7 +19,7 @@ INKS = {
     "#0a0a01": "c1", "#0a0a02": "c2", "#0a0a03": "c3", "#0a0a04": "c4", "#0a0a05": "accent",
 }  # fmt: skip
 INK, MUTED, LINE, PAPER, C1, C2, C3, C4, ACCENT = INKS
-STYLE = {
+STYLE: Any = {
     "svg.fonttype": "none", "svg.hashsalt": "snnconvert", "font.size": 9.0,
     "text.color": INK, "axes.labelcolor": MUTED, "axes.edgecolor": LINE, "xtick.color": MUTED,
     "ytick.color": MUTED, "axes.spines.top": False, "axes.spines.right": False,
@@ -45,6 +46,8 @@ def svg_of(figure: Figure, title: str, prefix: str) -> Markup:
         title: what it shows, for those who do not see it.
         prefix: of its ids, another for each figure of a page.
     """
+    for legend in [*figure.legends, *filter(None, (axes.get_legend() for axes in figure.axes))]:
+        legend.set_frame_on(False)
     file = io.StringIO()
     with rc_context(STYLE):
         figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
@@ -58,7 +61,7 @@ def svg_of(figure: Figure, title: str, prefix: str) -> Markup:
         text = text.replace(colour, f"var(--{name})")
     text = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", text)
     text = re.sub(r"<!--.*?-->\n?", "", text, flags=re.DOTALL)
-    text = re.sub(r"(-?\d+\.\d{2})\d+", r"\1", text)  # a hundredth of a point is enough
+    text = re.sub(r"<[^>]+>", rounded, text)
     text = re.sub(r"\n\s*", "\n", text)
     size = re.search(r'<svg[^>]*?viewBox="0 0 ([\d.]+) ([\d.]+)"', text)
     box = f"0 0 {size[1]} {size[2]}" if size else "0 0 100 100"
@@ -70,3 +73,8 @@ def svg_of(figure: Figure, title: str, prefix: str) -> Markup:
         'xmlns:xlink="http://www.w3.org/1999/xlink">'
     )
     return Markup(head + inner)
+
+
+def rounded(tag: re.Match[str]) -> str:
+    """A tag with coordinates to a hundredth of a point, which is enough."""
+    return re.sub(r"(-?\d+\.\d{2})\d+", r"\1", tag[0])
