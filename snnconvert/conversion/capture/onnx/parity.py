@@ -1,0 +1,141 @@
+"""What onnxruntime computes of a file, to hold the imported network against."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import torch
+from torch import Tensor
+
+from snnconvert.conversion.capture.onnx.inputs import Wanted
+from snnconvert.conversion.capture.onnx.network import OnnxNetwork
+from snnconvert.errors import CheckpointError, UnsupportedOpError
+
+TOLERANCE = 1e-5  # relative, of outputs in float32
+HALF = 2e-2  # where the file computes in half precision
+OWN = 8  # times as far as the network's own rounding, where that is larger
+ROUNDED = 5e-2  # relative; rounding that is larger hides errors
+
+
+class Runtime:
+    """A file in onnxruntime, which computes it node by node as it is written.
+
+    Args:
+        path: of the file.
+        wanted: its inputs.
+        outputs: names of the values to compute.
+        content: the model itself, where it is not the file as it is.
+
+    Raises:
+        CheckpointError: onnxruntime cannot read it.
+    """
+
+    def __init__(
+        self, path: Path, wanted: Sequence[Wanted], outputs: Sequence[str] | None = None,
+        content: bytes | None = None,
+    ) -> None:  # fmt: skip
+        self.path, self.wanted, self.outputs = path, wanted, outputs
+        options = onnxruntime.SessionOptions()
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.log_severity_level = 4
+        options.intra_op_num_threads = torch.get_num_threads()
+        try:
+            self.session = onnxruntime.InferenceSession(
+                str(path) if content is None else content, options,
+                providers=["CPUExecutionProvider"],
+            )  # fmt: skip
+        except Exception as error:  # it has a dozen of its own
+            raise CheckpointError(f"{path}: onnxruntime cannot read it ({first(error)})") from error
+
+    def __call__(self, inputs: Sequence[Tensor]) -> list[Tensor]:
+        """Outputs of one call, floats as float32. CheckpointError where the file cannot be run."""
+        fed = {}
+        for item, value in zip(self.wanted, inputs, strict=True):
+            array = value.numpy()
+            fed[item.name] = array.astype(np.float16) if item.code == 10 else array
+        try:
+            found = self.session.run(self.outputs, fed)
+        except Exception as error:
+            raise CheckpointError(
+                f"{self.path}: onnxruntime cannot run it ({first(error)})"
+            ) from error
+        return [tensor(value) for value in found]
+
+
+def tensor(value: object) -> Tensor:
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiub":
+        raise UnsupportedOpError(f"an output holds {array.dtype}, no numbers")
+    array = array.astype(np.float32) if array.dtype == np.float16 else array
+    return torch.from_numpy(np.ascontiguousarray(array).reshape(array.shape))
+
+
+def first(error: Exception) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0][:300] if text else type(error).__name__
+
+
+def outputs_of(network: OnnxNetwork, inputs: Sequence[Tensor]) -> list[Tensor]:
+    with torch.no_grad():
+        found = network(*(value.clone() for value in inputs))
+    return [found] if isinstance(found, Tensor) else list(found)
+
+
+def gap(found: Sequence[Tensor], wanted: Sequence[Tensor]) -> float:
+    """Distance over size, the largest of all outputs; infinite where shapes differ."""
+    if len(found) != len(wanted):
+        return float("inf")
+    largest = 0.0
+    for a, b in zip(found, wanted, strict=True):
+        if a.shape != b.shape:
+            return float("inf")
+        a, b = a.double(), b.double()
+        same = (a == b) | (a.isnan() & b.isnan())
+        difference = torch.where(same, torch.zeros_like(a), a - b)
+        size = torch.where(b.isfinite(), b, torch.zeros_like(b)).norm().clamp_min(1e-12)
+        distance = float(difference.norm() / size) if difference.numel() else 0.0
+        largest = max(largest, distance if distance == distance else float("inf"))
+    return largest
+
+
+def check_parity(
+    network: OnnxNetwork, runtime: Runtime, inputs: Sequence[Tensor], path: Path
+) -> float:
+    """The relative distance between the network and onnxruntime on `inputs`.
+
+    A network that magnifies rounding (another kernel adds in another order) is held against how
+    far its own float32 lies from its float64.
+
+    Raises:
+        UnsupportedOpError: they differ by more than rounding.
+    """
+    wanted, found = runtime(inputs), outputs_of(network, inputs)
+    distance, allowed = gap(found, wanted), TOLERANCE
+    if any(item.half for item in runtime.wanted) or network.halves:
+        allowed = HALF
+    if distance > allowed:
+        allowed = max(allowed, min(OWN * own_rounding(network, inputs, found), ROUNDED))
+    if not distance <= allowed:
+        raise UnsupportedOpError(
+            f"{path}: the imported network differs from onnxruntime by {distance:.2g} (relative) "
+            f"on the example inputs, allowed is {allowed:.2g}; please report the file"
+        )
+    return distance
+
+
+def own_rounding(network: OnnxNetwork, inputs: Sequence[Tensor], found: Sequence[Tensor]) -> float:
+    """How far the network's result in float32 lies from its result in float64."""
+    doubled = [value.double() if value.is_floating_point() else value for value in inputs]
+    held = [v for v in (*network.parameters(), *network.buffers()) if v.dtype == torch.float32]
+    for value in held:
+        value.data = value.data.double()
+    try:
+        return gap(found, outputs_of(network, doubled))
+    except RuntimeError:  # it fixes its types
+        return 0.0
+    finally:
+        for value in held:
+            value.data = value.data.float()

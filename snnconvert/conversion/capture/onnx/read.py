@@ -1,0 +1,176 @@
+"""From an ONNX file to a captured network that computes what onnxruntime does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import onnx_ir as ir
+import torch
+from torch import Tensor
+
+from snnconvert.common.registry import nearest
+from snnconvert.conversion.capture.captured import Captured
+from snnconvert.conversion.capture.export import capture
+from snnconvert.conversion.capture.onnx.build import Builder, needed, refuse_unknown
+from snnconvert.conversion.capture.onnx.file import opened
+from snnconvert.conversion.capture.onnx.inputs import (
+    EXAMPLES,
+    Wanted,
+    given,
+    inputs_wanted,
+    made_up,
+)
+from snnconvert.conversion.capture.onnx.network import OnnxNetwork
+from snnconvert.conversion.capture.onnx.parity import (
+    TOLERANCE,
+    Runtime,
+    check_parity,
+    gap,
+    outputs_of,
+)
+from snnconvert.conversion.capture.onnx.steps.call import Run
+from snnconvert.errors import CheckpointError, InputError, SnnconvertError
+
+
+def read_onnx(
+    path: str | Path, example_inputs: Any = None, outputs: Sequence[str] | None = None
+) -> Captured:
+    """The network in an ONNX file, captured, after it gave what onnxruntime gives.
+
+    Its weights keep the names of the nodes that use them. Where the file fixes its batch, another
+    batch is taken all the same if rows then turn out to be independent.
+
+    Args:
+        path: of the file; opsets 7 and up, weights inside it or beside it.
+        example_inputs: its arguments in the order of the file, or a dict by name; needed where
+            axes other than the batch may be of any size.
+        outputs: names of values at which the network ends; default: its outputs.
+
+    Raises:
+        CheckpointError: missing, damaged, or a file that onnxruntime cannot run.
+        InputError: example inputs are needed, or do not fit.
+        UnsupportedOpError: operations that are not known, named all at once; results that differ
+            from onnxruntime's.
+    """
+    path = Path(path)
+    try:
+        model = opened(path)
+        wanted = inputs_wanted(model.graph)
+        network = network_of(model, path, outputs)
+        examples, runtime = _examples(path, model, wanted, example_inputs, outputs)
+        network.settle(examples)
+        check_parity(network, runtime, examples, path)
+        examples = free_batch(network, runtime, wanted, examples)
+    except SnnconvertError as error:
+        text = str(error)
+        raise (error if text.startswith(str(path)) else type(error)(f"{path}: {text}")) from error
+    except (ValueError, TypeError, KeyError, AttributeError, IndexError, RuntimeError,
+            OSError, NotImplementedError) as error:  # fmt: skip
+        kind = type(error).__name__
+        raise CheckpointError(f"{path}: is damaged, or no ONNX file ({kind}: {error})") from error
+    return capture(network, tuple(examples))
+
+
+def network_of(model: ir.Model, path: Path, outputs: Sequence[str] | None = None) -> OnnxNetwork:
+    """The main graph of a model as a module, up to the values named in `outputs`.
+
+    Raises:
+        CheckpointError: values that the file does not hold.
+        InputError: no such outputs.
+        UnsupportedOpError: operations without a handler, all of them.
+    """
+    graph = model.graph
+    ends = list(graph.outputs) if outputs is None else cut(graph, outputs, path)
+    nodes = needed(graph, ends)
+    refuse_unknown(nodes, path)
+    run = Run()
+    opset = model.opset_imports.get("", model.opset_imports.get("ai.onnx", 0))
+    block = Builder(opset, run, path).block(graph, {}, nodes, ends)
+    halves = any(
+        value.dtype in (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
+        for value in graph.initializers.values()
+    )
+    return OnnxNetwork(block, run, block.inputs, halves)
+
+
+def cut(graph: ir.Graph, outputs: Sequence[str], path: Path) -> list[ir.Value]:
+    """The values of the main graph that have these names."""
+    known = {str(value.name): value for node in graph for value in node.outputs if value.name}
+    for name in outputs:
+        if name not in known:
+            raise InputError(
+                f"{path}: computes no value {name!r}; {nearest(name, known)}its own outputs are "
+                f"{', '.join(str(value.name) for value in graph.outputs)}"
+            )
+    return [known[name] for name in outputs]
+
+
+def _examples(
+    path: Path, model: ir.Model, wanted: Sequence[Wanted], example_inputs: Any,
+    outputs: Sequence[str] | None,
+) -> tuple[list[Tensor], Runtime]:  # fmt: skip
+    """Example inputs that onnxruntime takes, and onnxruntime on the file."""
+    content = shortened(model, path, outputs) if outputs is not None else None
+    if example_inputs is not None:
+        examples = given(wanted, example_inputs)
+        return examples, Runtime(path, wanted, outputs, content)
+    examples = made_up(wanted, EXAMPLES)
+    runtime = Runtime(path, wanted, outputs, content)
+    if not wanted[0].shape or isinstance(wanted[0].shape[0], int):
+        return examples, runtime
+    try:
+        runtime(examples)
+    except CheckpointError:  # it says that any batch will do, and yet takes one only
+        examples = made_up(wanted, 1)
+    return examples, runtime
+
+
+def shortened(model: ir.Model, path: Path, outputs: Sequence[str]) -> bytes | None:
+    """The model with other outputs, for onnxruntime."""
+    graph = model.graph
+    if {value.name for value in graph.outputs} >= set(outputs):
+        return None
+    kept = list(graph.outputs)
+    graph.outputs.extend(value for value in cut(graph, outputs, path) if value not in kept)
+    try:
+        return ir.serde.serialize_model(model).SerializeToString()
+    finally:
+        del graph.outputs[len(kept) :]
+
+
+def free_batch(
+    network: OnnxNetwork, runtime: Runtime, wanted: Sequence[Wanted], examples: list[Tensor]
+) -> list[Tensor]:
+    """Examples of another batch than the file's, where it does not matter to any row.
+
+    A file for batches of `b` is tried on `b + 1` rows: the first `b` and the last `b` must give
+    what onnxruntime gives for them. Where they do not, `network` takes batches of `b` alone.
+    """
+    sizes = wanted[0].shape
+    if not sizes or isinstance(sizes[0], str):
+        return examples
+    batch, run = sizes[0], network.run
+    moving = [bool(item.shape) and item.shape[0] == batch for item in wanted]
+    more = [
+        torch.cat([value, value[:1].flip(-1)]) if rows else value
+        for value, rows in zip(examples, moving, strict=True)
+    ]
+    ends = [value[-batch:] if rows else value for value, rows in zip(more, moving, strict=True)]
+    run.frees, run.file_batch = True, batch
+    try:
+        found = outputs_of(network, more)
+        first, last = runtime([v[:batch] if r else v for v, r in zip(more, moving, strict=True)]), (
+            runtime(ends)
+        )  # fmt: skip
+        alike = all(len(value) == batch + 1 for value in found)
+        if alike and gap([v[:batch] for v in found], first) <= TOLERANCE and (
+            gap([v[-batch:] for v in found], last) <= TOLERANCE
+        ):  # fmt: skip
+            return more
+    except (RuntimeError, ValueError, IndexError, TypeError, SnnconvertError):
+        pass
+    run.frees = False
+    network.fixed_batch = batch
+    return examples
