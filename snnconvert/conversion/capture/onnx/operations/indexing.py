@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -139,8 +140,7 @@ def scatter_nd(call: Call) -> Tensor:
     rows = torch.zeros_like(index[..., 0])
     for axis in range(depth):
         rows = rows * sizes[axis] + from_front(index[..., axis], sizes[axis])
-    outer = x.reshape([-1, *sizes[depth:]]).flatten(1)
-    outer = outer if outer.ndim == 2 else outer.unsqueeze(1)
+    outer = x.reshape([math.prod(sizes[:depth]), -1])
     new = updates.reshape(rows.numel(), -1)
     places_ = rows.reshape(-1, 1).expand(new.shape)
     return torch.scatter_reduce(outer, 0, places_, new, REDUCED[how]).reshape(sizes)

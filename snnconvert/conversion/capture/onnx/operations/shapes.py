@@ -291,6 +291,8 @@ def depth_to_space(call: Call) -> Tensor:
 def space_to_depth(call: Call) -> Tensor:
     x, block = call.tensor(0), call.attribute("blocksize")
     n, c, h, w = x.shape
+    if call.attribute("mode", "DCR") == "CRD":
+        return torch.pixel_unshuffle(x, block)
     x = x.reshape(n, c, h // block, block, w // block, block).permute(0, 3, 5, 1, 2, 4)
     return x.reshape(n, c * block**2, h // block, w // block)
 

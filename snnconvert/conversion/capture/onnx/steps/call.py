@@ -94,7 +94,10 @@ class Step(nn.Module):
         if found.host is not None and all(v is None or is_small(v) for v in values):
             handler = found.host
         result = handler(Call(self, values))
-        return result if isinstance(result, tuple) else (result,)
+        results = result if isinstance(result, tuple) else (result,)
+        return tuple(
+            v if isinstance(v, (Tensor, np.ndarray)) else host_array([v], ()) for v in results
+        )
 
     def kept(self, role: str, array: np.ndarray, trainable: bool) -> Tensor:
         """`array` as a tensor; the module's own one of that name while constants are recorded."""
