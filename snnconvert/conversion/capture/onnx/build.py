@@ -12,7 +12,7 @@ import onnx_ir as ir
 from torch import nn
 
 from snnconvert.common.registry import nearest
-from snnconvert.conversion.capture.onnx.operations import OPERATIONS, PAIR
+from snnconvert.conversion.capture.onnx.operations import OPERATIONS
 from snnconvert.conversion.capture.onnx.steps.block import Block
 from snnconvert.conversion.capture.onnx.steps.call import OnnxNode, Run, Step
 from snnconvert.conversion.capture.onnx.steps.types import known
@@ -132,7 +132,7 @@ class Builder:
         for value in graph.initializers.values():
             constants[self.name_of(value)] = self.array(value.const_value, value.name)
         held = set(graph.initializers.values())
-        steps = [self.step(node, constants) for node in paired(nodes, graph)]
+        steps = [self.step(node, constants) for node in nodes]
         inputs = [self.name_of(value) for value in graph.inputs if value not in held]
         return Block(inputs, [self.name_of(v) for v in outputs], constants, steps, self.run)
 
@@ -197,38 +197,3 @@ class Builder:
             name = f"{words}_{count}"
         self.modules.add(name)
         return name
-
-
-def paired(nodes: list[ir.Node], graph: ir.Graph) -> list[ir.Node]:
-    """With each pair of QuantizeLinear and DequantizeLinear of like constants as one node."""
-    found = []
-    fixed = set(graph.initializers.values())
-    for node in nodes:
-        first = node.inputs[0].producer() if node.op_type == "DequantizeLinear" else None  # type: ignore[union-attr]
-        if first is not None and is_pair(first, node, fixed):
-            code = int(first.inputs[2].dtype) if len(first.inputs) > 2 else 2  # type: ignore[union-attr, arg-type]
-            attributes = [*first.attributes.values(), ir.AttrInt64("zero_point_type", code)]
-            pair = ir.Node("", PAIR, list(first.inputs), attributes, name=title(first))
-            pair.outputs[0].name = node.outputs[0].name
-            found.append((node, pair))
-        else:
-            found.append((node, node))
-    return [new for _, new in found]
-
-
-def is_pair(first: ir.Node, second: ir.Node, fixed: set[ir.Value]) -> bool:
-    """Whether `second` undoes `first`, with constants of the file."""
-    if first.op_type != "QuantizeLinear" or first.inputs[0] in fixed:
-        return False
-    ours, theirs = list(first.inputs[1:]), list(second.inputs[1:])
-    return len(ours) == len(theirs) and all(
-        a is not None and b is not None and a in fixed and (a is b or equal(a, b))
-        for a, b in zip(ours, theirs, strict=True)
-    )
-
-
-def equal(a: ir.Value, b: ir.Value) -> bool:
-    x, y = a.const_value, b.const_value
-    if x is None or y is None or x.dtype != y.dtype:
-        return False
-    return x.shape == y.shape and bool((x.numpy() == y.numpy()).all())

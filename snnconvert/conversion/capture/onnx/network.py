@@ -111,7 +111,7 @@ def check_size(step: Step, _inputs: Any, found: tuple[Value, ...]) -> None:
 
 def fold(block: Block) -> None:
     """Compute once what depends on no input."""
-    kept = []
+    kept, mode = [], FakeTensorMode(allow_non_fake_inputs=True)
     for step in block.steps:
         node = step.node
         step.constants |= {
@@ -123,7 +123,7 @@ def fold(block: Block) -> None:
             continue
         block.run.current = node
         values = [step.constants.get(i) for i in range(len(node.inputs))]
-        with FakeTensorMode(allow_non_fake_inputs=True):
+        with mode:
             check_size(step, values, step(*values))
         for name, value in zip(node.outputs, step(*values), strict=False):
             block.held[name] = value.numpy() if isinstance(value, Tensor) else value

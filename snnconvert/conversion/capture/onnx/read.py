@@ -30,6 +30,7 @@ from snnconvert.conversion.capture.onnx.parity import (
     gap,
     outputs_of,
 )
+from snnconvert.conversion.capture.onnx.quantisers import lay_open_quantisers
 from snnconvert.conversion.capture.onnx.steps.call import Run
 from snnconvert.errors import CheckpointError, InputError, SnnconvertError
 
@@ -58,8 +59,9 @@ def read_onnx(
     try:
         model = opened(path)
         wanted = inputs_wanted(model.graph)
+        content = shortened(model, path, outputs) if outputs is not None else None
         network = network_of(model, path, outputs)
-        examples, runtime = _examples(path, model, wanted, example_inputs, outputs)
+        examples, runtime = _examples(path, wanted, example_inputs, outputs, content)
         network.settle(examples)
         check_parity(network, runtime, examples, path)
         examples = free_batch(network, runtime, wanted, examples)
@@ -82,6 +84,7 @@ def network_of(model: ir.Model, path: Path, outputs: Sequence[str] | None = None
         UnsupportedOpError: operations without a handler, all of them.
     """
     graph = model.graph
+    lay_open_quantisers(graph)
     ends = list(graph.outputs) if outputs is None else cut(graph, outputs, path)
     nodes = needed(graph, ends)
     refuse_unknown(nodes, path)
@@ -108,11 +111,10 @@ def cut(graph: ir.Graph, outputs: Sequence[str], path: Path) -> list[ir.Value]:
 
 
 def _examples(
-    path: Path, model: ir.Model, wanted: Sequence[Wanted], example_inputs: Any,
-    outputs: Sequence[str] | None,
+    path: Path, wanted: Sequence[Wanted], example_inputs: Any, outputs: Sequence[str] | None,
+    content: bytes | None,
 ) -> tuple[list[Tensor], Runtime]:  # fmt: skip
     """Example inputs that onnxruntime takes, and onnxruntime on the file."""
-    content = shortened(model, path, outputs) if outputs is not None else None
     if example_inputs is not None:
         examples = given(wanted, example_inputs)
         return examples, Runtime(path, wanted, outputs, content)
