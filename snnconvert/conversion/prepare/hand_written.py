@@ -18,7 +18,7 @@ Found = tuple[Ref, str, dict[str, Any]]  # of which value, operation, its keywor
 
 
 def recognise_hand_written(program: Program) -> Program:
-    """`program` with GELU (both forms), Mish and hard swish as one node each."""
+    """`program` with GELU (both forms), Mish, hard swish and softplus as one node each."""
     matcher = _Matcher(program)
     nodes = []
     for node in program.nodes:
@@ -142,10 +142,12 @@ def _is_cubic(x: Ref, value: Any, matcher: _Matcher) -> bool:
     if total is None or not is_near(factor, ROOT):
         return False
     for one, other in (total.args[:2], total.args[1::-1]):
-        cube, weight = matcher.scaled(other)
-        power = matcher.made(cube, "aten.pow.Tensor_Scalar")
-        if one == x and is_near(weight, CUBE) and power and power.args[0] == x:
-            return bool(power.args[1] == 3)
+        parts, weight = matcher.factors(other)
+        if one != x or not is_near(weight, CUBE):
+            continue
+        power = matcher.made(parts[0], "aten.pow.Tensor_Scalar") if len(parts) == 1 else None
+        if parts == [x, x, x] or (power is not None and power.args[:2] in ((x, 3), (x, 3.0))):
+            return True
     return False
 
 
@@ -176,4 +178,17 @@ def hard_swish(node: Node, matcher: _Matcher) -> Found | None:
     return None
 
 
-MATCHES: tuple[Callable[[Node, _Matcher], Found | None], ...] = (gelu, mish, hard_swish)
+def softplus(node: Node, matcher: _Matcher) -> Found | None:
+    """log(1 + e^x), and x itself where that is the same."""
+    if node.op != "aten.where.self":
+        return None
+    large, x, other = node.args[:3]
+    made = matcher.made(other, "aten.softplus.default")
+    test = matcher.made(large, "aten.gt.Scalar", "aten.ge.Scalar")
+    if made is None or test is None or made.args[0] != x or test.args[0] != x:
+        return None
+    plain = made.args[1:2] in ((), (1,), (1.0,)) and test.args[1] >= 15
+    return (x, made.op, {}) if plain else None
+
+
+MATCHES: tuple[Callable[[Node, _Matcher], Found | None], ...] = (gelu, mish, hard_swish, softplus)

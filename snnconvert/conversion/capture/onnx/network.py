@@ -15,7 +15,7 @@ from snnconvert.conversion.capture.onnx.steps.block import Block
 from snnconvert.conversion.capture.onnx.steps.call import Run, Step, Value, tensor_of
 from snnconvert.errors import CheckpointError, InputError, SnnconvertError
 
-LARGEST = 1 << 33  # bytes of one value; what a file claims beyond is no network
+LARGEST = 1 << 31  # bytes of one value; what a file claims beyond is no network
 FAILURES = (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError,
             NotImplementedError, ZeroDivisionError, OverflowError, RecursionError,
             AssertionError)  # fmt: skip
@@ -47,10 +47,9 @@ class OnnxNetwork(nn.Module):
 
     def computed(self, *inputs: Tensor) -> Any:
         self.run.batch = batch = inputs[0].shape[0] if inputs and inputs[0].ndim else None
-        if self.fixed_batch is not None and batch != self.fixed_batch:
-            raise InputError(
-                f"the ONNX file takes batches of exactly {self.fixed_batch}, found {batch}"
-            )
+        fixed = self.fixed_batch
+        if fixed is not None and (isinstance(batch, torch.SymInt) or batch != fixed):
+            raise InputError(f"the ONNX file is for batches of exactly {fixed}")
         found = self.block(inputs, {})
         tensors = tuple(v if isinstance(v, Tensor) else tensor_of(v) for v in found)
         return tensors[0] if len(tensors) == 1 else tensors

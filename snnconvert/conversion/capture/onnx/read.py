@@ -15,6 +15,7 @@ from snnconvert.conversion.capture.captured import Captured
 from snnconvert.conversion.capture.export import capture
 from snnconvert.conversion.capture.onnx.build import Builder, needed, refuse_unknown
 from snnconvert.conversion.capture.onnx.file import opened
+from snnconvert.conversion.capture.onnx.fusions import fuse
 from snnconvert.conversion.capture.onnx.inputs import (
     EXAMPLES,
     Wanted,
@@ -61,15 +62,14 @@ def read_onnx(
         wanted = inputs_wanted(model.graph)
         content = shortened(model, path, outputs) if outputs is not None else None
         network = network_of(model, path, outputs)
-        examples, runtime = _examples(path, wanted, example_inputs, outputs, content)
-        network.settle(examples)
+        examples = settled(network, wanted, example_inputs)
+        runtime = Runtime(path, wanted, outputs, content)
         check_parity(network, runtime, examples, path)
         examples = free_batch(network, runtime, wanted, examples)
     except SnnconvertError as error:
         text = str(error)
         raise (error if text.startswith(str(path)) else type(error)(f"{path}: {text}")) from error
-    except (ValueError, TypeError, KeyError, AttributeError, IndexError, RuntimeError,
-            OSError, NotImplementedError) as error:  # fmt: skip
+    except Exception as error:  # damaged bytes can raise nearly anything inside the parsers
         kind = type(error).__name__
         raise CheckpointError(f"{path}: is damaged, or no ONNX file ({kind}: {error})") from error
     return capture(network, tuple(examples))
@@ -85,6 +85,7 @@ def network_of(model: ir.Model, path: Path, outputs: Sequence[str] | None = None
     """
     graph = model.graph
     lay_open_quantisers(graph)
+    fuse(graph)
     ends = list(graph.outputs) if outputs is None else cut(graph, outputs, path)
     nodes = needed(graph, ends)
     refuse_unknown(nodes, path)
@@ -110,23 +111,19 @@ def cut(graph: ir.Graph, outputs: Sequence[str], path: Path) -> list[ir.Value]:
     return [known[name] for name in outputs]
 
 
-def _examples(
-    path: Path, wanted: Sequence[Wanted], example_inputs: Any, outputs: Sequence[str] | None,
-    content: bytes | None,
-) -> tuple[list[Tensor], Runtime]:  # fmt: skip
-    """Example inputs that onnxruntime takes, and onnxruntime on the file."""
+def settled(network: OnnxNetwork, wanted: Sequence[Wanted], example_inputs: Any) -> list[Tensor]:
+    """Example inputs with which the network can be computed, after it took up its weights."""
     if example_inputs is not None:
         examples = given(wanted, example_inputs)
-        return examples, Runtime(path, wanted, outputs, content)
-    examples = made_up(wanted, EXAMPLES)
-    runtime = Runtime(path, wanted, outputs, content)
-    if not wanted[0].shape or isinstance(wanted[0].shape[0], int):
-        return examples, runtime
+        network.settle(examples)
+        return examples
     try:
-        runtime(examples)
+        examples = made_up(wanted, EXAMPLES)
+        network.settle(examples)
     except CheckpointError:  # it says that any batch will do, and yet takes one only
         examples = made_up(wanted, 1)
-    return examples, runtime
+        network.settle(examples)
+    return examples
 
 
 def shortened(model: ir.Model, path: Path, outputs: Sequence[str]) -> bytes | None:

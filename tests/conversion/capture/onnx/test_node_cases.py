@@ -29,6 +29,9 @@ def cases():
 
 
 def is_plain(case) -> bool:
+    """Of types that PyTorch computes with; nobody can draw the random numbers of the others."""
+    if case.name.startswith("test_training_dropout") and "zero" not in case.name:
+        return False
     values = [*case.model.graph.input, *case.model.graph.output]
     return all(
         v.type.WhichOneof("value") == "tensor_type" and v.type.tensor_type.elem_type in PLAIN

@@ -122,6 +122,13 @@ def gemm(call: Call) -> Tensor:
     )
 
 
+@operation("Linear")
+def linear(call: Call) -> Tensor:
+    """MatMul by a constant matrix and Add of a constant vector, joined by the reader."""
+    weight = call.weight(1, "weight", lambda array: array.T)
+    return F.linear(call.tensor(0), weight, call.weight(2, "bias"))
+
+
 @operation("MatMul")
 def matmul(call: Call) -> Tensor:
     if call.is_constant(1) and call.step.constants[1].ndim == 2:

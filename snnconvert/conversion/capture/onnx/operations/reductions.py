@@ -134,8 +134,9 @@ def top_k(call: Call) -> tuple[Tensor, Tensor]:
     x = call.tensor(0)
     count = call.ints(1)[0] if call.has(1) else call.attribute("k")
     largest = bool(call.attribute("largest", 1))
-    values, places = torch.topk(x, count, call.attribute("axis", -1), largest)
-    return values, places
+    axis = call.attribute("axis", -1)
+    values, places = torch.sort(x, dim=axis, descending=largest, stable=True)  # first of equals
+    return values.narrow(axis, 0, count), places.narrow(axis, 0, count)
 
 
 @operation("CumSum")

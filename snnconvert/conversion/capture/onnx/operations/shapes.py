@@ -143,13 +143,39 @@ def reshape_host(call: Call) -> Value:
 @operation("Reshape", host=reshape_host)
 def reshape(call: Call) -> Tensor:
     x = call.tensor(0)
-    wanted = new_shape(call, x.shape)
+    return x.reshape(freed(call, x, new_shape(call, x.shape)))
+
+
+def freed(call: Call, x: Tensor, wanted: list[Any]) -> list[Any]:
+    """A shape that holds the file's own batch, for the batch of this call.
+
+    It is where the shape first differs from that of `x`, or the first such size behind. A wrong
+    guess is found out, and costs the freedom.
+    """
     run = call.step.run
-    if run.frees and wanted and call.is_constant(1) and call.is_batch(x.shape[0]) and (
-        wanted[0] == run.file_batch
-    ):  # fmt: skip
-        wanted[0] = x.shape[0]
-    return x.reshape(wanted)
+    own, batch = run.file_batch, run.batch
+    if not run.frees or own is None or not call.is_constant(1) or not wanted:
+        return wanted
+    if -1 in wanted:
+        if wanted[0] == own and call.is_batch(x.shape[0]):
+            wanted[0] = x.shape[0]
+        return wanted
+    total, at = math.prod(wanted), 0
+    if total % own or not alike(x.numel(), total // own * batch):
+        return wanted
+    while at < min(x.ndim, len(wanted)) - 1 and alike(x.shape[at], wanted[at]):
+        at += 1
+    at = next((i for i in range(at, len(wanted)) if wanted[i] == own), at)
+    if wanted[at] % own == 0:
+        wanted[at] = wanted[at] // own * batch
+    return wanted
+
+
+def alike(a: Any, b: Any) -> bool:
+    """Whether two sizes are the same, without fixing one that may vary."""
+    if isinstance(a, SYMBOLIC) or isinstance(b, SYMBOLIC):
+        return str(a) == str(b)
+    return bool(a == b)
 
 
 @operation("Flatten")

@@ -219,9 +219,8 @@ class Call:
     def is_batch(self, size: Any) -> bool:
         """Whether `size` is the batch of this call."""
         batch = self.step.run.batch
-        if isinstance(size, torch.SymInt) or isinstance(batch, torch.SymInt):
-            both = isinstance(size, torch.SymInt) and isinstance(batch, torch.SymInt)
-            return both and str(size) == str(batch)
+        if isinstance(size, SYMBOLIC) or isinstance(batch, SYMBOLIC):
+            return str(size) == str(batch)
         return bool(size == batch)
 
     def refuse(self, reason: str, remedy: str) -> NoReturn:
