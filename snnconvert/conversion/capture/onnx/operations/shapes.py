@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from snnconvert.conversion.capture.onnx.steps.batch import freed, is_one, repeated
 from snnconvert.conversion.capture.onnx.steps.call import (
     LARGEST_HOST,
     SYMBOLIC,
@@ -146,38 +147,6 @@ def reshape(call: Call) -> Tensor:
     return x.reshape(freed(call, x, new_shape(call, x.shape)))
 
 
-def freed(call: Call, x: Tensor, wanted: list[Any]) -> list[Any]:
-    """A shape that holds the file's own batch, for the batch of this call.
-
-    It is where the shape first differs from that of `x`, or the first such size behind. A wrong
-    guess is found out, and costs the freedom.
-    """
-    run = call.step.run
-    own, batch = run.file_batch, run.batch
-    if not run.frees or own is None or not call.is_constant(1) or not wanted:
-        return wanted
-    if -1 in wanted:
-        if wanted[0] == own and call.is_batch(x.shape[0]):
-            wanted[0] = x.shape[0]
-        return wanted
-    total, at = math.prod(wanted), 0
-    if total % own or not alike(x.numel(), total // own * batch):
-        return wanted
-    while at < min(x.ndim, len(wanted)) - 1 and alike(x.shape[at], wanted[at]):
-        at += 1
-    at = next((i for i in range(at, len(wanted)) if wanted[i] == own), at)
-    if wanted[at] % own == 0:
-        wanted[at] = wanted[at] // own * batch
-    return wanted
-
-
-def alike(a: Any, b: Any) -> bool:
-    """Whether two sizes are the same, without fixing one that may vary."""
-    if isinstance(a, SYMBOLIC) or isinstance(b, SYMBOLIC):
-        return str(a) == str(b)
-    return bool(a == b)
-
-
 @operation("Flatten")
 def flatten(call: Call) -> Tensor:
     x, axis = call.tensor(0), call.attribute("axis", 1)
@@ -236,12 +205,8 @@ def concat_host(call: Call) -> Value:
 
 @operation("Concat", host=concat_host)
 def concat(call: Call) -> Tensor:
-    tensors, axis = call.tensors(), call.attribute("axis", 1)
-    if call.step.run.frees and axis != 0 and any(call.is_batch(x.shape[0]) for x in tensors):
-        batch = call.step.run.batch  # what was repeated for the batch of the file
-        tensors = [
-            x.expand([batch, *x.shape[1:]]) if is_one(x.shape[0]) else x for x in tensors
-        ]  # fmt: skip
+    axis = call.attribute("axis", 1)
+    tensors = call.tensors() if axis == 0 else repeated(call, call.tensors())
     return torch.cat(tensors, axis)
 
 
@@ -283,10 +248,6 @@ def expand(call: Call) -> Tensor:
     own = [1] * (rank - x.ndim) + list(x.shape)
     wanted = [1] * (rank - len(wanted)) + wanted
     return x.expand([b if is_one(a) else a for a, b in zip(own, wanted, strict=True)])
-
-
-def is_one(size: Any) -> bool:
-    return not isinstance(size, SYMBOLIC) and size == 1
 
 
 def tile_host(call: Call) -> Value:
