@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-from onnx_ir import convenience
 
-from snnconvert.conversion.capture.onnx.quantisers import made, replace
+from snnconvert.conversion.capture.onnx.quantisers import constant_of, made, replace
 
 LINEAR = "Linear"  # what the reader makes of a product and its bias
 
@@ -28,7 +27,7 @@ def fuse(graph: ir.Graph) -> None:
 
 def array(value: ir.Value | None) -> Any:
     """What a constant of the file holds, None for anything else."""
-    tensor = None if value is None else convenience.get_const_tensor(value)
+    tensor = None if value is None else constant_of(value)
     return None if tensor is None else tensor.numpy()
 
 

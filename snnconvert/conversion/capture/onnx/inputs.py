@@ -92,7 +92,7 @@ def made_up(wanted: Sequence[Wanted], batch: int) -> list[Tensor]:
                     "1,3,224,224 once per input)"
                 )
     generator = torch.Generator().manual_seed(0)
-    return [random(item, [sizes.get(s, s) for s in item.shape], generator) for item in wanted]  # type: ignore[call-overload, misc, arg-type]
+    return [random(item, [sizes.get(s, s) for s in item.shape], generator) for item in wanted]  # type: ignore[arg-type]
 
 
 def random(item: Wanted, shape: list[int], generator: torch.Generator) -> Tensor:

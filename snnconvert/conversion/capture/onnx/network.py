@@ -100,6 +100,8 @@ class OnnxNetwork(nn.Module):
 def check_size(step: Step, _inputs: Any, found: tuple[Value, ...]) -> None:
     """CheckpointError for a result that is larger than any network's."""
     for value in found:
+        if isinstance(value, list):  # a sequence: its parts were looked at before
+            continue
         size = value.numel() * value.element_size() if isinstance(value, Tensor) else value.nbytes
         if size > LARGEST:
             raise CheckpointError(
@@ -117,7 +119,8 @@ def fold(block: Block) -> None:
             i: block.held[n] for i, n in enumerate(node.inputs) if n and n in block.held
         }
         given = [i for i, name in enumerate(node.inputs) if name]
-        if any(i not in step.constants for i in given) or not node.outputs:
+        sequence = "Sequence" in node.op  # of tensors, which no constant holds
+        if any(i not in step.constants for i in given) or not node.outputs or sequence:
             kept.append(step)
             continue
         block.run.current = node

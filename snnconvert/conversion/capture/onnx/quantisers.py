@@ -30,8 +30,17 @@ def lay_open_quantisers(graph: ir.Graph) -> None:
                 join(graph, first, node)
 
 
+def constant_of(value: ir.Value) -> Any:
+    """What the file holds of a value, also under another name; None where it is computed."""
+    while (node := value.producer()) is not None and node.op_type == "Identity":
+        if node.inputs[0] is None:
+            return None
+        value = node.inputs[0]
+    return convenience.get_const_tensor(value)
+
+
 def is_number(value: ir.Value | None) -> bool:
-    tensor = None if value is None else convenience.get_const_tensor(value)
+    tensor = None if value is None else constant_of(value)
     return tensor is not None and tensor.size == 1
 
 
@@ -81,7 +90,7 @@ def is_pair(first: ir.Node, second: ir.Node) -> bool:
     """Whether `second` undoes `first`, with constants of the file, on what varies."""
     if first.op_type != "QuantizeLinear" or first.inputs[0] is None:
         return False
-    if convenience.get_const_tensor(first.inputs[0]) is not None:
+    if constant_of(first.inputs[0]) is not None:
         return False
     ours, theirs = list(first.inputs[1:]), list(second.inputs[1:])
     return len(ours) == len(theirs) and all(map(alike, ours, theirs))
@@ -90,7 +99,7 @@ def is_pair(first: ir.Node, second: ir.Node) -> bool:
 def alike(a: ir.Value | None, b: ir.Value | None) -> bool:
     if a is None or b is None:
         return a is b
-    x, y = convenience.get_const_tensor(a), convenience.get_const_tensor(b)
+    x, y = constant_of(a), constant_of(b)
     if x is None or y is None or x.dtype != y.dtype or x.shape != y.shape:
         return False
     return bool((x.numpy() == y.numpy()).all())
@@ -98,7 +107,7 @@ def alike(a: ir.Value | None, b: ir.Value | None) -> bool:
 
 def join(graph: ir.Graph, first: ir.Node, second: ir.Node) -> None:
     zero = first.inputs[2] if len(first.inputs) > 2 else None
-    held = None if zero is None else convenience.get_const_tensor(zero)
+    held = None if zero is None else constant_of(zero)
     code = UINT8 if held is None else int(held.dtype)
     pair = made(PAIR, list(first.inputs), first, "pair", zero_point_type=code)
     for name in ("axis", "block_size"):

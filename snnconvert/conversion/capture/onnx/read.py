@@ -12,7 +12,7 @@ from torch import Tensor
 
 from snnconvert.common.registry import nearest
 from snnconvert.conversion.capture.captured import Captured
-from snnconvert.conversion.capture.export import capture
+from snnconvert.conversion.capture.export import capture, quiet_tracer
 from snnconvert.conversion.capture.onnx.build import Builder, needed, refuse_unknown
 from snnconvert.conversion.capture.onnx.file import opened
 from snnconvert.conversion.capture.onnx.fusions import fuse
@@ -28,6 +28,7 @@ from snnconvert.conversion.capture.onnx.parity import (
     TOLERANCE,
     Runtime,
     check_parity,
+    first,
     gap,
     outputs_of,
 )
@@ -58,21 +59,30 @@ def read_onnx(
     """
     path = Path(path)
     try:
-        model = opened(path)
-        wanted = inputs_wanted(model.graph)
-        content = shortened(model, path, outputs) if outputs is not None else None
-        network = network_of(model, path, outputs)
-        examples = settled(network, wanted, example_inputs)
-        runtime = Runtime(path, wanted, outputs, content)
-        check_parity(network, runtime, examples, path)
-        examples = free_batch(network, runtime, wanted, examples)
+        with quiet_tracer():  # parsers and tracers log what becomes an error of ours
+            network, examples = imported(path, example_inputs, outputs)
     except SnnconvertError as error:
         text = str(error)
         raise (error if text.startswith(str(path)) else type(error)(f"{path}: {text}")) from error
     except Exception as error:  # damaged bytes can raise nearly anything inside the parsers
-        kind = type(error).__name__
-        raise CheckpointError(f"{path}: is damaged, or no ONNX file ({kind}: {error})") from error
+        raise CheckpointError(
+            f"{path}: is damaged, or no ONNX file ({type(error).__name__}: {first(error)})"
+        ) from error
     return capture(network, tuple(examples))
+
+
+def imported(
+    path: Path, example_inputs: Any, outputs: Sequence[str] | None
+) -> tuple[OnnxNetwork, list[Tensor]]:
+    """The network of a file, held against onnxruntime, and example inputs to capture it with."""
+    model = opened(path)
+    wanted = inputs_wanted(model.graph)
+    content = shortened(model, path, outputs) if outputs is not None else None
+    network = network_of(model, path, outputs)
+    examples = settled(network, wanted, example_inputs)
+    runtime = Runtime(path, wanted, outputs, content)
+    check_parity(network, runtime, examples, path)
+    return network, free_batch(network, runtime, wanted, examples)
 
 
 def network_of(model: ir.Model, path: Path, outputs: Sequence[str] | None = None) -> OnnxNetwork:
@@ -126,7 +136,7 @@ def settled(network: OnnxNetwork, wanted: Sequence[Wanted], example_inputs: Any)
     return examples
 
 
-def shortened(model: ir.Model, path: Path, outputs: Sequence[str]) -> bytes | None:
+def shortened(model: ir.Model, path: Path, outputs: Sequence[str]) -> Any:
     """The model with other outputs, for onnxruntime."""
     graph = model.graph
     if {value.name for value in graph.outputs} >= set(outputs):

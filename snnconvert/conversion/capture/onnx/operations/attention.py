@@ -13,7 +13,7 @@ from snnconvert.conversion.capture.onnx.steps.call import Call
 from snnconvert.conversion.capture.onnx.steps.registry import operation
 
 
-def heads(x: Tensor, count: int | None) -> Tensor:
+def heads(x: Tensor, count: int | None) -> Any:
     """[B, N, heads * D] as [B, heads, N, D]."""
     if x.ndim == 4:
         return x

@@ -91,3 +91,57 @@ def _scan(call: Call, carried: list[Value], scanned: list[Tensor], axes: Any, ba
         for column, axis, flip in zip(columns, out, turned, strict=True)
     ]
     return (*carried, *stacked)
+
+
+@operation("SequenceConstruct")
+def sequence(call: Call) -> Any:
+    """Sequences are lists while the network is captured; none is left in the graph."""
+    return ([call.value(index) for index in range(call.node.given)],)
+
+
+@operation("SequenceEmpty")
+def empty_sequence(call: Call) -> Any:
+    return ([],)
+
+
+@operation("SequenceInsert")
+def insert(call: Call) -> Any:
+    items: Any = list(call.value(0))
+    at = call.ints(2)[0] if call.has(2) else len(items)
+    items.insert(at + len(items) if at < 0 else at, call.value(1))
+    return (items,)
+
+
+@operation("SequenceErase")
+def erase(call: Call) -> Any:
+    items: Any = list(call.value(0))
+    del items[call.ints(1)[0] if call.has(1) else -1]
+    return (items,)
+
+
+@operation("SequenceAt")
+def item_at(call: Call) -> Value:
+    return call.value(0)[call.ints(1)[0]]
+
+
+@operation("SequenceLength")
+def length_of(call: Call) -> Value:
+    return np.array(len(call.value(0)))
+
+
+@operation("SplitToSequence")
+def split_to_sequence(call: Call) -> Any:
+    x, axis = call.tensor(0), call.attribute("axis", 0)
+    if not call.has(1):
+        parts = [part if call.attribute("keepdims", 1) else part.squeeze(axis)
+                 for part in x.split(1, axis)]  # fmt: skip
+        return (parts,)
+    sizes: Any = call.ints(1)
+    return (list(x.split(sizes if call.host(1).ndim else sizes[0], axis)),)
+
+
+@operation("ConcatFromSequence")
+def concat_sequence(call: Call) -> Tensor:
+    items = [as_tensor(item) for item in call.value(0)]
+    axis = call.attribute("axis")
+    return torch.stack(items, axis) if call.attribute("new_axis", 0) else torch.cat(items, axis)

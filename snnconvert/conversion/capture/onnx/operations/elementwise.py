@@ -44,8 +44,8 @@ def divided(a: Any, b: Any) -> Any:
         return a / b
     if isinstance(a, torch.SymInt) or isinstance(b, torch.SymInt):
         return a // b
-    whole = abs(int(a)) // abs(int(b))
-    return whole if (a < 0) == (b < 0) else -whole
+    share = abs(int(a)) // abs(int(b))
+    return share if (a < 0) == (b < 0) else -share
 
 
 def binary(name: str, function: Callable[..., Any], host: Callable[..., Any] | None) -> None:
@@ -69,7 +69,7 @@ def logical(function: Callable[..., Any]) -> Callable[..., Any]:
     return lambda a, b: function(torch.as_tensor(a), torch.as_tensor(b))
 
 
-for name, function, host in (
+BINARY: tuple[tuple[str, Any, Any], ...] = (
     ("Add", operator.add, operator.add), ("Sub", operator.sub, operator.sub),
     ("Mul", operator.mul, operator.mul), ("Div", divide, divided),
     ("Equal", operator.eq, operator.eq), ("Less", operator.lt, operator.lt),
@@ -80,7 +80,8 @@ for name, function, host in (
     ("Xor", logical(torch.logical_xor), lambda a, b: bool(a) != bool(b)),
     ("BitwiseAnd", operator.and_, operator.and_), ("BitwiseOr", operator.or_, operator.or_),
     ("BitwiseXor", operator.xor, operator.xor),
-):  # fmt: skip
+)  # fmt: skip
+for name, function, host in BINARY:
     binary(name, function, host)
 
 
@@ -154,7 +155,7 @@ def rounded_up(item: Any) -> Any:
     return item if isinstance(item, (int, torch.SymInt)) else float(math.ceil(item))
 
 
-for name, function, host in (
+UNARY: tuple[tuple[str, Any, Any], ...] = (
     ("Neg", torch.neg, operator.neg), ("Abs", torch.abs, abs),
     ("Floor", torch.floor, rounded_down), ("Ceil", torch.ceil, rounded_up),
     ("Sqrt", torch.sqrt, None), ("Exp", torch.exp, None), ("Log", torch.log, None),
@@ -166,7 +167,8 @@ for name, function, host in (
     ("Atanh", torch.atanh, None), ("IsNaN", torch.isnan, None),
     ("Not", torch.logical_not, operator.not_), ("BitwiseNot", torch.bitwise_not, None),
     ("Det", torch.linalg.det, None),
-):  # fmt: skip
+)  # fmt: skip
+for name, function, host in UNARY:
     unary(name, function, host)
 
 

@@ -71,9 +71,8 @@ def _slices(call: Call, rank: int) -> list[slice]:
     steps = call.ints(4) if call.has(4) else [1] * len(starts)
     found = [slice(None)] * rank
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
-        if step < 0:  # Python takes -1 for the last
-            end = None if not isinstance(end, SYMBOLIC) and end < -(2**31) else end
-        found[axis] = slice(start, end, step)
+        beyond = step < 0 and not isinstance(end, SYMBOLIC) and end < -(2**31)
+        found[axis] = slice(start, None if beyond else end, step)  # Python takes -1 for the last
     return found
 
 

@@ -99,7 +99,7 @@ def mean_variance_norm(call: Call) -> Tensor:
 
 
 @operation("LRN")
-def local_response_norm(call: Call) -> Tensor:
+def local_response_norm(call: Call) -> Any:
     """Squares are summed over `size` neighbouring channels, more of them behind."""
     x, size = call.tensor(0), call.attribute("size")
     alpha, beta = call.attribute("alpha", 1e-4), call.attribute("beta", 0.75)

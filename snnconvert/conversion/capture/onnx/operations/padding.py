@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from snnconvert.conversion.capture.onnx.steps.call import Call, Value, flat
+from snnconvert.conversion.capture.onnx.steps.call import Call, flat
 from snnconvert.conversion.capture.onnx.steps.registry import operation
 from snnconvert.conversion.capture.onnx.steps.windows import Pads, torch_pads
 
@@ -28,7 +28,7 @@ def pads_of(call: Call, rank: int) -> Pads:
     return found
 
 
-def pad_host(call: Call) -> Value:
+def pad_host(call: Call) -> Any:
     if call.attribute("mode", "constant") != "constant":
         return pad(call)
     array = call.host(0)

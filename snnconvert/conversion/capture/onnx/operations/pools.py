@@ -73,7 +73,7 @@ def _with_places(call: Call, x: Tensor, integer: torch.dtype | None) -> tuple[Te
     padded = F.pad(x, torch_pads(pads), value=-math.inf)
     values, places = MAX_POOLS[axes](padded, kernel, stride, 0, dilation, False, True)
     row_major = not call.attribute("storage_order", 0)
-    coordinates = []
+    coordinates: list[Tensor] = []
     for axis in reversed(range(axes)):
         size = padded.shape[2 + axis]
         coordinates.insert(0, places % size - pads[axis][0])
@@ -92,7 +92,7 @@ def summed(
     """Sum over each window of a tensor that is padded already."""
     axes = len(kernel)
     if all(step == 1 for step in dilation):
-        return AVERAGE_POOLS[axes](x, kernel, stride) * math.prod(kernel)
+        return AVERAGE_POOLS[axes](x, list(kernel), list(stride)) * math.prod(kernel)
     ones = torch.ones([1, 1, *kernel], dtype=x.dtype)
     shape = x.shape[:2]
     result = CONVOLUTIONS[axes](x.flatten(0, 1).unsqueeze(1), ones, None, stride, 0, dilation)
@@ -120,7 +120,7 @@ def average_pool(call: Call) -> Tensor:
 
 
 @operation("LpPool")
-def lp_pool(call: Call) -> Tensor:
+def lp_pool(call: Call) -> Any:
     x, p = call.tensor(0), call.attribute("p", 2)
     kernel, stride, dilation, pads = windows_of(call, x)
     pads = completed(call, x, kernel, stride, dilation, pads)
@@ -141,7 +141,7 @@ def global_max_pool(call: Call) -> Tensor:
 
 
 @operation("GlobalLpPool")
-def global_lp_pool(call: Call) -> Tensor:
+def global_lp_pool(call: Call) -> Any:
     x, p = call.tensor(0), call.attribute("p", 2)
     return (x.abs() ** p).sum(list(range(2, x.ndim)), keepdim=True) ** (1 / p)
 

@@ -110,7 +110,7 @@ reduction("ReduceLogSum", logarithm, -math.inf)
 reduction("ReduceLogSumExp", log_sum_exp, -math.inf)
 
 
-def _arg(call: Call, largest: bool) -> Tensor:
+def _arg(call: Call, largest: bool) -> Any:
     x, axis = call.tensor(0), call.attribute("axis", 0)
     keep, last = bool(call.attribute("keepdims", 1)), call.attribute("select_last_index", 0)
     find = torch.argmax if largest else torch.argmin
@@ -120,12 +120,12 @@ def _arg(call: Call, largest: bool) -> Tensor:
 
 
 @operation("ArgMax")
-def arg_max(call: Call) -> Tensor:
+def arg_max(call: Call) -> Any:
     return _arg(call, True)
 
 
 @operation("ArgMin")
-def arg_min(call: Call) -> Tensor:
+def arg_min(call: Call) -> Any:
     return _arg(call, False)
 
 

@@ -151,7 +151,7 @@ def places(rule: Rule, axis: Axis) -> tuple[np.ndarray, np.ndarray]:
     return found, outside
 
 
-def nearest(at: np.ndarray, how: str, axis: Axis) -> np.ndarray:
+def nearest(at: np.ndarray, how: str, axis: Axis) -> Any:
     """The element that stands for each coordinate."""
     if how == "simple":  # before opset 11
         how = "ceil" if axis.scale < 1 else "floor"
@@ -182,7 +182,7 @@ def weights(at: np.ndarray, rule: Rule, axis: Axis) -> np.ndarray:
     return found
 
 
-def kernel(distance: np.ndarray, rule: Rule) -> np.ndarray:
+def kernel(distance: np.ndarray, rule: Rule) -> Any:
     """Triangle, or the cubic of Keys (1981)."""
     d, a = np.abs(distance), rule.cubic
     if rule.mode == "linear":

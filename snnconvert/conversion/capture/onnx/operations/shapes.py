@@ -109,7 +109,7 @@ def constant_of_shape(call: Call) -> Value:
 operation("ConstantOfShape", host=constant_of_shape)(constant_of_shape)
 
 
-def arange(call: Call) -> Value:
+def arange(call: Call) -> Any:
     start, limit, step = (flat(call.host(index))[0] for index in range(3))
     dtype = call.host(0).dtype
     symbolic = any(isinstance(item, SYMBOLIC) for item in (start, limit, step))
@@ -232,7 +232,7 @@ def split(call: Call) -> Any:
     return tuple(x.split(pieces(call, x.shape[axis]), axis))
 
 
-def expand_host(call: Call) -> Value:
+def expand_host(call: Call) -> Any:
     array = call.host(0)
     shape = call.ints(1)
     if any(isinstance(s, SYMBOLIC) for s in shape) or math.prod(shape) > LARGEST_HOST:
@@ -250,7 +250,7 @@ def expand(call: Call) -> Tensor:
     return x.expand([b if is_one(a) else a for a, b in zip(own, wanted, strict=True)])
 
 
-def tile_host(call: Call) -> Value:
+def tile_host(call: Call) -> Any:
     repeats = call.ints(1)
     if any(isinstance(s, SYMBOLIC) for s in repeats):
         return tile(call)
@@ -285,7 +285,7 @@ def space_to_depth(call: Call) -> Tensor:
 
 
 @operation("EyeLike")
-def eye_like(call: Call) -> Tensor:
+def eye_like(call: Call) -> Any:
     x, shift = call.value(0), call.attribute("k", 0)
     code = call.attribute("dtype")
     dtype = TORCH_TYPES[code] if code else call.tensor(0).dtype

@@ -62,6 +62,8 @@ class Block(nn.Module):
         if not name:
             return None
         found = self.held.get(name)
+        if found is None and name not in known:
+            raise ValueError(f"it reads {name!r}, which nothing computes")
         return known[name] if found is None else found
 
     def required(self, known: Mapping[str, Value | None], name: str) -> Value:

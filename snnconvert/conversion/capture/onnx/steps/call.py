@@ -88,7 +88,7 @@ class Step(nn.Module):
         for name, block in (blocks or {}).items():
             self.add_module(name, block)
 
-    def forward(self, *values: Value | None) -> tuple[Value, ...]:
+    def forward(self, *values: Value | None) -> tuple[Any, ...]:
         found = OPERATIONS[self.node.op]
         handler = found.run
         if found.host is not None and all(v is None or is_small(v) for v in values):
@@ -96,7 +96,7 @@ class Step(nn.Module):
         result = handler(Call(self, values))
         results = result if isinstance(result, tuple) else (result,)
         return tuple(
-            v if isinstance(v, (Tensor, np.ndarray)) else host_array([v], ()) for v in results
+            v if isinstance(v, (Tensor, np.ndarray, list)) else host_array([v], ()) for v in results
         )
 
     def kept(self, role: str, array: np.ndarray, trainable: bool) -> Tensor:
