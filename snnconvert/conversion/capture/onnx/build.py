@@ -11,7 +11,6 @@ import numpy as np
 import onnx_ir as ir
 from torch import nn
 
-from snnconvert.common.registry import nearest
 from snnconvert.conversion.capture.onnx.operations import OPERATIONS
 from snnconvert.conversion.capture.onnx.steps.block import Block
 from snnconvert.conversion.capture.onnx.steps.call import OnnxNode, Run, Step
@@ -88,9 +87,8 @@ def refuse_unknown(nodes: Iterable[ir.Node], path: Path) -> None:
         return
     lines = []
     for name, places in sorted(found.items()):
-        hint = "of another domain: export without it" if "::" in name else nearest(name, OPERATIONS)
         more = f" and {len(places) - 3} more" if len(places) > 3 else ""
-        lines.append(f"{name} ({', '.join(places[:3])}{more}{': ' * bool(hint)}{hint.strip()})")
+        lines.append(f"{name} ({', '.join(places[:3])}{more})")
     raise UnsupportedOpError(
         f"{path}: {len(found)} operations are not known: {'; '.join(lines)}. Replace them before "
         "export, or cut the network off before them (outputs=[...], --outputs NAME)"

@@ -27,22 +27,21 @@ class Runtime:
     Args:
         path: of the file.
         wanted: its inputs.
-        outputs: names of the values to compute.
         content: the model itself, where it is not the file as it is.
 
     Raises:
         CheckpointError: onnxruntime cannot read it.
     """
 
-    def __init__(
-        self, path: Path, wanted: Sequence[Wanted], outputs: Sequence[str] | None = None,
-        content: bytes | None = None,
-    ) -> None:  # fmt: skip
-        self.path, self.wanted, self.outputs = path, wanted, outputs
+    def __init__(self, path: Path, wanted: Sequence[Wanted], content: bytes | None = None) -> None:
+        self.path, self.wanted = path, wanted
         options = onnxruntime.SessionOptions()
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.log_severity_level = 4
         options.intra_op_num_threads = torch.get_num_threads()
+        options.add_session_config_entry(
+            "session.model_external_initializers_file_folder_path", str(path.parent.resolve())
+        )
         try:
             self.session = onnxruntime.InferenceSession(
                 str(path) if content is None else content, options,
@@ -58,7 +57,7 @@ class Runtime:
             array = value.numpy()
             fed[item.name] = array.astype(np.float16) if item.code == 10 else array
         try:
-            found = self.session.run(self.outputs, fed)
+            found = self.session.run(None, fed)
         except Exception as error:
             raise CheckpointError(
                 f"{self.path}: onnxruntime cannot run it ({first(error)})"

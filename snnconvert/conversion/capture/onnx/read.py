@@ -75,33 +75,33 @@ def imported(
     path: Path, example_inputs: Any, outputs: Sequence[str] | None
 ) -> tuple[OnnxNetwork, list[Tensor]]:
     """The network of a file, held against onnxruntime, and example inputs to capture it with."""
-    model = opened(path)
+    model, content = opened(path), None
+    if outputs is not None:
+        cut_off(model.graph, outputs, path)
+        content = ir.serde.serialize_model(model).SerializeToString()
     wanted = inputs_wanted(model.graph)
-    content = shortened(model, path, outputs) if outputs is not None else None
-    network = network_of(model, path, outputs)
+    network = network_of(model, path)
     examples = settled(network, wanted, example_inputs)
-    runtime = Runtime(path, wanted, outputs, content)
+    runtime = Runtime(path, wanted, content)
     check_parity(network, runtime, examples, path)
     return network, free_batch(network, runtime, wanted, examples)
 
 
-def network_of(model: ir.Model, path: Path, outputs: Sequence[str] | None = None) -> OnnxNetwork:
-    """The main graph of a model as a module, up to the values named in `outputs`.
+def network_of(model: ir.Model, path: Path) -> OnnxNetwork:
+    """The main graph of a model, which is rewritten, as a module.
 
     Raises:
         CheckpointError: values that the file does not hold.
-        InputError: no such outputs.
         UnsupportedOpError: operations without a handler, all of them.
     """
     graph = model.graph
     lay_open_quantisers(graph)
     fuse(graph)
-    ends = list(graph.outputs) if outputs is None else cut(graph, outputs, path)
-    nodes = needed(graph, ends)
+    nodes = needed(graph, graph.outputs)
     refuse_unknown(nodes, path)
     run = Run()
     opset = model.opset_imports.get("", model.opset_imports.get("ai.onnx", 0))
-    block = Builder(opset, run, path).block(graph, {}, nodes, ends)
+    block = Builder(opset, run, path).block(graph, {}, nodes, graph.outputs)
     halves = any(
         value.dtype in (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
         for value in graph.initializers.values()
@@ -109,8 +109,8 @@ def network_of(model: ir.Model, path: Path, outputs: Sequence[str] | None = None
     return OnnxNetwork(block, run, block.inputs, halves)
 
 
-def cut(graph: ir.Graph, outputs: Sequence[str], path: Path) -> list[ir.Value]:
-    """The values of the main graph that have these names."""
+def cut_off(graph: ir.Graph, outputs: Sequence[str], path: Path) -> None:
+    """Let a graph end at the values that have these names, and nowhere else."""
     known = {str(value.name): value for node in graph for value in node.outputs if value.name}
     for name in outputs:
         if name not in known:
@@ -118,7 +118,11 @@ def cut(graph: ir.Graph, outputs: Sequence[str], path: Path) -> list[ir.Value]:
                 f"{path}: computes no value {name!r}; {nearest(name, known)}its own outputs are "
                 f"{', '.join(str(value.name) for value in graph.outputs)}"
             )
-    return [known[name] for name in outputs]
+    ends = [known[name] for name in outputs]
+    nodes = set(needed(graph, ends))
+    graph.outputs.clear()
+    graph.outputs.extend(ends)
+    graph.remove([node for node in graph if node not in nodes], safe=True)
 
 
 def settled(network: OnnxNetwork, wanted: Sequence[Wanted], example_inputs: Any) -> list[Tensor]:
@@ -134,19 +138,6 @@ def settled(network: OnnxNetwork, wanted: Sequence[Wanted], example_inputs: Any)
         examples = made_up(wanted, 1)
         network.settle(examples)
     return examples
-
-
-def shortened(model: ir.Model, path: Path, outputs: Sequence[str]) -> Any:
-    """The model with other outputs, for onnxruntime."""
-    graph = model.graph
-    if {value.name for value in graph.outputs} >= set(outputs):
-        return None
-    kept = list(graph.outputs)
-    graph.outputs.extend(value for value in cut(graph, outputs, path) if value not in kept)
-    try:
-        return ir.serde.serialize_model(model).SerializeToString()
-    finally:
-        del graph.outputs[len(kept) :]
 
 
 def free_batch(

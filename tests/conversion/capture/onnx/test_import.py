@@ -165,6 +165,27 @@ def test_pairs_behind_activations_become_thresholds(tmp_path):
     assert torch.allclose(ceiling, torch.tensor(2.55))
 
 
+def test_integer_convolutions_become_float_ones_between_thresholds(tmp_path):
+    text = """g (float[N,3,6,6] x) => (float[N,2,2,2] y) {
+        q = QuantizeLinear(x, xs, zero)
+        a = QLinearConv(q, xs, zero, w1, ws, wz, as, zero, bias)
+        b = QLinearConv(a, as, zero, w2, ws, wz, bs, middle)
+        y = DequantizeLinear(b, bs, middle) }"""
+    drawn = np.random.default_rng(0)
+    numbers = {"xs": 0.01, "ws": 0.02, "as": 0.05, "bs": 0.1}
+    model = model_of(
+        text, **{name: np.float32(value) for name, value in numbers.items()},
+        zero=np.uint8(0), middle=np.uint8(128), wz=np.int8(0), bias=np.arange(4, dtype=np.int32),
+        w1=drawn.integers(-50, 50, (4, 3, 3, 3)).astype(np.int8),
+        w2=drawn.integers(-50, 50, (2, 4, 3, 3)).astype(np.int8),
+    )  # fmt: skip
+    network = snnconvert.load(written(model, tmp_path))
+    assert snnconvert.check(network) == []
+    x = torch.rand(4, 3, 6, 6)
+    snn = snnconvert.convert(network, 255, calibration=[x], firing="deferred", simulate="counts")
+    assert relative(snn(x), network(x)) < 0.02
+
+
 @pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN"])
 def test_recurrent_layers_are_unrolled(kind, tmp_path):
     torch.manual_seed(0)
