@@ -227,6 +227,9 @@ FUNCTIONS = {
     "aten.rsqrt.default": ("h1",),
     "aten.sqrt.default": ("h1",),
     "aten.asin.default": ("small",),
+    "aten.asinh.default": ("h",),
+    "aten.atanh.default": ("small",),
+    "aten.index_put.default": ("s", [None, "ids"], "b4"),
     "aten.acos.default": ("small",),
     "aten.tan.default": ("small",),
     "aten.prelu.default": ("m", "b4"),
@@ -256,6 +259,7 @@ FIRES = {
 # Steps: the SNN equals its quantised ANN, but that need not approach the ANN at a jump.
 JUMPS = {
     "aten.argmax.default": ("s", -1),
+    "aten.argmin.default": ("s", -1),
     "aten.eq.Scalar": ("h", 0.5),
     "aten.eq.Tensor": ("h", "g"),
     "aten.ne.Scalar": ("h", 0.5),

@@ -16,7 +16,7 @@ add(Rule("static"), """
     eye.default eye.m scalar_tensor.default one_hot.default tril.default triu.default
     floor.default ceil.default round.default trunc.default sign.default
     remainder.Scalar remainder.Tensor fmod.Scalar fmod.Tensor floor_divide.default div.Tensor_mode
-    fill.Scalar fill.Tensor meshgrid.default meshgrid.indexing index_put.default
+    fill.Scalar fill.Tensor meshgrid.default meshgrid.indexing
     broadcast_tensors.default""")  # fmt: skip
 add(Rule("static", number=True), "sym_size.int")
 for function in (

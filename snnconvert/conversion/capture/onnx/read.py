@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import onnx_ir as ir
-import torch
 from torch import Tensor
 
 from snnconvert.common.registry import nearest
 from snnconvert.conversion.capture.captured import Captured
 from snnconvert.conversion.capture.export import capture, quiet_tracer
+from snnconvert.conversion.capture.onnx.any_batch import free_batch
 from snnconvert.conversion.capture.onnx.build import Builder, needed, refuse_unknown
 from snnconvert.conversion.capture.onnx.file import opened
 from snnconvert.conversion.capture.onnx.fusions import fuse
@@ -25,12 +25,9 @@ from snnconvert.conversion.capture.onnx.inputs import (
 )
 from snnconvert.conversion.capture.onnx.network import OnnxNetwork
 from snnconvert.conversion.capture.onnx.parity import (
-    TOLERANCE,
     Runtime,
     check_parity,
     first,
-    gap,
-    outputs_of,
 )
 from snnconvert.conversion.capture.onnx.quantisers import lay_open_quantisers
 from snnconvert.conversion.capture.onnx.steps.call import Run
@@ -137,40 +134,4 @@ def settled(network: OnnxNetwork, wanted: Sequence[Wanted], example_inputs: Any)
     except CheckpointError:  # it says that any batch will do, and yet takes one only
         examples = made_up(wanted, 1)
         network.settle(examples)
-    return examples
-
-
-def free_batch(
-    network: OnnxNetwork, runtime: Runtime, wanted: Sequence[Wanted], examples: list[Tensor]
-) -> list[Tensor]:
-    """Examples of another batch than the file's, where it does not matter to any row.
-
-    A file for batches of `b` is tried on `b + 1` rows: the first `b` and the last `b` must give
-    what onnxruntime gives for them. Where they do not, `network` takes batches of `b` alone.
-    """
-    sizes = wanted[0].shape
-    if not sizes or isinstance(sizes[0], str):
-        return examples
-    batch, run = sizes[0], network.run
-    moving = [bool(item.shape) and item.shape[0] == batch for item in wanted]
-    more = [
-        torch.cat([value, value[:1].flip(-1)]) if rows else value
-        for value, rows in zip(examples, moving, strict=True)
-    ]
-    ends = [value[-batch:] if rows else value for value, rows in zip(more, moving, strict=True)]
-    run.frees, run.file_batch = True, batch
-    try:
-        found = outputs_of(network, more)
-        first, last = runtime([v[:batch] if r else v for v, r in zip(more, moving, strict=True)]), (
-            runtime(ends)
-        )  # fmt: skip
-        alike = all(len(value) == batch + 1 for value in found)
-        if alike and gap([v[:batch] for v in found], first) <= TOLERANCE and (
-            gap([v[-batch:] for v in found], last) <= TOLERANCE
-        ):  # fmt: skip
-            return more
-    except (RuntimeError, ValueError, IndexError, TypeError, SnnconvertError):
-        pass
-    run.frees = False
-    network.fixed_batch = batch
     return examples

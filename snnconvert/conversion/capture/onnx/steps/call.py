@@ -56,6 +56,9 @@ class Run:
         frees: whether shapes that hold the file's own batch are read as any batch.
         file_batch: the batch of the file's own shapes; None where it is any.
         batch: of the present call.
+        choices: which candidate for the batch a shape takes, by step; the first where nothing says.
+        asked: steps that had to choose, with the number of candidates.
+        places: what they chose.
         current: the node that is being computed, for messages.
     """
 
@@ -64,6 +67,9 @@ class Run:
         self.frees = False
         self.file_batch: int | None = None
         self.batch: Any = None
+        self.choices: dict[str, int] = {}
+        self.asked: dict[str, int] = {}
+        self.places: dict[str, int] = {}
         self.current: OnnxNode | None = None
 
 
