@@ -74,6 +74,11 @@ def exported(
     return path
 
 
+def relative(found: torch.Tensor, wanted: torch.Tensor) -> float:
+    """Distance over size."""
+    return float((found - wanted).norm() / wanted.norm())
+
+
 def mutated(content: bytes, draw: random.Random) -> bytes:
     """A file with bytes changed, cut out, doubled or cut off."""
     data = bytearray(content)

@@ -41,13 +41,15 @@ add(Rule("accumulated"), """
     var.default var.dim var.correction std.default std.dim std.correction var_mean.correction
     max_pool2d_with_indices.default
     adaptive_max_pool1d.default adaptive_max_pool2d.default adaptive_max_pool3d.default
-    amax.default amin.default max.default min.default max.dim min.dim argmax.default argmin.default index_put.default
+    amax.default amin.default max.default min.default max.dim min.dim argmax.default
+    argmin.default index_put.default
     maximum.default minimum.default max.other min.other clamp.Tensor clamp_min.Tensor
     clamp_max.Tensor clamp_max.default
     pow.Tensor_Scalar pow.Tensor_Tensor pow.Scalar square.default sqrt.default rsqrt.default
     reciprocal.default exp.default exp2.default expm1.default log.default log2.default
     log10.default log1p.default sin.default cos.default tan.default sinh.default cosh.default
-    atan.default atan2.default asin.default acos.default asinh.default atanh.default abs.default erf.default erfc.default
+    atan.default atan2.default asin.default acos.default asinh.default
+    atanh.default abs.default erf.default erfc.default
     addcmul.default addcdiv.default lerp.Tensor lerp.Scalar where.self
     where.ScalarOther where.ScalarSelf masked_fill.Tensor prod.dim_int cosine_similarity.default
     eq.Scalar eq.Tensor ne.Scalar ne.Tensor lt.Scalar lt.Tensor le.Scalar le.Tensor gt.Scalar

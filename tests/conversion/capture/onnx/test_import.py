@@ -10,70 +10,10 @@ from onnx import helper
 from torch import nn
 
 import snnconvert
-from examples.networks import attention_unet, images, times, visual_transformer
 from snnconvert.errors import InputError, UnsupportedOpError
-from tests.support.onnx_files import exported, model_of, small_cnn, written
+from tests.support.onnx_files import exported, model_of, relative, small_cnn, written
 
 pytestmark = pytest.mark.filterwarnings("ignore")
-
-
-def relative(found: torch.Tensor, wanted: torch.Tensor) -> float:
-    return float((found - wanted).norm() / wanted.norm())
-
-
-@pytest.mark.parametrize(("dynamo", "opset"), [(False, 14), (False, 18), (True, 18)])
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda: (visual_transformer(), (images(4),)),
-        lambda: (attention_unet(nn.SiLU), (images(4, size=16), times(4))),
-    ],
-)
-def test_out_and_in_again(make, dynamo, opset, tmp_path):
-    torch.manual_seed(0)
-    model, inputs = make()
-    network = snnconvert.load(exported(model, inputs, tmp_path / "n.onnx", dynamo, opset))
-    assert snnconvert.check(network) == []
-    with torch.no_grad():
-        wanted = model.eval()(*inputs)
-        assert relative(network(*inputs), wanted) < 1e-5
-        one = [value[:1] for value in inputs]
-        assert relative(network(*one), wanted[:1]) < 1e-5
-        direct = snnconvert.convert(model, 8, example_inputs=inputs, calibration=[inputs],
-                                    firing="deferred")  # fmt: skip
-        again = snnconvert.convert(network, 8, calibration=[inputs], firing="deferred")
-        errors = [relative(snn(*inputs), wanted) for snn in (direct, again)]
-    assert len(direct.layers) == len(again.layers)
-    assert errors[1] == pytest.approx(errors[0], rel=0.01)
-
-
-class Activations(nn.Module):
-    """Convolutions with one kind of activation between them."""
-
-    def __init__(self, activation: nn.Module) -> None:
-        super().__init__()
-        self.body = nn.Sequential(nn.Conv2d(3, 4, 3), activation, nn.Conv2d(4, 4, 3), activation)
-        self.end = nn.Linear(4, 2)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.end(self.body(x).mean((2, 3)))
-
-
-@pytest.mark.parametrize("dynamo", [False, True])
-@pytest.mark.parametrize(
-    "activation",
-    [nn.GELU(), nn.GELU(approximate="tanh"), nn.Mish(), nn.Hardswish(), nn.SiLU(), nn.ELU(),
-     nn.SELU(), nn.LeakyReLU(), nn.PReLU(4), nn.ReLU6(), nn.Hardsigmoid(), nn.Softplus()],
-    ids=lambda module: str(module),
-)  # fmt: skip
-def test_activations_become_neurons_again(activation, dynamo, tmp_path):
-    torch.manual_seed(0)
-    model, x = Activations(activation).eval(), torch.randn(4, 3, 8, 8)
-    network = snnconvert.load(exported(model, (x,), tmp_path / "n.onnx", dynamo, 18))
-    direct = snnconvert.convert(model, 4, example_inputs=x, calibration=[x])
-    again = snnconvert.convert(network, 4, calibration=[x])
-    assert len(again.layers) == len(direct.layers)
-    assert relative(again(x), direct(x)) < 0.02
 
 
 def test_layers_are_called_like_the_nodes(tmp_path):
@@ -135,6 +75,16 @@ def test_a_batch_of_the_file_is_freed_where_rows_are_independent(tmp_path):
     x = torch.rand(5, 3, 8, 8)
     rows = torch.cat([network(row[None]) for row in x])
     assert relative(network(x), rows) < 1e-6 and network(x).shape == (5, 4)
+
+
+def test_a_transformer_exported_for_one_row_takes_many(tmp_path):
+    torch.manual_seed(0)
+    layer = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True, activation="gelu")
+    model, x = nn.TransformerEncoder(layer, 2).eval(), torch.rand(5, 7, 16)
+    path = tmp_path / "net.onnx"
+    torch.onnx.export(model, (x[:1],), path, dynamo=False, opset_version=17)
+    network = snnconvert.load(path)
+    assert relative(network(x), model(x)) < 1e-5
 
 
 def test_a_batch_of_the_file_stays_where_rows_meet(tmp_path):
