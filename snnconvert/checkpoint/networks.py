@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,10 @@ import torch
 from torch import nn
 
 from snnconvert.checkpoint.checkpoint import Checkpoint
-from snnconvert.checkpoint.exported import open_checkpoint
+from snnconvert.checkpoint.exported import is_exported, open_checkpoint
 from snnconvert.checkpoint.format import save_checkpoint
+from snnconvert.conversion.capture.captured_network import CapturedNetwork
+from snnconvert.errors import InputError
 from snnconvert.models.family import entry_of, stage_of
 from snnconvert.neurons.spiking import spiking
 
@@ -23,19 +26,33 @@ KEPT = (
 Like = Checkpoint | dict[str, Any] | None
 
 
-def load(path: str | Path, stage: str | None = None) -> nn.Module:
+def load(
+    path: str | Path, stage: str | None = None, *, example_inputs: Any = None,
+    outputs: Sequence[str] | None = None,
+) -> nn.Module:  # fmt: skip
     """The network in a checkpoint, in evaluation mode.
 
     Args:
-        path: a `.pt` file written by snnconvert, a `.pt2` file written by torch.export.save
-            (read as data: no code in it runs), or an `.onnx` file written by `export_onnx` (run by
+        path: a `.pt` file written by snnconvert, a `.pt2` file written by torch.export.save (read
+            as data: no code in it runs), or an `.onnx` file: one that `export_onnx` wrote is run by
+            onnxruntime, one of any other exporter becomes a network to convert (held against
             onnxruntime).
         stage: "ann", "qann", "snn" or "spiking" where the file holds several; default the most
             advanced.
+        example_inputs: of an ONNX file whose axes may be of any size: the arguments of one call.
+        outputs: of an ONNX file: names of inner values at which the network shall end.
 
     Raises:
         CheckpointError: no readable checkpoint, or it holds no such stage.
+        InputError: example inputs are needed, or do not fit; no such outputs.
+        UnsupportedOpError: an ONNX file with operations that are not known.
     """
+    if str(path).endswith(".onnx") and not is_exported(path):
+        from snnconvert.conversion.capture.onnx.read import read_onnx
+
+        return CapturedNetwork(read_onnx(path, example_inputs, outputs)).eval()
+    if example_inputs is not None or outputs is not None:
+        raise InputError(f"{path}: example_inputs and outputs are for .onnx files of other origin")
     return open_checkpoint(path).network(stage)
 
 

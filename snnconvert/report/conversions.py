@@ -9,7 +9,6 @@ from typing import Any
 from torch import nn
 
 from snnconvert.conversion.convert import convert
-from snnconvert.conversion.prepare.sites import functions_of_time
 from snnconvert.conversion.spiking.config import spiking_config
 from snnconvert.conversion.spiking.network import SpikingNetwork
 from snnconvert.errors import InputError
@@ -42,7 +41,7 @@ class Trials:
     def __init__(self, ann: nn.Module, snn: SpikingNetwork, calls: Sequence[Call]) -> None:
         self.ann, self.snn, self.calls = ann, snn, calls
         self.options = options_of(snn)
-        self.spiking_time = not functions_of_time(snn.program)
+        self.spiking_time = not snn.functions_of_time
 
     @property
     def calibrates(self) -> bool:

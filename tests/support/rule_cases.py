@@ -240,10 +240,11 @@ FUNCTIONS = {
     "aten.rsqrt.default": ("h1",),
     "aten.sqrt.default": ("h1",),
     "aten.asin.default": ("small",),
+    "aten.asinh.default": ("h",),
+    "aten.atanh.default": ("small",),
     "aten.acos.default": ("small",),
     "aten.tan.default": ("small",),
     "aten.acosh.default": ("h1p",),
-    "aten.atanh.default": ("small",),
     "aten.sort.default": ("s", -1),
     "aten.sort.stable": ("s", {"stable": True}),
     "aten.topk.default": ("s", 2),
@@ -284,6 +285,7 @@ FIRES = {
 # Steps: the SNN equals its quantised ANN, but that need not approach the ANN at a jump.
 JUMPS = {
     "aten.argmax.default": ("s", -1),
+    "aten.argmin.default": ("s", -1),
     "aten.eq.Scalar": ("h", 0.5),
     "aten.eq.Tensor": ("h", "g"),
     "aten.ne.Scalar": ("h", 0.5),

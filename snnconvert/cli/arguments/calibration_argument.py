@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -69,8 +71,8 @@ def noise_of(args: argparse.Namespace, named: NamedNetwork) -> Schedule | None:
 
 
 def tensors_of(path: Path) -> list[Tensor]:
-    """The tensors in a .pt file, one for each input of a network."""
-    content = read_file(path)
+    """The tensors in a .pt or .npz file, one for each input of a network."""
+    content = arrays_of(path) if path.suffix == ".npz" else read_file(path)
     values = [content] if isinstance(content, Tensor) else content
     if not isinstance(values, (list, tuple)) or not all(
         isinstance(value, Tensor) and value.ndim for value in values
@@ -79,6 +81,15 @@ def tensors_of(path: Path) -> list[Tensor]:
     if len({len(value) for value in values}) != 1:
         raise InputError(f"{path}: holds batches of {[len(v) for v in values]} inputs, or none")
     return list(values)
+
+
+def arrays_of(path: Path) -> list[Tensor]:
+    """The arrays in an .npz file, in the order in which they were saved."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return [torch.from_numpy(archive[name]) for name in archive.files]
+    except (ValueError, TypeError, OSError, EOFError, zipfile.BadZipFile, KeyError) as error:
+        raise InputError(f"{path}: is no readable .npz of numbers ({error})") from error
 
 
 def calibration_images(

@@ -37,10 +37,14 @@ def named_network(args: argparse.Namespace) -> NamedNetwork:
         raise InputError("name a FILE, or a network by --model MODULE:FACTORY")
     elif args.file.endswith(".pt2"):
         named = NamedNetwork(args.file, load(args.file), None)
+    elif args.file.endswith(".onnx"):
+        named = NamedNetwork(args.file, _from_onnx(args), None)
     else:
         named = checkpoint_network(Checkpoint.read(args.file), args.stage, wanted_levels(args))
     if args.weights_key and not (args.model and args.file):
         raise InputError("--weights-key: names weights in a FILE for --model; give all three")
+    if args.outputs and not (args.file or "").endswith(".onnx"):
+        raise InputError(f"--outputs: {named.name} is no .onnx file")
     if args.stage and named.checkpoint is None:
         raise InputError(f"--stage {args.stage}: {named.name} is no checkpoint with stages")
     if args.schedule and not args.calibrate:
@@ -79,6 +83,16 @@ def ann_and_snn(args: argparse.Namespace) -> tuple[NamedNetwork, SpikingNetwork,
     if named.batches is None:
         raise InputError(f"{named.name}: --data is needed: inputs to measure on")
     return named, snn, args.snn
+
+
+def _from_onnx(args: argparse.Namespace) -> nn.Module:
+    """The network in an ONNX file; axes of any size are as in the examples, if there are some."""
+    examples: tuple[Tensor, ...] | None = None
+    if args.example_shape:
+        examples = tuple(map(example, args.example_shape))
+    elif args.calibrate and Path(args.calibrate).is_file():
+        examples = tuple(value[:EXAMPLES] for value in tensors_of(Path(args.calibrate)))
+    return load(args.file, example_inputs=examples, outputs=args.outputs or None)
 
 
 def _from_factory(args: argparse.Namespace) -> NamedNetwork:

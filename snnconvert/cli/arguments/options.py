@@ -24,8 +24,8 @@ def add_source_arguments(command: argparse.ArgumentParser) -> None:
         "file",
         metavar="FILE",
         nargs="?",
-        help="a checkpoint of snnconvert, a .pt2 file (torch.export.save; no code in it runs), or, "
-        "with --model, its weights (a state dict)",
+        help="a checkpoint of snnconvert, a .pt2 file (torch.export.save; no code in it runs), an "
+        ".onnx file, or, with --model, its weights (a state dict)",
     )
     add_stage_argument(command)
     command.add_argument(
@@ -45,14 +45,24 @@ def add_source_arguments(command: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="B,C,H,W[:int]",
-        help="shape of an input of --model, batch first; once per input",
+        help="shape of an input of --model, or of an .onnx file where it may be any; batch first, "
+        "once per input",
+    )
+    command.add_argument(
+        "--outputs",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="inner value of an .onnx file at which the network shall end, once per output "
+        "(leaves out what follows, such as the selection of boxes)",
     )
     command.add_argument(
         "--calibrate",
         "--data",
         metavar="DATA",
         help="inputs for networks with plain activations: a .pt file with a tensor (or a tuple of "
-        f"tensors, one per input), a folder of images, or a data set ({names}); "
+        "tensors, one per input), an .npz with an array per input, a folder of images, or a data "
+        f"set ({names}); "
         "for a denoiser (a checkpoint, or any with --schedule) clean images, which are noised over "
         "the whole range of t",
     )

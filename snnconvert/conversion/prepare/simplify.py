@@ -12,6 +12,7 @@ from snnconvert.conversion.execution.executor import Executor
 from snnconvert.conversion.graph.nodes import Clip
 from snnconvert.conversion.graph.program import Node, Program, Ref
 from snnconvert.conversion.graph.values import substitute
+from snnconvert.conversion.prepare.hand_written import recognise_hand_written
 from snnconvert.conversion.rules import converts, rule_of
 
 
@@ -101,5 +102,5 @@ def prepared(captured: Captured, fold: bool = True) -> tuple[Program, dict[str, 
     program, constants = captured.program, captured.constants
     if fold and all(converts(node.op) for node in program.nodes):
         program, constants = fold_constants(program, constants)
-    program = recognise_swish(program)
+    program = without_unread(recognise_hand_written(recognise_swish(program)))
     return absorb_relu(program, constants), constants

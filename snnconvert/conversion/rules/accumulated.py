@@ -54,11 +54,13 @@ add(Rule("accumulated"), """
     softmax.int log_softmax.int _softmax.default _log_softmax.default logsumexp.default
     linalg_vector_norm.default norm.ScalarOpt_dim norm.Scalar
     var.default var.dim var.correction std.default std.dim std.correction var_mean.correction
-    argmax.default clamp.Tensor clamp_min.Tensor clamp_max.Tensor clamp_max.default
+    argmax.default argmin.default clamp.Tensor clamp_min.Tensor
+    clamp_max.Tensor clamp_max.default
     pow.Tensor_Scalar pow.Tensor_Tensor pow.Scalar square.default sqrt.default rsqrt.default
     reciprocal.default exp.default exp2.default expm1.default log.default log2.default
     log10.default log1p.default sin.default cos.default tan.default sinh.default cosh.default
-    atan.default atan2.default asin.default acos.default abs.default erf.default erfc.default
+    atan.default atan2.default asin.default acos.default asinh.default
+    atanh.default abs.default erf.default erfc.default
     addcmul.default addcdiv.default lerp.Tensor lerp.Scalar where.self
     where.ScalarOther where.ScalarSelf masked_fill.Tensor prod.dim_int cosine_similarity.default
     eq.Scalar eq.Tensor ne.Scalar ne.Tensor lt.Scalar lt.Tensor le.Scalar le.Tensor gt.Scalar
@@ -71,7 +73,7 @@ add(Rule("accumulated"), """
     cummax.default cummin.default logcumsumexp.default index_reduce.default scatter_reduce.two
     logical_xor.default bitwise_xor.Tensor isfinite.default isinf.default any.dim any.default
     all.default all.dim _cdist_forward.default _trilinear.default
-    asinh.default acosh.default atanh.default
+    acosh.default
     hardshrink.default softshrink.default""")  # fmt: skip
 add(Rule("accumulated", macs_of_attention), "scaled_dot_product_attention.default")
 add(Rule("accumulated", activation=signed_function), """

@@ -1,0 +1,1 @@
+"""One ONNX operation as a module, and what its handler sees."""
