@@ -8,6 +8,7 @@ from .conversion.convert import convert as convert
 from .conversion.finetune import finetune as finetune
 from .conversion.quantize import quantize as quantize
 from .diffusion.moments import eps_second_moment as eps_second_moment
+from .diffusion.noising import noised as noised
 from .diffusion.sampling.drawing import invert as invert
 from .diffusion.sampling.drawing import sample as sample
 from .diffusion.sampling.solver_path import SolverPath as SolverPath

@@ -8,11 +8,13 @@ probe             uint8 [N, C, H, W]: held-out real images, for calibration and 
 provenance        data, seed, steps, images seen, versions
 moments           optional: {stage: {"eps_second_moment": [diffusion_steps], and how measured;
                   "correction": {"slope", "mean", "variance", and how measured}}}
-denoiser          optional, of networks without a recipe: {"prediction", "alphas_cumprod"}
+denoiser          optional, of networks without a recipe: {"prediction", "alphas_cumprod"}, and
+                  "data_range", (low, high) of the clean data, where it is known
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -152,10 +154,11 @@ def is_correction(value: object) -> bool:
 
 
 def is_denoiser(value: object) -> bool:
-    """{"prediction": str or None, "alphas_cumprod": float tensor or None}."""
+    """{"prediction": str or None, "alphas_cumprod": float tensor or None}, "data_range": pair."""
     return (
         is_table(value)
-        and set(value) == {"prediction", "alphas_cumprod"}  # type: ignore[call-overload]
+        and set(value) - {"data_range"} == {"prediction", "alphas_cumprod"}  # type: ignore[call-overload]
+        and is_range(value.get("data_range", (0.0, 1.0)))  # type: ignore[attr-defined]
         and isinstance(value["prediction"], str | None)  # type: ignore[index]
         and (value["alphas_cumprod"] is None or is_curve(value["alphas_cumprod"]))  # type: ignore[index]
     )
@@ -163,6 +166,16 @@ def is_denoiser(value: object) -> bool:
 
 def is_stage(value: object) -> bool:
     return isinstance(value, str)
+
+
+def is_range(value: object) -> bool:
+    """(low, high), finite."""
+    return (
+        isinstance(value, tuple)
+        and len(value) == 2
+        and all(isinstance(number, float) and math.isfinite(number) for number in value)
+        and value[0] < value[1]
+    )
 
 
 FORMS: dict[str, Callable[[object], bool]] = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch import nn
 from snnconvert.checkpoint.checkpoint import Checkpoint
 from snnconvert.checkpoint.exported import is_exported, open_checkpoint
 from snnconvert.checkpoint.format import save_checkpoint
+from snnconvert.common.denoises import facts_of, with_facts
 from snnconvert.conversion.capture.captured_network import CapturedNetwork
 from snnconvert.errors import InputError
 from snnconvert.models.family import entry_of, stage_of
@@ -31,6 +32,9 @@ def load(
     outputs: Sequence[str] | None = None,
 ) -> nn.Module:  # fmt: skip
     """The network in a checkpoint, in evaluation mode.
+
+    A denoiser says what it predicts (`network.prediction`) and by which noise it was trained
+    (`network.schedule`), as far as the file knows; `sample` and `convert` go by that.
 
     Args:
         path: a `.pt` file written by snnconvert, a `.pt2` file written by torch.export.save (read
@@ -53,7 +57,8 @@ def load(
         return CapturedNetwork(read_onnx(path, example_inputs, outputs)).eval()
     if example_inputs is not None or outputs is not None:
         raise InputError(f"{path}: example_inputs and outputs are for .onnx files of other origin")
-    return open_checkpoint(path).network(stage)
+    checkpoint = open_checkpoint(path)
+    return with_facts(checkpoint.network(stage), known_of(checkpoint))
 
 
 def save(network: nn.Module, path: str | Path, like: Like = None) -> None:
@@ -76,5 +81,32 @@ def content_of(network: nn.Module, like: Like = None) -> dict[str, Any]:
     stage, entry = (own.stage, own.to_content()) if own else (stage_of(network), entry_of(network))
     held = like.content if isinstance(like, Checkpoint) else like
     kept = {key: held[key] for key in KEPT if key in held} if held else {}
+    if not kept.get("recipe") and "denoiser" not in kept:
+        kept |= denoiser_entry(facts_of(network))
     provenance = {**kept.get("provenance", {}), "torch": str(torch.__version__)}
     return {**kept, "provenance": provenance, "stage": stage, "networks": {stage: entry}}
+
+
+def known_of(checkpoint: Checkpoint) -> dict[str, Any]:
+    """What is known of a checkpoint's denoisers, as `facts_of` gives it; {} of a classifier."""
+    if checkpoint.is_classifier:
+        return {}
+    kept = checkpoint.content.get("denoiser", {})
+    known = checkpoint.has_recipe or kept.get("alphas_cumprod") is not None
+    found = {
+        "prediction": checkpoint.prediction,
+        "schedule": checkpoint.schedule() if known else None,
+        "data_range": kept.get("data_range"),
+    }
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def denoiser_entry(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a file that says what is known of a denoiser; {} where nothing is."""
+    if not facts:
+        return {}
+    noise = facts["schedule"].alphas_cumprod if "schedule" in facts else None
+    entry = {"prediction": facts.get("prediction"), "alphas_cumprod": noise}
+    if "data_range" in facts:
+        entry["data_range"] = facts["data_range"]
+    return {"denoiser": entry}

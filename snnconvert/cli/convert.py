@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from snnconvert.cli.arguments.named_network import NamedNetwork
     from snnconvert.conversion.spiking.network import SpikingNetwork
+    from snnconvert.diffusion.sampling.solver_path import SolverPath
     from snnconvert.diffusion.schedule import NoiseLevels
     from snnconvert.report.examine import Examination
 
@@ -42,6 +43,11 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     add_source_arguments(command)
     command.add_argument("--prediction", help="what a denoiser from elsewhere predicts: eps "
                          "(default), x0, v or x_prev; kept in the file")  # fmt: skip
+    command.add_argument(
+        "--solver-path", action=argparse.BooleanOptionalAction, default=True,
+        help="fit the thresholds of a denoiser also to what a solver visits, where its schedule is "
+        "known and there are thresholds to fit (default)",
+    )  # fmt: skip
     add_conversion_options(command)
     add_reset(command, "call")
     command.add_argument("--max-error", type=float, metavar="ERROR", help="choose T: the smallest "
@@ -73,7 +79,34 @@ def denoiser_facts(args: argparse.Namespace, named: NamedNetwork) -> dict[str, A
     if args.schedule is None and args.prediction is None:
         return {}
     noise = None if args.schedule is None else named_schedule(args.schedule).alphas_cumprod
-    return {"denoiser": {"prediction": args.prediction, "alphas_cumprod": noise}}
+    known = {} if named.data_range is None else {"data_range": named.data_range}
+    return {"denoiser": {"prediction": args.prediction, "alphas_cumprod": noise, **known}}
+
+
+def solver_path(args: argparse.Namespace, named: NamedNetwork) -> SolverPath | None:
+    """The path that thresholds are fitted to; None where it is unknown or there is nothing to fit.
+
+    A network that returns something else than one prediction of x's shape is calibrated without.
+    """
+    import torch
+
+    from snnconvert.cli.arguments.calibration_argument import noise_of
+    from snnconvert.conversion.graph.values import leaves
+    from snnconvert.diffusion.sampling.solver_path import SolverPath
+
+    if not args.solver_path or named.quantised or not named.batches:
+        return None
+    noise, batch = noise_of(args, named), named.batches[0]
+    if noise is None or len(batch) != 2:
+        return None
+    with torch.no_grad():
+        found = leaves(named.model(*batch))
+    if [value.shape for value in found] != [batch[0].shape]:
+        print("note: the network does not return one prediction of x's shape, so that no solver "
+              "can follow it; thresholds are fitted to noised data alone")  # fmt: skip
+        return None
+    own = named.checkpoint.predicts(args.prediction) if named.checkpoint else args.prediction
+    return SolverPath(noise, own, data_range=named.data_range)
 
 
 def origin_of(args: argparse.Namespace) -> str:
@@ -139,7 +172,7 @@ def run_convert(args: argparse.Namespace) -> None:
         show("thresholds and weights")
         snn = convert(
             named.model, example_inputs=named.examples, calibration=named.batches,
-            reset=args.reset, share=True, **options,
+            reset=args.reset, share=True, path=solver_path(args, named), **options,
         )  # fmt: skip
         found = reported(args, named, snn, show)
         content = {**content_of(snn, like=named.checkpoint), **denoiser_facts(args, named)}

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from snnconvert.common.denoises import facts_of, with_facts
 from snnconvert.conversion.calibration.batches import kept_of
 from snnconvert.conversion.calibration.calibrate import Calibration
 from snnconvert.conversion.calibration.leak_compensation import compensate_leak
@@ -51,25 +52,24 @@ def convert(
             of 2^T - 1 levels under `code="radix"`.
         example_inputs: arguments of one call, batch first: a tensor, a tuple such as `(x, t)`, a
             dict of keyword arguments. Not needed for what `load("....pt2")` or `quantize` gave.
-        calibration: batches of real inputs, each of that form; a few hundred inputs suffice. Read
-            once; needed for activations without ceilings and for `neuron="lif"`.
-        firing, signed, settle: see `spiking_config`.
+        calibration: batches of real inputs, each of that form; read once. Needed for activations
+            without ceilings and for `neuron="lif"`; a warning says where they are too few.
         threshold: "mse" (default), "max", "percentile", a percentage such as "99.5%", or
             "learned" (from "mse", trained to reproduce the float network's output).
         per_channel, bias_correction: one threshold (leaky neurons: one fit) a channel, not a
             layer; bring each channel's mean back to the float network's.
         weights: "kept" (default); "blocks": weights and biases trained too, block by block, to give
             what the float network gives (minutes, no labels; about 1,024 calibration inputs);
-            "distilled": then all at once, to give its output; or a `WeightCalibration`.
+            "distilled": then all at once; or a `WeightCalibration`.
         thresholds_over_t: for denoisers `(x, t)`: a table of so many thresholds over the range of
             t, looked up once a call (if above 1); calibration must cover that range.
         spiking_time: neurons also for what no input but one number a sample (a denoiser's time, a
             label) reaches. Else it stays a table of functions, read once a call.
         path: for denoisers `(x, t)`: how samples will be drawn, such as `SolverPath(schedule)`.
-            Thresholds are then calibrated on what is visited there too, and chosen by its end.
+            Thresholds are then fitted to what is visited there too; schedule and prediction kept.
         t_argument: name of the network's argument t, where it is not found by itself.
         share: take the model's own weights, not a copy: what changes the one changes the other.
-        code, neuron, simulate, norm, reset, tau, v_reset, v_init: see `SpikingConfig`.
+        All other options: see `spiking_config` and `SpikingConfig`.
 
     Raises:
         UnsupportedOpError: operations without a rule, all of them by layer.
@@ -82,13 +82,27 @@ def convert(
     options = CalibrationOptions(
         threshold=threshold, per_channel=per_channel, bias_correction=bias_correction, path=path,
         thresholds_over_t=thresholds_over_t, t_argument=t_argument, weights=weights,
-        starts=config.v_init == "optimised",
+        starts=config.v_init == "optimised", facts=known_facts(model, path),
     )  # fmt: skip
     network = convertible_of(model, example_inputs, spiking_time=spiking_time)
     refuse_leaks(network, config, options)  # before the slow passes
     quantised, found = quantized_network(network, config.levels, calibration, options)
     foreign = () if share else network.captured.constants.values()
-    return spiking_network(quantised, found, config, calibration, options, foreign)
+    snn = spiking_network(quantised, found, config, calibration, options, foreign)
+    return with_facts(snn, options.facts)
+
+
+def known_facts(model: nn.Module, path: Path | None) -> dict[str, Any]:
+    """What `model` and `path` say of the denoiser; InputError where they contradict each other."""
+    own, given = facts_of(model), facts_of(path)
+    if own.get("prediction", given.get("prediction")) != given.get(
+        "prediction", own.get("prediction")
+    ):
+        raise InputError(
+            f"path: predicts {given['prediction']!r}, but the network predicts "
+            f"{own['prediction']!r}; leave it out"
+        )
+    return {**given, **own}
 
 
 def spiking_network(

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from snnconvert.common.checks import checked_integer
+from snnconvert.common.denoises import facts_of, with_facts
 from snnconvert.conversion.calibration.bias_correction import adjust
 from snnconvert.conversion.calibration.calibrate import Calibration, calibrate
 from snnconvert.conversion.calibration.options import CalibrationOptions
@@ -65,7 +66,8 @@ def quantize(
         threshold=threshold, per_channel=per_channel, bias_correction=bias_correction
     )
     network = convertible_of(model, example_inputs, trainable=True, spiking_time=spiking_time)
-    return quantized_network(network, levels, batches, options, trainable=True)[0]
+    qann = quantized_network(network, levels, batches, options, trainable=True)[0]
+    return with_facts(qann, facts_of(model))
 
 
 def quantized_network(
@@ -157,15 +159,15 @@ def refuse_nothing_to_fit(network: Convertible, options: CalibrationOptions) -> 
         "weights": options.training is not None,
         "thresholds_over_t": options.thresholds_over_t > 1,
         "v_init": options.starts,
-        "path": options.path is not None,
     }
     for option in (name for name, given in wanted.items() if given and not network.open_sites):
         raise InputError(
             f"{option}: every activation of {network.name} was trained quantised, there is nothing "
             f"to calibrate: leave {option} out"
         )
-    for option in ("thresholds_over_t", "path"):  # before the slow passes
-        if wanted[option]:
+    over_path = options.path is not None and bool(network.open_sites)
+    for option, given in (("thresholds_over_t", wanted["thresholds_over_t"]), ("path", over_path)):
+        if given:  # before the slow passes
             time_argument(network.program, options.t_argument, option)
 
 

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from snnconvert.common.checks import checked_number
+from snnconvert.common.denoises import facts_of
 from snnconvert.common.registry import nearest
 from snnconvert.diffusion.correction import Correction
 from snnconvert.diffusion.linear import plus
-from snnconvert.diffusion.schedule import CLEAN, NoiseLevels, Point
+from snnconvert.diffusion.schedule import CLEAN, NoiseLevels, Point, Schedule, as_schedule
 from snnconvert.errors import InputError
 
 PREDICTIONS = ("eps", "x0", "v", "x_prev")
@@ -29,6 +30,50 @@ def checked_prediction(prediction: str) -> str:
     return prediction
 
 
+def prediction_for(network: object, given: str | None) -> str:
+    """What `network` predicts: as given, as it says itself, or else "eps".
+
+    Raises:
+        InputError: an unknown prediction, or one that contradicts the network.
+    """
+    own: str | None = facts_of(network).get("prediction")
+    prediction = checked_prediction(given or own or "eps")
+    if own not in (None, prediction):
+        raise InputError(
+            f"prediction: found {prediction!r}, but this network predicts {own}; leave it out"
+        )
+    return prediction
+
+
+def schedule_for(network: object, given: Any) -> NoiseLevels:
+    """The noise of `network`: as given, as it says itself, or else DDPM's.
+
+    Raises:
+        InputError: no schedule, or a discrete one that is not the network's own.
+    """
+    own = facts_of(network).get("schedule")
+    if given is None and isinstance(own, NoiseLevels):
+        return own
+    schedule = as_schedule(given)
+    if isinstance(own, Schedule) and isinstance(schedule, Schedule) and not own.is_like(schedule):
+        raise InputError(
+            "schedule: this network was trained with another one; leave it out (network.schedule "
+            "is its own)"
+        )
+    return schedule
+
+
+def checked_range(clip: object) -> tuple[float, float]:
+    """(low, high), or InputError."""
+    pair = list(clip) if isinstance(clip, (tuple, list)) else []
+    numbers = [checked_number("clip", value, "(-inf, inf)") for value in pair]
+    if len(numbers) != 2 or not numbers[0] < numbers[1]:
+        raise InputError(
+            f"clip: found {clip!r}, allowed are True, False and (low, high), the range of the data"
+        )
+    return numbers[0], numbers[1]
+
+
 class Denoiser:
     """Calls `network(x [B, ...], t [B]) -> prediction` and counts the calls.
 
@@ -38,8 +83,10 @@ class Denoiser:
         schedule: the noise it was trained with.
         prediction: what it predicts: "eps" (the noise), "x0" (the clean image),
             "v" (alpha * eps - sigma * x0; Salimans and Ho 2022) or "x_prev" (the mean of x one
-            diffusion step earlier).
-        clip: keep the clean image in [-1, 1].
+            diffusion step earlier). None: what the network says of itself (`load` and `convert`
+            see to that), or else "eps".
+        clip: keep the clean image in (low, high); True: in the range of the data, where the
+            network knows it, or else in [-1, 1].
         correction: of a quantised or spiking network, as `measure_correction` found it: slope and
             mean of each prediction are taken back, and stochastic solvers draw less noise.
         thresholding: dynamic thresholding of the clean image (Saharia et al. 2022): the quantile
@@ -56,12 +103,13 @@ class Denoiser:
         network: Callable[[Tensor, Tensor], Tensor],
         schedule: NoiseLevels,
         *,
-        prediction: str = "eps",
-        clip: bool = False,
+        prediction: str | None = None,
+        clip: bool | tuple[float, float] = False,
         thresholding: bool | float = False,
         correction: Correction | None = None,
     ) -> None:
-        checked_prediction(prediction)
+        prediction = prediction_for(network, prediction)
+        schedule_for(network, schedule)
         ratio = DYNAMIC_RATIO if thresholding is True else thresholding
         if ratio is not False:
             ratio = checked_number("thresholding", ratio, "[0, 1]", note=", True and False")
@@ -71,7 +119,8 @@ class Denoiser:
         self.correction = correction
         self.schedule = schedule
         self.prediction = prediction
-        self.clip = clip
+        own = facts_of(network).get("data_range", (-1.0, 1.0))
+        self.clip = checked_range(own if clip is True else clip) if clip is not False else None
         self.ratio = float(ratio)
         self.nfe = 0
         self.on_call: Callable[[Tensor, float | Tensor, Tensor], object] | None = None
@@ -140,7 +189,7 @@ class Denoiser:
             limit = limit.view(-1, *(1,) * (x0.ndim - 1))
             x0 = x0.clamp(-limit, limit) / limit
         elif self.clip:
-            x0 = x0.clamp(-1, 1)
+            x0 = x0.clamp(*self.clip)
         if self.on_call is not None:
             self.on_call(x, point.t, x0)
         return x0

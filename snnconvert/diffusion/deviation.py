@@ -10,10 +10,11 @@ from torch import Tensor
 
 from snnconvert.common.randomness import stream_seed
 from snnconvert.diffusion.correction import Correction
+from snnconvert.diffusion.denoiser import prediction_for, schedule_for
 from snnconvert.diffusion.linear import plus
 from snnconvert.diffusion.moments import between, moment_times
 from snnconvert.diffusion.noise import SampleNoise
-from snnconvert.diffusion.schedule import NoiseLevels, as_schedule
+from snnconvert.diffusion.schedule import NoiseLevels
 from snnconvert.errors import InputError
 
 Network = Callable[[Tensor, Tensor], Tensor]
@@ -26,7 +27,7 @@ def measure_correction(
     batches: Iterable[Tensor],
     schedule: NoiseLevels | Tensor | None = None,
     *,
-    prediction: str = "eps",
+    prediction: str | None = None,
     times: int = 50,
     seed: int = 0,
     on_call: Callable[[], object] | None = None,
@@ -41,7 +42,8 @@ def measure_correction(
     Raises:
         InputError: no data, values that are not finite, or a network that hardly follows.
     """
-    schedule = as_schedule(schedule)
+    schedule = schedule_for(network, schedule)
+    prediction = prediction_for(network, prediction)
     points = schedule.points(moment_times(schedule, times))
     sums: list[_Sums | None] = [None] * len(points)
     images = 0

@@ -171,6 +171,19 @@ def log_snr(schedule: NoiseLevels, steps: int, end: int, _: Tensor | None) -> li
     return to_end(times, steps, end)
 
 
+def log_snr_in_groups(schedule: NoiseLevels, sizes: Sequence[int]) -> list[float]:
+    """As `log_snr` down to t = 0, in groups of intervals: the groups are even, and each inside.
+
+    How the original lays the steps of a singlestep solver, each of `size` evaluations.
+    """
+    first = noisiest(schedule)
+    highest, lowest = (float(schedule.half_log_snr(t)) for t in (first, 0))
+    ends = line(highest, lowest, len(sizes) + 1).tolist()
+    inner = [line(ends[i], ends[i + 1], size + 1)[:-1] for i, size in enumerate(sizes)]
+    lambdas = torch.cat([*inner, line(lowest, lowest, 1)])
+    return with_ends(schedule.time_at(lambdas), first).tolist()
+
+
 @GRIDS.register("optimal")
 def optimal(
     schedule: NoiseLevels, steps: int, end: int, eps_second_moment: Tensor | None

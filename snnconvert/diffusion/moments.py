@@ -9,10 +9,10 @@ from torch import Tensor
 
 from snnconvert.common.checks import checked_integer
 from snnconvert.common.randomness import stream_seed
-from snnconvert.diffusion.denoiser import Denoiser
+from snnconvert.diffusion.denoiser import Denoiser, schedule_for
 from snnconvert.diffusion.linear import plus
 from snnconvert.diffusion.noise import SampleNoise
-from snnconvert.diffusion.schedule import NoiseLevels, as_schedule
+from snnconvert.diffusion.schedule import NoiseLevels
 from snnconvert.errors import InputError
 
 
@@ -35,7 +35,7 @@ def eps_second_moment(
     batches: Iterable[Tensor],
     schedule: NoiseLevels | Tensor | None = None,
     *,
-    prediction: str = "eps",
+    prediction: str | None = None,
     times: int = 100,
     seed: int = 0,
     on_call: Callable[[], object] | None = None,
@@ -48,7 +48,7 @@ def eps_second_moment(
         network: any callable (x [B, ...], t [B]) -> prediction, as in `sample`.
         batches: clean data [B, ...] in turn, images in [-1, 1]; only one is in memory at a time.
             Every image is noised anew for every time.
-        schedule, prediction: as in `sample`; default linear 1e-4 ... 0.02, 1000 steps, and "eps".
+        schedule, prediction: as in `sample`; default the network's own, or DDPM's and "eps".
         times: how many diffusion steps are measured; the curve between them is linear.
         seed: of the noise, 0 ... 2^31 - 1; that of image i depends on it and i alone.
         on_call: called after each evaluation.
@@ -56,7 +56,7 @@ def eps_second_moment(
     Raises:
         InputError: no data, or predictions that are not finite.
     """
-    schedule = as_schedule(schedule)
+    schedule = schedule_for(network, schedule)
     denoiser = Denoiser(network, schedule, prediction=prediction)
     points = schedule.points(moment_times(schedule, times))
     sums, values, images = torch.zeros(len(points), dtype=torch.float64), 0, 0

@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from snnconvert.diffusion.schedule import NoiseLevels, Schedule
+from snnconvert.diffusion.schedule import NoiseLevels
 
 
 def noised_batch(
-    images: Tensor, schedule: Schedule, generator: torch.Generator, *, spread: bool = False
+    images: Tensor, schedule: NoiseLevels, generator: torch.Generator, *, spread: bool = False
 ) -> tuple[Tensor, Tensor, Tensor]:
     """(x_t, t, eps) of clean `images` [B, C, H, W] in [-1, 1].
 

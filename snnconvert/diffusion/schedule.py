@@ -160,6 +160,11 @@ class Schedule(NoiseLevels):
     def __len__(self) -> int:
         return len(self.alphas_cumprod)
 
+    def is_like(self, other: Schedule) -> bool:
+        """Whether both are one schedule, but for rounding."""
+        mine, others = self.alphas_cumprod, other.alphas_cumprod
+        return len(mine) == len(others) and torch.allclose(mine, others, rtol=1e-3, atol=1e-7)
+
     @cached_property
     def knots(self) -> Tensor:
         """log alpha at t = -1, 0, ..., diffusion_steps - 1."""

@@ -39,6 +39,8 @@ def checkpoint_options(
 ) -> dict[str, Any]:  # fmt: skip
     """As `image_options`, with what the network of `stage` predicts and its moments, if needed.
 
+    Where the file knows the range of the data, that takes the place of [-1, 1].
+
     `corrected=True` among the options puts in the correction that was measured of the network.
 
     Raises:
@@ -46,6 +48,9 @@ def checkpoint_options(
         CheckpointError: moments or a correction are needed that the file does not hold.
     """
     options = image_options(solver, options)
+    data_range = checkpoint.content.get("denoiser", {}).get("data_range")
+    if options.get("clip") is True and data_range is not None:
+        options["clip"] = data_range
     options["prediction"] = checkpoint.predicts(options.get("prediction"))
     if options.pop("corrected", False):
         options["correction"] = checkpoint.correction(stage, schedule, options["prediction"])

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from snnconvert.checkpoint.checkpoint import Checkpoint
 from snnconvert.checkpoint.schedules import schedule_of
+from snnconvert.common.denoises import facts_of, with_facts
 from snnconvert.conversion.graph.values import leaves
 from snnconvert.conversion.spiking.network import SpikingNetwork
 from snnconvert.conversion.spiking.simulation import Run
@@ -31,6 +32,7 @@ class Recorded:
 
     def __init__(self, network: nn.Module) -> None:
         self.network = network
+        with_facts(self, facts_of(network))
         self.calls: list[tuple[Tensor, Tensor, Tensor]] = []
 
     def __call__(self, x: Tensor, t: Tensor) -> Tensor:

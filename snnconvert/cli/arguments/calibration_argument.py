@@ -15,7 +15,7 @@ from torch import Tensor
 from snnconvert.cli.arguments.named_network import NamedNetwork
 from snnconvert.common.checks import checked_integer
 from snnconvert.common.inputs import inputs_of
-from snnconvert.diffusion.objectives import noised_batch
+from snnconvert.diffusion.noising import noised as noise_data
 from snnconvert.diffusion.schedule import Schedule, named_schedule
 from snnconvert.errors import InputError
 from snnconvert.files.tensors import read_file
@@ -46,7 +46,8 @@ def calibration_batches(args: argparse.Namespace, named: NamedNetwork) -> Iterat
             f"--schedule: {path} holds {len(values)} tensors, so x is noised already; leave it out"
         )
     if schedule is not None and len(values) == 1:
-        x, t = noised(values[0], image_size(named, True)[1], schedule)
+        clean, named.data_range = clean_data(values[0], named, args)
+        x, t = together(clean, schedule)
         values = [x, t if named.examples is None else t.to(named.examples[1].dtype)]
     fixed = inputs_of(named.model).fixed_batch
     if fixed is not None:  # whole batches only
@@ -117,6 +118,36 @@ def noised(images: Tensor, size: int, schedule: Schedule) -> tuple[Tensor, Tenso
     Raises:
         InputError: images of another size than the network's.
     """
+    return together(clean_images(images, size), schedule)
+
+
+def together(clean: Tensor, schedule: Schedule) -> tuple[Tensor, Tensor]:
+    """(x_t, t) of clean data: an input of each image, and of vectors more."""
+    batches = noise_data(clean, schedule, inputs=len(clean) if clean.ndim == 4 else None)
+    x, t = (torch.cat(parts) for parts in zip(*batches, strict=True))
+    return x, t
+
+
+def clean_data(
+    values: Tensor, named: NamedNetwork, args: argparse.Namespace
+) -> tuple[Tensor, tuple[float, float]]:
+    """Clean vectors or images as the network takes them, and the range (low, high) of all such."""
+    shapes = inputs_of(named.model).shapes or [value.shape for value in named.examples or ()]
+    if values.ndim == 2 and values.is_floating_point() and shapes:
+        if list(shapes[0][1:]) != list(values.shape[1:]):
+            raise InputError(
+                f"--calibrate: found clean data {list(values.shape)}, the network takes "
+                f"[N, {', '.join(map(str, shapes[0][1:]))}]"
+            )
+        return values.float(), (float(values.min()), float(values.max()))
+    images = clean_images(values, image_size(named, True)[1])
+    mean, std = torch.tensor(args.mean), torch.tensor(args.std)
+    low, high = float((-mean / std).min()), float(((1 - mean) / std).max())
+    return images, (min(low, float(images.min())), max(high, float(images.max())))
+
+
+def clean_images(images: Tensor, size: int) -> Tensor:
+    """Images in floating point, bytes as -1 ... 1; InputError where they are of another size."""
     if images.ndim != 4 or tuple(images.shape[2:]) != (size, size):
         raise InputError(
             f"--calibrate: found clean images {list(images.shape)}, the network takes "
@@ -129,12 +160,7 @@ def noised(images: Tensor, size: int, schedule: Schedule) -> tuple[Tensor, Tenso
             f"--calibrate: found images of {images.dtype}, allowed are uint8 0 ... 255 and "
             "floating point -1 ... 1"
         )
-    images = images.float()
-    generator = torch.Generator().manual_seed(0)
-    order = torch.randperm(len(images), generator=generator)
-    x, t, _ = noised_batch(images[order], schedule, generator, spread=True)
-    order = torch.randperm(len(images), generator=generator)
-    return x[order], t[order]
+    return images.float()
 
 
 def image_size(named: NamedNetwork, noisy: bool) -> tuple[int, int]:

@@ -24,6 +24,7 @@ class NamedNetwork:
         held_out: inputs to report on, where they are others.
         checkpoint: that it comes from, if it is one of ours.
         float_ann: the float network beside a quantised one.
+        data_range: (low, high) of clean data of a denoiser, where they were noised for it.
         stage: of `model` in that checkpoint.
     """
 
@@ -35,6 +36,7 @@ class NamedNetwork:
     checkpoint: Checkpoint | None = None
     float_ann: nn.Module | None = None
     stage: str = "ann"
+    data_range: tuple[float, float] | None = None
 
     @property
     def quantised(self) -> bool:

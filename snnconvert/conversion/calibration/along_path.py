@@ -28,6 +28,7 @@ REACHES = (0.0, 0.5, 0.85, 1.0, 1.25)  # tried; see `SiteDistributions.reached`
 FIRST_REACH = 1.0  # of the passes before one is chosen
 SLACK = 1.05  # times the least error, within which the farthest reach is taken
 COUNTED = 256  # calibration inputs whose saturated values are counted
+DIVERGED = 4.0  # times the largest noised |x|: samples of a network that is trained stay within
 ESCAPED = 2.0  # times the largest end of the float network: beyond, a sample has escaped
 STRAYED = 2.0  # times the largest |x| that the float network met: nothing is learned there
 
@@ -95,46 +96,48 @@ class AlongPath:
     Args:
         path: of a solver.
         follower: of the float network's program.
-        look: (call, rare) -> the float network's output; adds what it shows to the statistics,
-            of rare inputs only how far they go.
+        plain: runs the float network.
+        look: (call, rare), runs it too and adds what it shows to the statistics, of rare inputs
+            only how far they go.
         quantised: the network with ceilings of a given reach, from the statistics so far.
         kept: calibration inputs; usual states of the path are added.
     """
 
     def __init__(
-        self, path: Path, follower: Follower, look: Callable[..., Any],
+        self, path: Path, follower: Follower, plain: Callable[[Call], Any],
+        look: Callable[[Call, bool], object],
         quantised: Callable[[float], Quantised], kept: Kept,
     ) -> None:  # fmt: skip
-        self.path, self.follower, self.look, self.quantised = path, follower, look, quantised
+        self.path, self.follower, self.quantised = path, follower, quantised
+        self.plain, self.look = plain, look
         self.kept = kept
         self.found = PathCalibration(FIRST_REACH)
 
     def calibrate(self) -> PathCalibration:
         """Visit the path, and choose the reach of the ceilings."""
-        largest = float(self.follower.like.abs().amax())
+        usual = largest = float(self.follower.like.abs().amax())
+        seen = {}
         for rare in (False, True):
-            calls, ends = self._followed(partial(self.look, rare=rare), part_of(rare))
-            if not bool(ends.isfinite().all()):
+            seen[rare], ends = self._followed(self.plain, part_of(rare))
+            if not float(ends.abs().amax()) <= DIVERGED * usual:
                 warn(
-                    "path: the float network itself does not stay finite on it, so thresholds are "
-                    "calibrated without it; check prediction and schedule"
+                    "path: the float network's own samples run away on it, so thresholds are "
+                    "calibrated without it; check prediction and schedule, and that it is trained"
                 )
                 return PathCalibration(0.0)
-            largest = max([largest, *(float(self._x(call).abs().amax()) for call in calls)])
+            largest = max([largest, *(float(self._x(call).abs().amax()) for call in seen[rare])])
+        for rare, calls in seen.items():
             self._note(calls, rare)
         for _ in range(self.path.passes):
             run = self._quantised(FIRST_REACH)
             for rare in (False, True):
                 calls, _ends = self._followed(run, part_of(rare))
-                tame = list(self._tame(calls, STRAYED * largest))
-                for call in tame:
-                    self.look(call, rare)
-                self._note(tame, rare)
+                self._note(self._tame(calls, STRAYED * largest), rare)
         self._choose()
         return self.found
 
     def _choose(self) -> None:
-        _, wanted = self._followed(partial(self.look, rare=True), "judged")
+        _, wanted = self._followed(self.plain, "judged")
         for reach in REACHES:
             _, ends = self._followed(self._quantised(reach), "judged")
             self.found.trials.append(Trial.of(reach, ends, wanted))
@@ -145,6 +148,8 @@ class AlongPath:
             saturation.add(call, on_path=False)
         self._followed(lambda call: saturation.add(call, on_path=True), "judged")
         self.found.saturation = saturation
+        if any(t.escaped for t in self.found.trials if t.reach == self.found.reach):
+            saturation.warn()
 
     def _quantised(self, reach: float) -> Callable[[Call], Any]:
         program, constants = self.quantised(reach)
@@ -179,6 +184,7 @@ class AlongPath:
     def _note(self, calls: Iterable[Call], rare: bool) -> None:
         for call in calls:
             self.found.visited += len(self._x(call))
+            self.look(call, rare)
             if not rare:
                 self.kept.add(call)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -22,7 +23,7 @@ from snnconvert.conversion.execution.interpreter import Interpreter
 from snnconvert.conversion.graph.program import Node, Program
 from snnconvert.conversion.prepare.sites import Site
 
-CONVERGED = 0.15  # allowed relative difference between the ceilings of two halves of the data
+CONVERGED = 1.5  # times the error on data held back, at most: see `SiteDistributions.held_back`
 
 CORRECTED = 64  # inputs for the bias correction of a network on trial
 
@@ -35,8 +36,9 @@ class Calibration:
         ceilings: per site's node name, in a shape that broadcasts along the channels.
         inputs: number of calibration inputs.
         dead: channels that were zero on every input, by layer; they got their layer's median.
-        unsettled: relative difference between the ceilings of the two halves of the data, for the
-            layers where it is too large.
+        unsettled: how many times the error is larger on data held back, of the layers where that
+            is too much.
+        wanted: about how many inputs would do; None where they do, or nothing tells.
         kept: a sample of the inputs, for the passes that follow.
         bytes_per_input: of the largest activation.
         over_t: where ceilings depend on t, its division; they are tables then, [N, ...].
@@ -50,6 +52,7 @@ class Calibration:
     bytes_per_input: int = 1
     dead: dict[str, list[int]] = field(default_factory=dict)
     unsettled: dict[str, float] = field(default_factory=dict)
+    wanted: int | None = None
     over_t: OverT | None = None
     weights: dict[str, Any] | None = None
     path: PathCalibration | None = None
@@ -59,6 +62,7 @@ class Calibration:
             "inputs": self.inputs,
             "dead_channels": self.dead,
             "unsettled": self.unsettled,
+            "wanted_inputs": self.wanted,
             "over_t": self.over_t.to_dict() if self.over_t else None,
             "weights": self.weights,
             "path": self.path.to_dict() if self.path else None,
@@ -99,12 +103,11 @@ def calibrate(
 
     sizes = [1]
 
-    def look(call: Call, rare: bool = False) -> Any:
+    def look(call: Call, rare: bool = False) -> None:
         rows = None if over_t is None else over_t.rows(program, call)
         visit = _Visit(found, rows, len(call[kept.along[0]]) if kept.along else 1, rare)
-        output = interpreter.run(constants, call, visit)
+        interpreter.run(constants, call, visit)
         sizes.append(max(sizes.pop(), visit.bytes_per_input))
-        return output
 
     for call in calls:
         if over_t is None:
@@ -118,8 +121,24 @@ def calibrate(
         reach = calibration.path.reach
     for name, statistics in found.items():
         _choose(calibration, name, statistics, options.threshold, levels, reach)
+        held_back = statistics.held_back(options.threshold, levels)
+        if held_back > CONVERGED:
+            calibration.unsettled[statistics.layer] = held_back
+    calibration.wanted = wanted_inputs(calibration.inputs, calibration.unsettled.values())
     _warn(calibration)
     return calibration
+
+
+def wanted_inputs(inputs: int, held_back: Collection[float]) -> int | None:
+    """About how many inputs bring the error on data held back down to `CONVERGED`, 2 digits.
+
+    What half of the inputs makes too much there falls about as their number to the power 1.5.
+    """
+    worst = max(held_back, default=0.0)
+    if not 1 < worst < float("inf"):
+        return None
+    count = max(2 * inputs, inputs / 2 * ((worst**2 - 1) / (CONVERGED**2 - 1)) ** (1 / 1.5))
+    return int(float(f"{count:.1e}"))
 
 
 @dataclass(frozen=True)
@@ -135,7 +154,7 @@ class _Plain:
 
 def _along(
     plain: _Plain, found: Mapping[str, SiteDistributions], path: Path, kept: Kept,
-    look: Callable[..., Any], options: CalibrationOptions,
+    look: Callable[[Call, bool], object], options: CalibrationOptions,
 ) -> PathCalibration:  # fmt: skip
     """Calibrate on what a solver visits."""
 
@@ -153,9 +172,10 @@ def _along(
             plain.constants,
         )  # fmt: skip
 
+    run = partial(Interpreter(plain.program).run, plain.constants)
     _, time = time_argument(plain.program, options.t_argument, "path")
-    follower = Follower(plain.program, kept, time)
-    return AlongPath(path, follower, look, quantised, kept).calibrate()
+    follower = Follower(plain.program, kept, time, options.facts)
+    return AlongPath(path, follower, run, look, quantised, kept).calibrate()
 
 
 @dataclass
@@ -190,22 +210,17 @@ def _choose(
     chosen = torch.where(seen, chosen, chosen.sum(0) / seen.sum(0))  # its mean over the other t
     chosen[:, dead] = alive.median() if len(alive) else 1.0
     calibration.ceilings[name] = statistics.laid_out(chosen)
-    both = [statistics.ceilings(threshold, levels, half) for half in (0, 1)]
-    gap = ((both[0] - both[1]).abs() / chosen)[seen]
-    difference = float(gap.median()) if len(gap) else 0.0
-    if not statistics.both_halves:
-        difference = float("inf")
-    if difference > CONVERGED:
-        calibration.unsettled[statistics.layer] = difference
 
 
 def _warn(calibration: Calibration) -> None:
     if calibration.unsettled:
         layer, worst = max(calibration.unsettled.items(), key=lambda item: item[1])
+        wanted = calibration.wanted
+        more = "give more inputs" if wanted is None else f"about {wanted:,} inputs would do"
         warn(
-            f"calibration has not converged after {calibration.inputs} inputs: ceilings of "
-            f"{len(calibration.unsettled)} layers differ between two halves of the data "
-            f"(most in {layer}, by {worst:.0%}); give more batches",
+            f"calibration has not converged after {calibration.inputs} inputs: ceilings from one "
+            f"half of the data make {worst:.1f} times the error on the other half (in "
+            f"{layer}, the worst of {len(calibration.unsettled)} such layers); {more}",
         )
     silent = [layer for layer, channels in calibration.dead.items() if channels]
     if silent:

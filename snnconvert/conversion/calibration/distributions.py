@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from snnconvert.conversion.calibration.histogram import Histogram
-from snnconvert.conversion.calibration.thresholds import ceilings
+from snnconvert.conversion.calibration.thresholds import ceilings, expected_error
 from snnconvert.conversion.prepare.sites import Site
 from snnconvert.errors import InputError
 
@@ -89,6 +89,20 @@ class SiteDistributions:
         largest = torch.stack([h.farthest for h in self.parts if h])
         moved = chosen + min(reach, 1.0) * (largest - chosen)
         return (moved * max(reach, 1.0)).minimum(largest.clamp_min(self.bound))
+
+    def held_back(self, threshold: str, levels: int) -> float:
+        """Root mean square error on half of the data with ceilings from the other half, relative.
+
+        1: as small as on the half that the ceilings come from; infinite where a half is empty.
+        """
+        if not self.both_halves:
+            return torch.inf
+        errors = torch.zeros(2)
+        for histogram in filter(None, self.parts):
+            chosen = ceilings(histogram, threshold, levels, 0)
+            for half in (0, 1):
+                errors[half] += expected_error(histogram, chosen, levels, half).sum()
+        return float((errors[1] / errors[0]).sqrt()) if float(errors[0]) else 1.0
 
     @property
     def both_halves(self) -> bool:

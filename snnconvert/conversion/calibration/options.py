@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from snnconvert.common.checks import checked_number, set_integers
@@ -75,6 +76,7 @@ class CalibrationOptions:
 
     Attributes:
         starts: fit each channel's `v_init`.
+        facts: what is known of a denoiser; a path may ask the network for it.
 
     Raises:
         InputError: an option out of its range.
@@ -88,6 +90,7 @@ class CalibrationOptions:
     weights: str | WeightCalibration = "kept"
     starts: bool = False
     path: Path | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_criterion(self.threshold)

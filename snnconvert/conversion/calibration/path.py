@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
+from snnconvert.common.denoises import with_facts
 from snnconvert.conversion.calibration.batches import Kept, cut
 from snnconvert.conversion.graph.program import Program
 from snnconvert.conversion.graph.values import leaves
@@ -42,9 +43,11 @@ class Follower:
         program: of the network.
         kept: calibration inputs, for the form of x and t; the others are taken from them.
         time: the program's input t.
+        facts: what is known of the network.
     """
 
-    def __init__(self, program: Program, kept: Kept, time: str) -> None:
+    def __init__(self, program: Program, kept: Kept, time: str, facts: Mapping[str, Any]) -> None:
+        self.facts = facts
         self.program = program
         self.along = set(program.batch_inputs)
         self.template = kept.sample(program.largest_batch or 64)
@@ -101,4 +104,4 @@ class Follower:
                 outputs.append(found[0])
             return torch.cat(outputs)[: len(x)]
 
-        return call
+        return with_facts(call, self.facts)

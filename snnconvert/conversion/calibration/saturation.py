@@ -84,9 +84,9 @@ class Saturation:
             most, layer, usual, t = worst
             warn(
                 f"{layers} layers saturate far more on the solver's path than on calibration data "
-                f"(most in {layer}, {most:.2%} of its values at t = {t:g}, else {usual:.2%}), so "
-                "samples may run away: give convert path=SolverPath(...), more calibration "
-                "inputs, or more timesteps"
+                f"(most in {layer}, {most:.2%} of its values at t = {t:g}, else {usual:.2%}), and "
+                "samples run away there: give more calibration inputs, more timesteps, or sample "
+                "with clip=(low, high), the range of the data"
             )
 
 

@@ -13,6 +13,7 @@ from snnconvert.errors import InputError
 
 CANDIDATES = 100  # ceilings tried, evenly spaced up to the largest value seen
 PERCENTILE = 99.9
+FINE = 64  # levels beyond which the bins of a histogram do not resolve a step
 CRITERIA = ("mse", "max", "percentile", "learned")  # or a percentage such as "99.5%"
 
 
@@ -69,6 +70,21 @@ def _least_error(centers: Tensor, counts: Tensor, largest: Tensor, levels: int) 
         return quantised.sub_(centers).square_().mul_(counts).sum(1)
 
     return least([largest * part for part in torch.arange(1, CANDIDATES + 1) / CANDIDATES], error)
+
+
+def expected_error(histogram: Histogram, ceilings: Tensor, levels: int, half: int) -> Tensor:
+    """Mean squared error, [rows], that `ceilings` [rows] make of the values of one half.
+
+    Inside the clip an even spread over each step is assumed where bins are no finer than steps.
+    """
+    centers, counts = histogram.centers(), histogram.counts[half]
+    step = (ceilings / levels).clamp_min(torch.finfo(torch.float32).tiny)[:, None]
+    inside = (centers / step).add_(0.5).floor_().mul_(step).sub_(centers).square_()
+    if levels > FINE:
+        inside = (step**2 / 12).expand_as(centers)
+    above = (centers - ceilings[:, None]).clamp_min(0).square_()
+    error = torch.where(centers > ceilings[:, None], above, inside)
+    return error.mul_(counts).sum(1) / counts.sum(1).clamp_min(1)
 
 
 def least(candidates: Sequence[Tensor], error: Callable[[Tensor], Tensor]) -> Tensor:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from snnconvert.common.denoises import facts_of, with_facts
 from snnconvert.conversion.capture.captured import Captured, HoldsProgram
 from snnconvert.conversion.capture.captured_network import CapturedNetwork
 from snnconvert.conversion.execution.executor import Executor
@@ -130,7 +131,8 @@ class SpikingNetwork(Spiking, HoldsProgram):
         constants = {n: value for n, value in (self.constants | start).items() if n in read}
         neurons = [(node.name, Neuron.of(node)) for node in self.executor.neurons]
         functions = {name: neuron.function for name, neuron in neurons if neuron.function}
-        return CapturedNetwork(Captured(program, constants, {}), functions).eval()
+        network = CapturedNetwork(Captured(program, constants, {}), functions)
+        return with_facts(network, facts_of(self)).eval()
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         return self._run(args, kwargs, None, lean=self.history is None).output
@@ -218,11 +220,13 @@ class SpikingNetwork(Spiking, HoldsProgram):
                 "values; convert again"
             )
         config = SpikingConfig(**{**asdict(self.config), **changes})
-        return SpikingNetwork(self.program, self.constants, config, self.calibration)
+        network = SpikingNetwork(self.program, self.constants, config, self.calibration)
+        return with_facts(network, facts_of(self))
 
     def _with_thresholds(self, scale: float) -> SpikingNetwork:
         program = weakened(self.program, scale)
-        return SpikingNetwork(program, self.constants, self.config, self.calibration).eval()
+        network = SpikingNetwork(program, self.constants, self.config, self.calibration)
+        return with_facts(network, facts_of(self)).eval()
 
     def captured(self) -> Captured:
         raise InputError(

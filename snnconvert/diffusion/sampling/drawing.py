@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from snnconvert.common.checks import checked_integer
+from snnconvert.diffusion.denoiser import schedule_for
 from snnconvert.diffusion.noise import SampleNoise, image_seeds
 from snnconvert.diffusion.sampling.plans import Network, OnCall, Plan, allowed_batch, plan, run
 from snnconvert.diffusion.schedule import CLEAN, NoiseLevels
@@ -43,7 +44,8 @@ def sample(
         shape: [B, ...] to draw it, in float32, sample i from `seed` and i alone.
         solver: name of a registered solver.
         steps: network evaluations, and intervals of a named grid: 1 ... diffusion steps.
-        schedule: a Schedule, a ContinuousSchedule or a 1-D tensor of betas; default DDPM's.
+        schedule: a Schedule, a ContinuousSchedule or a 1-D tensor of betas; default the network's
+            own, where it knows one (`load` and `convert` see to that), or DDPM's.
         seed: 0 ... 2^31 - 1; what solvers draw for sample i depends on it and i alone.
         grid: a name (default: the solver's own), or a list of times in place of `steps`.
         return_nfe: also return the network evaluations of one batch, as counted.
@@ -56,7 +58,7 @@ def sample(
     Raises:
         InputError: before any evaluation, for unknown names and values outside their range.
     """
-    chosen = plan(solver, steps, schedule, grid, **options)
+    chosen = plan(solver, steps, schedule_for(denoiser, schedule), grid, **options)
     count, image_shape = check_start(x, shape)
     batch_size = count if batch_size is None else checked_integer("batch_size", batch_size, 1)
     batch_size = allowed_batch(denoiser, batch_size)
@@ -110,7 +112,7 @@ def invert(
     if not SOLVERS[solver].reversible or options.get("eta", 0) != 0:
         able = ", ".join(sorted(name for name, s in SOLVERS.items() if s.reversible))
         raise InputError(f"invert: {solver!r} draws noise on its way; use one of {able}, eta 0")
-    chosen = plan(solver, steps, schedule, grid, **options)
+    chosen = plan(solver, steps, schedule_for(denoiser, schedule), grid, **options)
     count, _ = check_start(x, None)
     back = [time for time in reversed(chosen.times) if time != CLEAN]
     if len(back) < 2:

@@ -12,7 +12,7 @@ from torch import Tensor
 from snnconvert.common.inputs import inputs_of
 from snnconvert.common.registry import nearest
 from snnconvert.diffusion.denoiser import Denoiser
-from snnconvert.diffusion.grids import make_grid
+from snnconvert.diffusion.grids import log_snr_in_groups, make_grid
 from snnconvert.diffusion.noise import SampleNoise
 from snnconvert.diffusion.schedule import CLEAN, NoiseLevels, as_schedule
 from snnconvert.diffusion.solvers import SOLVERS
@@ -86,11 +86,12 @@ def plan(
     corrections = {name: value for name, value in options.items() if name in OF_DENOISER}
     times = make_grid(grid, schedule, steps, default=entry.grid, end=entry.end,
                       eps_second_moment=options.get("eps_second_moment"))  # fmt: skip
-    if denoise_to_zero and times[-1] != CLEAN:
-        times = [*times, CLEAN]
-    made = Plan(solver, schedule, times, own, corrections)
-    rehearse(made)
-    return made
+    zero = [CLEAN] if denoise_to_zero and times[-1] != CLEAN else []
+    rehearse(Plan(solver, schedule, times, own, corrections))
+    if entry.groups and isinstance(grid, str) and grid == "log_snr":
+        sizes = entry.groups(steps, own)
+        times = log_snr_in_groups(schedule, sizes) if sizes else times
+    return Plan(solver, schedule, [*times, *zero], own, corrections)
 
 
 def rehearse(plan: Plan) -> None:

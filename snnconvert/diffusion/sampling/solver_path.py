@@ -12,7 +12,7 @@ from torch import Tensor
 
 from snnconvert.common.checks import set_integers
 from snnconvert.common.randomness import LARGEST_SEED, stream_seed
-from snnconvert.diffusion.denoiser import checked_prediction
+from snnconvert.diffusion.denoiser import checked_prediction, checked_range
 from snnconvert.diffusion.noise import SampleNoise
 from snnconvert.diffusion.sampling.plans import Network, Plan, plan, run
 from snnconvert.diffusion.schedule import NoiseLevels, as_schedule
@@ -31,8 +31,9 @@ class SolverPath:
 
     Args:
         schedule: a Schedule, a tensor of betas, or None for DDPM's, as in `sample`.
-        prediction: what the network predicts, as in `sample`; None: "eps".
+        prediction: what the network predicts, as in `sample`; None: what it says, or "eps".
         solver, steps, grid, clip: as in `sample`.
+        data_range: (low, high) of the clean data, kept with the converted network for `clip=True`.
         samples: drawn at once; None: by the size of x, 16 ... 1,024.
         passes: how often the converted network is calibrated on what it visited itself.
         seed: 0 ... 2^31 - 1, of the noise that the paths start from.
@@ -47,6 +48,7 @@ class SolverPath:
     steps: int = 20
     grid: str | Sequence[float] | None = None
     clip: bool | tuple[float, float] = False
+    data_range: tuple[float, float] | None = None
     samples: int | None = None
     passes: int = 2
     seed: int = 0
@@ -55,6 +57,8 @@ class SolverPath:
         object.__setattr__(self, "schedule", as_schedule(self.schedule))
         if self.prediction is not None:
             checked_prediction(self.prediction)
+        if self.data_range is not None:
+            object.__setattr__(self, "data_range", checked_range(self.data_range))
         set_integers(self, {"passes": 0, "seed": 0}, "path: ")
         if self.samples is not None:
             set_integers(self, {"samples": 1}, "path: ")

@@ -19,6 +19,8 @@ from torch import Tensor
 from snnconvert.common.registry import Registry
 from snnconvert.diffusion.schedule import CLEAN
 
+Groups = Callable[[int, Mapping[str, Any]], "list[int] | None"]
+
 
 @dataclass(frozen=True)
 class Solver:
@@ -31,6 +33,8 @@ class Solver:
         reversible: True where the path from noise to data can be walked back.
         clips: True where it follows the predicted clean image, which commands, whose data are
             images, keep in [-1, 1] by default; Python does not.
+        groups: (intervals, own options) -> sizes of the groups of intervals that it steps over,
+            which a log-SNR grid lays evenly; None where there are none.
     """
 
     solve: Callable[..., Tensor]
@@ -38,6 +42,7 @@ class Solver:
     end: int = CLEAN
     reversible: bool = False
     clips: bool = False
+    groups: Groups | None = None
 
     @property
     def options(self) -> Mapping[str, object]:
@@ -77,11 +82,12 @@ def solver(
     end: int = CLEAN,
     reversible: bool = False,
     clips: bool = False,
+    groups: Groups | None = None,
 ) -> Callable[[Callable[..., Tensor]], Callable[..., Tensor]]:
     """Decorator that files a function as the solver `name`; the function itself is unchanged."""
 
     def add(solve: Callable[..., Tensor]) -> Callable[..., Tensor]:
-        SOLVERS.register(name)(Solver(solve, grid, end, reversible, clips))
+        SOLVERS.register(name)(Solver(solve, grid, end, reversible, clips, groups))
         return solve
 
     return add

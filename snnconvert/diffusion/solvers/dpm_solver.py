@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Annotated
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any
 
 from torch import Tensor
 
@@ -15,7 +15,7 @@ from snnconvert.diffusion.schedule import NoiseLevels
 from snnconvert.diffusion.solvers import solver
 from snnconvert.diffusion.steps.adaptive import adaptive
 from snnconvert.diffusion.steps.multistep import multistep
-from snnconvert.diffusion.steps.singlestep import singlestep
+from snnconvert.diffusion.steps.singlestep import order_plan, singlestep
 from snnconvert.errors import InputError
 
 METHODS = ("multistep", "singlestep", "adaptive")
@@ -59,8 +59,17 @@ def integrator(data: bool) -> Callable[..., Tensor]:
     return solve
 
 
-solver("dpm-solver", grid="time_uniform", end=0, reversible=True)(integrator(data=False))
-solver("dpm-solver++", grid="time_uniform", end=0, reversible=True, clips=True)(
+def step_sizes(intervals: int, options: Mapping[str, Any]) -> list[int] | None:
+    """Evaluations of each step, where steps take several; else None."""
+    if options.get("method") != "singlestep":
+        return None
+    return order_plan(intervals, options.get("order", 2), options.get("lower_order_final", True))
+
+
+solver("dpm-solver", grid="time_uniform", end=0, reversible=True, groups=step_sizes)(
+    integrator(data=False)
+)
+solver("dpm-solver++", grid="time_uniform", end=0, reversible=True, clips=True, groups=step_sizes)(
     integrator(data=True)
 )
 

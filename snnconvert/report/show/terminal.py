@@ -77,6 +77,9 @@ def _verdict(c: dict[str, Any]) -> list[str]:
             f"thresholds over {over_t['argument']}: {over_t['rows']} rows, from "
             f"{min(over_t['inputs'])} calibration inputs or more each"
         )
+    path = (c["calibration"] or {}).get("path")
+    if path is not None and path["trials"]:
+        lines.append(_path(path))
     if c["output_ann"] is not None:
         lines.append(
             f"relative distance from the float ANN {c['output_ann']['relative_error']:.3g}"
@@ -86,6 +89,17 @@ def _verdict(c: dict[str, Any]) -> list[str]:
         errors = "  ".join(f"{row['step']}: {row['relative_error']:.3g}" for row in rows)
         lines.append(f"error after step  {errors}")
     return lines
+
+
+def _path(path: dict[str, Any]) -> str:
+    """What calibration along a solver's path chose, and what became of the samples."""
+    trials = {trial["reach"]: trial for trial in path["trials"]}
+    lowest, found = trials[min(trials)], trials[path["reach"]]
+    return (
+        f"thresholds also fitted to {path['visited']} inputs on a solver's path: reach "
+        f"{path['reach']:g}, {found['escaped']} samples escape (else {lowest['escaped']}), "
+        f"error of the others {found['error']:.3g} (else {lowest['error']:.3g})"
+    )
 
 
 def _layers(layers: list[dict[str, Any]]) -> list[str]:

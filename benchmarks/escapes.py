@@ -1,0 +1,126 @@
+"""Samples of converted denoisers that run away, with and without calibration along a path.
+
+    python benchmarks/escapes.py                        # all
+    python benchmarks/escapes.py ring --samples 1000
+
+A sample has escaped where it ends beyond 2.7 times the float network's largest (ring: |x| > 6).
+Every network is a small one trained here to predict eps; DDIM-50 from equal noise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+import snnconvert
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from examples.networks import attention_unet
+
+WAYS = [("rate", 8), ("rate", 32), ("radix", 6), ("radix", 8)]
+LINEAR = snnconvert.Schedule.linear()
+BEYOND = 2.7
+
+
+class Ring(nn.Module):
+    """An MLP (x [B, 2], t [B]) -> eps; the time as Fourier features."""
+
+    def __init__(self, act: type[nn.Module] = nn.ReLU, width: int = 128) -> None:
+        super().__init__()
+        self.register_buffer("frequencies", 2.0 ** torch.arange(6) * torch.pi)
+        layers = [nn.Linear(14, width), act(), nn.Linear(width, width), act(),
+                  nn.Linear(width, width), act(), nn.Linear(width, 2)]  # fmt: skip
+        self.net = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        angles = (t / 1000)[:, None] * self.frequencies
+        return self.net(torch.cat([x, angles.sin(), angles.cos()], -1))
+
+
+def ring(count: int, generator: torch.Generator) -> Tensor:
+    """Points within 0.05 of a circle of radius 2."""
+    angle = 2 * torch.pi * torch.rand(count, generator=generator)
+    circle = torch.stack([angle.cos(), angle.sin()], -1)
+    return 2 * circle + 0.05 * torch.randn(count, 2, generator=generator)
+
+
+def waves(count: int, generator: torch.Generator) -> Tensor:
+    """Images [N, 3, 16, 16] in [-1, 1]: plane waves."""
+    phase, turn = (6.3 * torch.rand(count, 1, 1, 1, generator=generator) for _ in range(2))
+    line = torch.linspace(-3, 3, 16)
+    along = turn.cos() * line[None, None, :, None] + turn.sin() * line[None, None, None]
+    colour = torch.arange(3).view(1, 3, 1, 1)
+    return (along + phase + colour).sin()
+
+
+NETWORKS: dict[str, tuple[Callable[[], nn.Module], Callable[..., Tensor], int, int]] = {
+    "ring": (Ring, ring, 3000, 256),
+    "ring, SiLU": (lambda: Ring(nn.SiLU), ring, 3000, 256),
+    "DDPM U-Net, attention, ReLU": (attention_unet, waves, 300, 32),
+    "DDPM U-Net, attention, SiLU": (lambda: attention_unet(nn.SiLU), waves, 300, 32),
+}
+
+
+def trained(name: str) -> nn.Module:
+    """The network, which predicts the noise of its data."""
+    make, data, steps, batch = NETWORKS[name]
+    torch.manual_seed(0)
+    model, generator = make(), torch.Generator().manual_seed(0)
+    adam = torch.optim.Adam(model.parameters(), 2e-3)
+    rate = torch.optim.lr_scheduler.CosineAnnealingLR(adam, steps)
+    for _ in range(steps):
+        clean = data(batch, generator)
+        t = torch.randint(1000, (batch,), generator=generator).float()
+        eps = torch.randn(clean.shape, generator=generator)
+        loss = (model(LINEAR.add_noise(clean, eps, t), t) - eps).square().mean()
+        adam.zero_grad()
+        loss.backward()
+        adam.step()
+        rate.step()
+    return model.eval()
+
+
+def rows(name: str, samples: int) -> None:
+    """Two lines of the table for each way to spike."""
+    model, data = trained(name), NETWORKS[name][1]
+    clean = data(2048 if data is ring else 256, torch.Generator().manual_seed(5))
+    batches = snnconvert.noised(clean, LINEAR, inputs=len(clean))
+    shape = (samples if data is ring else max(1, samples // 20), *clean.shape[1:])
+    drawing = {"shape": shape, "solver": "ddim", "steps": 50, "schedule": LINEAR, "batch_size": 250}
+    wanted = snnconvert.sample(model, **drawing)
+    limit = BEYOND * float(wanted.flatten(1).norm(dim=1).max())
+    for code, timesteps in WAYS:
+        cells = []
+        for path in (None, snnconvert.SolverPath(LINEAR)):
+            snn = snnconvert.convert(
+                model, timesteps, example_inputs=batches[0], calibration=batches, code=code,
+                simulate="counts", firing="deferred", path=path,
+            )  # fmt: skip
+            found = snnconvert.sample(snn, **drawing)
+            gone = found.flatten(1).norm(dim=1) > limit
+            gap = (found - wanted).flatten(1).norm(dim=1) / wanted.flatten(1).norm(dim=1)
+            cells.append(f"{int(gone.sum())} | {float(gap.median()):.3f}")
+        print(f"| {name} | {code} T={timesteps} | {shape[0]} | {' | '.join(cells)} |", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("networks", nargs="*", metavar="NETWORK", default=[*NETWORKS])
+    parser.add_argument("--samples", type=int, default=1000, help="of points; images: 1 in 20")
+    args = parser.parse_args()
+    warnings.simplefilter("ignore")
+    print("| network | code | samples | escaped, noised data alone | median distance "
+          "| escaped, with a path | median distance |")  # fmt: skip
+    print("|---" * 7 + "|")
+    for name in args.networks:
+        rows(name, args.samples)
+
+
+if __name__ == "__main__":
+    main()
