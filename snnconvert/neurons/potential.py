@@ -21,7 +21,7 @@ import torch
 from spikingjelly.activation_based.neuron import SimpleBaseNode
 from torch import Tensor
 
-from snnconvert.operators.clip import along_channels, from_counts
+from snnconvert.operators.clip import along_channels, check_counts, from_counts
 
 
 @dataclass(frozen=True)
@@ -93,6 +93,7 @@ class PotentialNode(SimpleBaseNode):
 
     def neuronal_charge(self, x: Tensor) -> None:
         if isinstance(self.v, float):  # first step: shapes are known only now
+            check_counts(self.cell.levels, x.dtype)
             self.v_threshold = along_channels(self.cell.v_threshold, x).to(x.dtype)
             self.bias = along_channels(self.cell.bias, x).to(x.dtype)
             self.v = (self.v_threshold * self.cell.v_init).expand_as(x)

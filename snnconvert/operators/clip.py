@@ -11,12 +11,14 @@ inside (PACT, Choi et al. 2018; LSQ, Esser et al. 2020; QCFS, Bu et al. 2022; Fa
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from snnconvert.common.checks import checked_integer
+from snnconvert.errors import InputError
 from snnconvert.operators.pieces import pieces
 
 HALF = 0.5
@@ -51,6 +53,24 @@ def v_init_over(v_init: Tensor | float, x: Tensor) -> Tensor:
     return along_channels(start, x).to(x.dtype)
 
 
+def check_counts(levels: int, dtype: torch.dtype) -> None:
+    """InputError unless counts up to `levels` are exact in `dtype`: bfloat16 goes up to 256."""
+    largest = largest_count(dtype)
+    if levels > largest:
+        kind = str(dtype).removeprefix("torch.")
+        raise InputError(
+            f"timesteps: found {levels} levels in {kind}, which holds whole numbers exactly up to "
+            f"{largest} only: run the network in float32 (without autocast), or convert it with "
+            "fewer timesteps"
+        )
+
+
+@cache
+def largest_count(dtype: torch.dtype) -> int:
+    """Up to which every whole number is one of `dtype`."""
+    return int(2 / torch.finfo(dtype).eps)
+
+
 def counted(
     x: Tensor, scale: Tensor, start: Tensor, low: int, high: int, out: Tensor | None = None
 ) -> Tensor:
@@ -58,7 +78,11 @@ def counted(
 
     The quantiser and the neurons count by this one function; that is what makes them agree to the
     last bit.
+
+    Raises:
+        InputError: x's dtype does not hold every whole number up to `high`.
     """
+    check_counts(high, x.dtype)
     return torch.mul(x, scale, out=out).add_(start).floor_().clamp_(low, high)
 
 

@@ -194,8 +194,10 @@ class _Comparison:
             classic = run if same else self.classic.run(*args, record="counts", **kwargs)
             self.classic_output.add(classic.output, wanted)
             self.classic_steps.append(classic.steps)
-            self.classic_spikes += sum(v.sum().item() for v in classic.emitted.values())
-            self.classic_counts += sum(v.abs().sum().item() for v in classic.counts.values())
+            self.classic_spikes += sum(v.double().sum().item() for v in classic.emitted.values())
+            self.classic_counts += sum(
+                v.double().abs().sum().item() for v in classic.counts.values()
+            )
         self.by_step.add(run.by_step, wanted)
         self._add_cost(inputs, run)
 

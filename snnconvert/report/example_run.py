@@ -55,7 +55,7 @@ def example_run(
             potentials = [[round(x, 4) for x in v[:, n].tolist()]
                           for n in spread(chosen, TRACED)]  # fmt: skip
         rows.append({
-            "layer": snn.layers[name], "steps": longest(run.trains), "timesteps":
+            "layer": name, "steps": longest(run.trains), "timesteps":
             snn.config.timesteps, "neurons": chosen, "spikes": spikes,
             "traced": spread(chosen, TRACED) if potentials else [], "potentials": potentials,
         })  # fmt: skip

@@ -86,11 +86,7 @@ def record_spikes(
     for call in few(snn.program, calls_in(snn.program, batches), inputs):
         for name, found in _recorded(snn, call, names):
             parts[name].append(found)
-    labels, result = snn.layers, {}
-    for name, recorded in parts.items():
-        label = labels[name] if list(labels.values()).count(labels[name]) == 1 else name
-        result[label] = joined(recorded)
-    return result
+    return {name: joined(recorded) for name, recorded in parts.items()}
 
 
 def _recorded(

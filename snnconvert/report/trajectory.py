@@ -67,8 +67,8 @@ def call_cost(network: SpikingNetwork, inputs: Sequence[Tensor], run: Run) -> di
     cost: Cost = count_cost(network, inputs, run)
     return {
         "clock_steps": run.steps,
-        "spikes": sum(v.sum().item() for v in run.emitted.values()) / images,
-        "counts": sum(v.abs().sum().item() for v in run.counts.values()) / images,
+        "spikes": sum(v.double().sum().item() for v in run.emitted.values()) / images,
+        "counts": sum(v.double().abs().sum().item() for v in run.counts.values()) / images,
         "energy_mj": cost.to_dict(network.config.levels)["energy_snn_mj"],
     }
 

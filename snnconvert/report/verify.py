@@ -104,7 +104,7 @@ def _verified(
 ) -> Verification:
     qann, _ = quantised_and_float(ann, snn, first, None)
     clocked = snn.with_config(simulate="steps", reset="call")
-    layers = [LayerVerdict(name) for name in snn.layers.values()]
+    layers = [LayerVerdict(name) for name in snn.layers]
     output, inputs, steps = Difference(), 0, 0
     for args, kwargs in calls:
         recorder = ClipRecorder(snn.config.levels)

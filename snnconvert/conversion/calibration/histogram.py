@@ -26,11 +26,12 @@ class Histogram:
     """
 
     def __init__(self, rows: int) -> None:
-        self.counts = torch.zeros(2, rows, BINS)
-        self.width = torch.zeros(rows)
-        self.largest = torch.zeros(2, rows)
-        self.farthest = torch.zeros(rows)
-        self.values = torch.zeros(2)
+        exact = torch.float32  # whatever the default is
+        self.counts = torch.zeros(2, rows, BINS, dtype=exact)
+        self.width = torch.zeros(rows, dtype=exact)
+        self.largest = torch.zeros(2, rows, dtype=exact)
+        self.farthest = torch.zeros(rows, dtype=exact)
+        self.values = torch.zeros(2, dtype=exact)
 
     def add(self, values: Tensor, half: int) -> None:
         """Count |values| ([rows, n]) in one half; what is not finite shows in `largest` alone."""
@@ -43,7 +44,7 @@ class Histogram:
         self._widen(top)
         values = drawn(values, max(1, VALUES_PER_BATCH // len(values)))
         self.values[half] += values.shape[1]
-        width = torch.where(self.width > 0, self.width, 1.0)
+        width = self.width.where(self.width > 0, 1.0)
         bins = (values / width[:, None]).long().clamp_(max=BINS - 1)
         bins += torch.arange(len(values))[:, None] * BINS
         counts = torch.bincount(bins[values > 0], minlength=self.counts[half].numel())
@@ -63,4 +64,4 @@ class Histogram:
 
     def centers(self) -> Tensor:
         """[rows, BINS], the value that stands for each bin."""
-        return (torch.arange(BINS) + 0.5) * self.width[:, None]
+        return (torch.arange(BINS, dtype=self.width.dtype) + 0.5) * self.width[:, None]

@@ -12,6 +12,7 @@ from snnconvert.conversion.calibration.path import Call
 from snnconvert.conversion.execution.interpreter import Interpreter
 from snnconvert.conversion.graph.nodes import Clip
 from snnconvert.conversion.graph.program import Node, Program
+from snnconvert.conversion.rules.layer_names import layer_names
 from snnconvert.operators.clip import along_channels, quantized_clip
 
 FAR_BEYOND = 10.0  # times the share that calibration data saturates: worth a warning
@@ -27,7 +28,8 @@ class Saturation:
 
     def __init__(self, program: Program, constants: Mapping[str, Tensor], time: int) -> None:
         clips = [node for node in program.nodes if Clip.found(node)]
-        self.layers = {node.name: node.layer or node.name for node in clips}
+        names = layer_names(program)
+        self.layers = {node.name: names[node.name] for node in clips}
         self.constants, self.time = constants, time
         self.interpreter = Interpreter(program, {n.name: self._counting(n) for n in clips})
         self.now: dict[str, tuple[int, int]] = {}  # in this call: above the ceiling, of how many

@@ -69,7 +69,8 @@ def _least_error(centers: Tensor, counts: Tensor, largest: Tensor, levels: int) 
         quantised = (centers / step).add_(0.5).floor_().clamp_(max=levels).mul_(step)
         return quantised.sub_(centers).square_().mul_(counts).sum(1)
 
-    return least([largest * part for part in torch.arange(1, CANDIDATES + 1) / CANDIDATES], error)
+    parts = torch.arange(1, CANDIDATES + 1, dtype=largest.dtype) / CANDIDATES
+    return least([largest * part for part in parts], error)
 
 
 def expected_error(histogram: Histogram, ceilings: Tensor, levels: int, half: int) -> Tensor:

@@ -44,6 +44,10 @@ class CapturedNetwork(nn.Module, HoldsProgram):
                 owner.register_buffer(last, value)
         self._interpreters: dict[bool, Interpreter] = {}  # by mode, made when it first runs
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the interpreters, which hold functions: they are made again when it runs."""
+        return {**self.__dict__, "_interpreters": {}}
+
     @property
     def constants(self) -> dict[str, Tensor]:
         """Every weight, buffer and ceiling by the name that the program uses."""

@@ -95,6 +95,10 @@ class Executor:
         self.spent = last_reads(program, moving)
         self.sole_readers = sole_readers(program, moving)
 
+    def __reduce__(self) -> tuple[type[Executor], tuple[Program]]:
+        """Copied and pickled as its program: what it makes of that holds functions."""
+        return Executor, (self.program,)
+
     def start(self, constants: Mapping[str, Tensor], inputs: Iterable[Tensor]) -> Values:
         """Values of constants, inputs and all static nodes."""
         values: Values = dict(constants)

@@ -65,7 +65,7 @@ def value_of(argument: Any, constants: Constants, layer: str) -> Tensor:
         if argument.name not in constants:
             raise UnsupportedOpError(f"{layer}: its quantisation scale is computed, not fixed")
         return constants[argument.name].float()
-    return torch.tensor(float(argument))
+    return torch.tensor(float(argument), dtype=torch.float32)
 
 
 def fake_quantize(node: Node, constants: Constants) -> Activation | None:

@@ -127,7 +127,7 @@ class SpikingNetwork(Spiking, HoldsProgram):
         """
         program = place_clips(self.program, self.config)
         read = {name for node in program.nodes for name in node.refs} | program.output_names
-        start = {COMMON_START: torch.tensor(self.config.start)}
+        start = {COMMON_START: torch.tensor(self.config.start, dtype=torch.float64)}
         constants = {n: value for n, value in (self.constants | start).items() if n in read}
         neurons = [(node.name, Neuron.of(node)) for node in self.executor.neurons]
         functions = {name: neuron.function for name, neuron in neurons if neuron.function}
@@ -171,10 +171,11 @@ class SpikingNetwork(Spiking, HoldsProgram):
         run = self._simulate(call, carried, lean)
         run.neurons = cells
         if self.config.reset == "trajectory":
-            sound = all(bool(n.sum().isfinite()) for n in run.counts.values())  # else: NaN inputs
+            # NaN inputs leave counts that no later call may go on from
+            sound = all(bool(n.double().sum().isfinite()) for n in run.counts.values())
             self._carried, self._carried_from = run.counts, kept if sound else None
         if self.history is not None:
-            counts = sum(float(n.abs().sum()) for n in run.counts.values())
+            counts = sum(float(n.double().abs().sum()) for n in run.counts.values())
             each = self.program.batch_size(inputs)
             self.history.append(
                 CallRecord(run.steps, recorder.fired / each, counts / each, carried is not None)

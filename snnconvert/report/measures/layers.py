@@ -88,8 +88,8 @@ class LayerErrors:
         sums = {
             "neurons": counts.numel(),
             "mismatched": (wanted != counts).sum().item(),
-            "spikes": emitted.sum().item(),
-            "counts": counts.abs().sum().item(),
+            "spikes": emitted.double().sum().item(),
+            "counts": counts.double().abs().sum().item(),
             "silent": (emitted == 0).sum().item(),
             "saturated": (counts.abs() == levels).sum().item(),
         }

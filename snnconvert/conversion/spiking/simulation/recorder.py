@@ -97,7 +97,7 @@ class Recorder:
             return
         if self.relay is not None:
             self.relay.add(name, spikes, weight)
-        magnitude = spikes.abs()
+        magnitude = spikes.abs().to(torch.promote_types(spikes.dtype, torch.float32))
         self.emitted[name] = self.emitted[name] + magnitude if name in self.emitted else magnitude
         if self.whole_trains:
             self.rows[name].append(spikes.to(torch.int8))
