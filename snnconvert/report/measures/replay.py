@@ -49,16 +49,16 @@ def potentials_of(
     found: dict[str, list[Tensor]] = {name: [] for name in wanted}
 
     def neuron(step: int, node: Node, _fresh: bool) -> bool:
-        name, cell = node.name, cells[node.name]
+        name, own, cell = node.name, network.names[node.name], cells[node.name]
         mean = values[executor.currents[name]]
         seen = config.levels if late else min(step + 1, config.timesteps)
         n = counts.get(name, torch.zeros_like(mean))
         if step >= 0:
-            if name in found:
-                found[name].append(potential(cell, mean, n, seen))
+            if own in found:
+                found[own].append(potential(cell, mean, n, seen))
             fires_now = late and depth[name] == step // config.timesteps + 1
             weight = weights[step % config.timesteps] if fires_now else 1
-            n = n + weight * run.trains[name][step].to(mean.dtype)
+            n = n + weight * run.trains[own][step].to(mean.dtype)
         counts[name] = n
         values[name] = cell.value(n, seen)
         return True
