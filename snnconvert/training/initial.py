@@ -7,11 +7,11 @@ from typing import Any
 from torch import nn
 
 from snnconvert.checkpoint.format import FORMAT, read_checkpoint
-from snnconvert.checkpoint.state_dicts import checked_state
 from snnconvert.errors import CheckpointError
 from snnconvert.files.tensors import read_file
 from snnconvert.models.family import config_of, stage_of
 from snnconvert.models.spiking.variants import has_factors, load_pretrained
+from snnconvert.models.state_dicts import checked_state
 
 
 def start_from(path: str, network: nn.Module) -> nn.Module:

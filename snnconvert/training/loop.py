@@ -18,7 +18,7 @@ from snnconvert.checkpoint.format import read_checkpoint
 from snnconvert.checkpoint.recipe import Recipe, load_recipe
 from snnconvert.common.processes import Shard, open_shard
 from snnconvert.errors import InputError
-from snnconvert.files.atomic import check_destination
+from snnconvert.files.atomic import check_destination, clear_stale
 from snnconvert.images.datasets import DATASETS, Images
 from snnconvert.images.pixels import TensorImages
 from snnconvert.training.images import seen_images
@@ -54,11 +54,14 @@ def train(
     """
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
     out = check_destination(out)
+    state_path = check_destination(beside(out, ".train.pt"))
+    check_destination(beside(out, ".losses.csv"))
+    clear_stale(beside(out, ".samples"))
     if out.exists():
         check_same_recipe(out, read_checkpoint(out)["recipe"], recipe, WHERE)
+        state_path.unlink(missing_ok=True)  # of a run that was killed when all was done
         return out
     deadline = None if stop_after is None else time.monotonic() + stop_after
-    state_path = check_destination(beside(out, ".train.pt"))
     state = load_state(state_path, recipe)
     with open_shard(state["device"]) as shard:
         check_share(recipe, shard)

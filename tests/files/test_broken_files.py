@@ -26,8 +26,8 @@ def test_the_fuzzer_breaks_files_and_sees_faults(tmp_path):
     """It would tell: code that runs, a traceback, a cursor that moves, a flood of lines."""
     sound = write_seeds(tmp_path)
     for seed in sound:
-        made = {mutant(seed, random.Random(n)) for n in range(20)}
-        assert len(made) > 15 and seed.read_bytes() not in made
+        made = [mutant(seed, random.Random(n)) for n in range(20)]
+        assert len(set(made)) > 15 and made.count(seed.read_bytes()) < 4
     for text in ("Traceback (most", "\x1b[2J", "\n" * 1000):
         assert fault_of_text(text)
     assert fault_of_text("snnconvert: error: x is damaged\n") is None

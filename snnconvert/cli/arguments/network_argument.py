@@ -13,12 +13,12 @@ from torch import Tensor, nn
 
 from snnconvert.checkpoint.checkpoint import Checkpoint
 from snnconvert.checkpoint.networks import load
-from snnconvert.checkpoint.state_dicts import weights_of
 from snnconvert.cli.arguments.calibration_argument import calibration_batches, tensors_of
 from snnconvert.cli.arguments.named_network import NamedNetwork
 from snnconvert.conversion.spiking.config import SpikingConfig
 from snnconvert.conversion.spiking.network import SpikingNetwork, converted
 from snnconvert.errors import CheckpointError, InputError
+from snnconvert.models.state_dicts import weights_of
 
 EXAMPLES = 2  # inputs of a file that serve to capture a network
 KINDS = {"float": torch.float32, "int": torch.int64, "bool": torch.bool}

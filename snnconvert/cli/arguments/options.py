@@ -17,9 +17,6 @@ MOST_STEPS = 4096  # in a range
 
 def add_source_arguments(command: argparse.ArgumentParser) -> None:
     """FILE, --stage, --model, --example-shape, --calibrate and what goes with it."""
-    from snnconvert.images.datasets import DATASETS
-
-    names = listed(name for name in DATASETS if name != "folder")
     command.add_argument(
         "file",
         metavar="FILE",
@@ -56,6 +53,14 @@ def add_source_arguments(command: argparse.ArgumentParser) -> None:
         help="inner value of an .onnx file at which the network shall end, once per output "
         "(leaves out what follows, such as the selection of boxes)",
     )
+    add_calibration(command)
+
+
+def add_calibration(command: argparse.ArgumentParser) -> None:
+    """--calibrate and what goes with it."""
+    from snnconvert.images.datasets import DATASETS
+
+    names = listed(name for name in DATASETS if name != "folder")
     command.add_argument(
         "--calibrate",
         "--data",

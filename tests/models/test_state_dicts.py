@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from snnconvert.checkpoint.state_dicts import checked_state
 from snnconvert.errors import CheckpointError, InputError
+from snnconvert.models.state_dicts import checked_state
 from tests.support.command_line import assert_refused, call_cli
 
 
