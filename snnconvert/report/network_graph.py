@@ -26,6 +26,8 @@ JOINS = {"add": "+", "sub": "−", "mul": "×", "cat": "concat"}
 def network_graph(network: SpikingNetwork, call: Call) -> dict[str, Any]:
     """`vertices` in execution order, `edges` between their numbers, and `folded`, the like or None.
 
+    What depends on the diffusion time alone is left out.
+
     A vertex has `kind` (input, neurons, join, output, module), `label`, `layer` (the user's path,
     "" for none) and `column`: 0 for the highest resolution, 1 for the next, ... A module has
     `layers`, those of the neurons inside.
@@ -55,8 +57,10 @@ def network_graph(network: SpikingNetwork, call: Call) -> dict[str, Any]:
             vertex(name, "input", program.label(name), "", frozenset())
     for node in program.nodes:
         each = [sources.get(name, frozenset()) for name in dict.fromkeys(node.refs)]
-        reads = frozenset().union(*each) if node.name not in silent else frozenset()
-        if Neuron.found(node):
+        reads = frozenset().union(*each)
+        if node.name in silent:
+            sources[node.name] = frozenset()
+        elif Neuron.found(node):
             vertex(node.name, "neurons", layers[node.name], layers[node.name], reads)
         elif len(reads) > 1:
             vertex(node.name, "join", join_label(node), node.layer, reads)

@@ -70,7 +70,7 @@ def test_exit_codes_and_json(tmp_path, shipped):
     like = {**shipped, "probe": shipped["probe"][:4]}
     qann = tiny_unet(in_channels=1)
     snnconvert.save(qann, tmp_path / "net.pt", like=like)
-    example = (torch.zeros(2, 1, 8, 8), torch.zeros(2))
+    example = (torch.zeros(2, 1, 32, 32), torch.zeros(2))
     for name, options in (("good", {}), ("bad", {"settle": 0})):
         snn = snnconvert.convert(qann, 4, example_inputs=example, **options)
         snnconvert.save(snn, tmp_path / f"{name}.snn.pt", like=like)
