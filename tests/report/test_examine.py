@@ -13,11 +13,11 @@ from torch import nn
 
 import snnconvert
 from snnconvert.errors import InputError
-from snnconvert.report.calls import calls_in
 from snnconvert.report.examine import examine
 from snnconvert.report.network_graph import network_graph
 from snnconvert.report.show.terminal import COLUMNS, format_report
 from snnconvert.report.spikes import chosen_layers, record_spikes
+from snnconvert.report.trials.calls import calls_in
 from tests.support.command_line import assert_refused, call_cli
 from tests.support.unets import tiny_unet, unet_inputs
 
@@ -106,7 +106,7 @@ def test_the_graph_has_every_layer_and_shows_skips():
     graph = network_graph(snn, next(calls_in(snn.program, [inputs])))
     kinds = [v["kind"] for v in graph["vertices"]]
     alone = snn.program.of_time_alone
-    layers = [label for name, label in snn.layers.items() if name not in alone]
+    layers = [snn.names[n.name] for n in snn.executor.neurons if n.name not in alone]
     assert kinds.count("neurons") == len(layers) > 4 and kinds[-1] == "output"
     assert all(a < b for a, b in graph["edges"])
     assert any(b - a > 3 for a, b in graph["edges"])  # a skip over a whole level
@@ -155,8 +155,8 @@ def test_spikes_leave_as_named_arrays(tmp_path, shipped):
     snn = snnconvert.convert(qann, 4, example_inputs=inputs)
     run = snn.run(*inputs, record="spikes")
     found = record_spikes(snn, [inputs])
-    for (name, label), one in zip(snn.layers.items(), found.values(), strict=True):
-        assert label in found
+    assert list(found) == list(snn.neurons)
+    for name, one in found.items():
         assert np.array_equal(one.trains, run.trains[name].numpy())
         assert np.array_equal(one.counts, run.counts[name].numpy())
         assert np.array_equal(one.trains.sum(0), one.counts)

@@ -14,7 +14,7 @@ import snnconvert
 from snnconvert.cli.arguments.options import step_range
 from snnconvert.errors import InputError
 from snnconvert.report.show.terminal import format_sweep
-from snnconvert.report.sweep import grid, predicted, smallest, timesteps_for
+from snnconvert.report.trials.sweep import grid, predicted, smallest, timesteps_for
 from tests.support.command_line import assert_refused, call_cli
 
 

@@ -37,8 +37,7 @@ def test_what_is_not_is_told_with_its_place():
     row, neuron = layer.first
     wrong = snn.run(*inputs).counts
     right = snn.with_config(settle=None, signed=True).run(*inputs).counts
-    name = next(n for n, label in snn.layers.items() if label == layer.name)
-    gap = (wrong[name] - right[name]).flatten(1)
+    gap = (wrong[layer.name] - right[layer.name]).flatten(1)
     assert gap[row, neuron] != 0 and not gap[:row].any() and not gap[row, :neuron].any()
     assert layer.name in format_verification(found)
     most = int(max(layer.farthest for layer in found.layers))

@@ -40,7 +40,7 @@ def potentials_of(
         run: `network.run(..., record="spikes")`.
         wanted: names of neuron layers.
     """
-    config, executor = network.config, network.executor
+    config, executor, names = network.config, network.executor, network.names
     late = config.firing == "deferred"
     values = executor.start(network.constants, inputs)
     cells, depth = network.cells(values), depths(executor)
@@ -54,11 +54,11 @@ def potentials_of(
         seen = config.levels if late else min(step + 1, config.timesteps)
         n = counts.get(name, torch.zeros_like(mean))
         if step >= 0:
-            if name in found:
-                found[name].append(potential(cell, mean, n, seen))
+            if names[name] in found:
+                found[names[name]].append(potential(cell, mean, n, seen))
             fires_now = late and depth[name] == step // config.timesteps + 1
             weight = weights[step % config.timesteps] if fires_now else 1
-            n = n + weight * run.trains[name][step].to(mean.dtype)
+            n = n + weight * run.trains[names[name]][step].to(mean.dtype)
         counts[name] = n
         values[name] = cell.value(n, seen)
         return True

@@ -5,11 +5,11 @@ from __future__ import annotations
 import textwrap
 from typing import Any
 
-from snnconvert.report.advice import NOTICED
 from snnconvert.report.examine import flat
 from snnconvert.report.measures.layers import PARTS
 from snnconvert.report.show.columns import columns
-from snnconvert.report.sweep import Sweep
+from snnconvert.report.trials.advice import NOTICED
+from snnconvert.report.trials.sweep import Sweep
 
 COLUMNS = 80
 NAME = 22
