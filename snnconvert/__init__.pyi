@@ -25,7 +25,7 @@ from .report.compare import compare as compare
 from .report.examine import examine as examine
 from .report.show.files import write_report as write_report
 from .report.spikes import record_spikes as record_spikes
-from .report.sweep import sweep as sweep
+from .report.trials.sweep import sweep as sweep
 from .report.verify import verify as verify
 from .training.loop import train as train
 

@@ -43,6 +43,7 @@ FOLDERS = [  # a folder may import those above it, never those below
     "generation",
     "training",
     "report/measures",
+    "report/trials",
     "report",
     "report/show",
     "evaluation/metrics",

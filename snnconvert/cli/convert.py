@@ -145,7 +145,6 @@ def run_convert(args: argparse.Namespace) -> None:
     from snnconvert.models.family import config_of
     from snnconvert.report.show.files import report_paths, report_writers
     from snnconvert.report.show.terminal import format_report
-    from snnconvert.report.sweep import timesteps_for
 
     named = args.file or args.model.partition(":")[2] if args.file or args.model else "network"
     out = Path(args.out) if args.out else Path(named).parent / f"{Path(named).stem}.snn.pt"
@@ -161,14 +160,7 @@ def run_convert(args: argparse.Namespace) -> None:
             f"{named.name}: --calibrate is needed: inputs for calibration and for the report"
         )
     with phases(args.quiet) as show:
-        options = conversion_options(args)
-        if args.max_error is not None:
-            options["timesteps"] = timesteps_for(
-                args.max_error, ann=named.model, example_inputs=named.examples,
-                calibration=named.batches or [named.examples], float_ann=named.float_ann,
-                on_trial=lambda steps: show(f"tried: T = {steps}"),
-                **{key: value for key, value in options.items() if key != "timesteps"},
-            )  # fmt: skip
+        options = chosen_options(args, named, show)
         show("thresholds and weights")
         snn = convert(
             named.model, example_inputs=named.examples, calibration=named.batches,
@@ -188,6 +180,23 @@ def run_convert(args: argparse.Namespace) -> None:
         text += (f"\nnote: trained at {trained} levels, converted at {snn.config.levels}: the "
                  "quantised ANN above rounds otherwise than the one that was trained")  # fmt: skip
     say(args, f"{text}\n\nwrote {out}{before} and {', '.join(map(str, files))}", found.content)
+
+
+def chosen_options(
+    args: argparse.Namespace, named: NamedNetwork, show: Callable[[str], None]
+) -> dict[str, Any]:  # fmt: skip
+    """The options of `convert`, with the number of timesteps that --max-error needs."""
+    from snnconvert.report.trials.sweep import timesteps_for
+
+    options = conversion_options(args)
+    if args.max_error is not None:
+        del options["timesteps"]
+        options["timesteps"] = timesteps_for(
+            args.max_error, ann=named.model, example_inputs=named.examples,
+            calibration=named.batches or [named.examples], float_ann=named.float_ann,
+            on_trial=lambda steps: show(f"tried: T = {steps}"), **options,
+        )  # fmt: skip
+    return options
 
 
 def reported(

@@ -16,6 +16,7 @@ from snnconvert.cli.arguments.options import (
     images_help,
     numbers,
 )
+from snnconvert.cli.arguments.output import add_output_options, say
 from snnconvert.cli.arguments.solver_options import add_solver_options, given_options
 
 DRAWING = ("stage", "solver", "grid", "steps", "seed", "simulate", "schedule", "mean", "std")
@@ -74,6 +75,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     add_threshold_scale(command)
     add_schedule(command)
     add_solver_options(command, default=None)
+    add_output_options(command)
 
 
 def run_evaluate(args: argparse.Namespace) -> None:
@@ -91,15 +93,14 @@ def run_evaluate(args: argparse.Namespace) -> None:
     found = evaluate(
         args.file, args.against, count=args.samples, dims=args.dims, score=args.score,
         neighbours=args.precision_recall, batch_size=args.batch_size, device=args.device,
-        data_root=args.data_root, image_size=args.image_size, progress=True,
+        data_root=args.data_root, image_size=args.image_size, progress=not args.quiet,
         command=args.command_line, **given_drawing(args),
     )  # fmt: skip
     result = found.to_dict()
     if out is not None:
         found.save(out)
-    print(format_accuracy(result) if "accuracy" in result else format_evaluation(result))
-    if out is not None:
-        print(f"wrote {out}")
+    text = format_accuracy(result) if "accuracy" in result else format_evaluation(result)
+    say(args, text if out is None else f"{text}\nwrote {out}", result)
 
 
 def given_drawing(args: argparse.Namespace) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import argparse
 from snnconvert.checkpoint import STAGES
 from snnconvert.cli.arguments.lazy import Commands, add_command
 from snnconvert.cli.arguments.options import add_device, add_schedule, check_batch_size
+from snnconvert.cli.arguments.output import add_output_options, say
 from snnconvert.cli.arguments.solver_options import add_solver_options, given_options
 from snnconvert.errors import InputError
 
@@ -44,6 +45,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--plot", metavar="PNG", help="also a plot of the FID against the scale")
     add_schedule(command)
     add_solver_options(command)
+    add_output_options(command)
 
 
 def scales_of(text: str) -> list[float]:
@@ -83,5 +85,4 @@ def run_guidance(args: argparse.Namespace) -> None:
     save_json(found, out)
     if plot is not None:
         plot_scale_search(found, plot)
-    print(format_search(found))
-    print(f"wrote {out}{f' and {plot}' if plot else ''}")
+    say(args, f"{format_search(found)}\nwrote {out}{f' and {plot}' if plot else ''}", found)

@@ -44,7 +44,7 @@ def run_sweep(args: argparse.Namespace) -> None:
     from snnconvert.files.atomic import check_destination, save_json
     from snnconvert.report.show.plots import plot_sweep
     from snnconvert.report.show.terminal import format_sweep
-    from snnconvert.report.sweep import sweep
+    from snnconvert.report.trials.sweep import sweep
 
     wanted, args.timesteps = args.timesteps, None
     stem = Path(args.file or args.model or "network").with_suffix("")

@@ -12,6 +12,7 @@ from snnconvert.cli.arguments.options import (
     add_source_arguments,
     conversion_options,
 )
+from snnconvert.cli.arguments.output import add_output_options, say
 from snnconvert.cli.arguments.solver_options import add_solver_options, given_options
 from snnconvert.errors import CheckpointError, InputError
 
@@ -48,6 +49,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--plot", metavar="PNG", help="also a plot of spikes and clock steps")
     add_conversion_options(command)
     add_solver_options(command)
+    add_output_options(command)
 
 
 def run_trajectory(args: argparse.Namespace) -> None:
@@ -66,8 +68,8 @@ def run_trajectory(args: argparse.Namespace) -> None:
     save_json(report, out)
     if plot is not None:
         plot_trajectory(report, plot)
-    print(format_trajectory(report))
-    print(f"wrote {out}{f' and {plot}' if plot else ''}")
+    wrote = f"wrote {out}{f' and {plot}' if plot else ''}"
+    say(args, f"{format_trajectory(report)}\n{wrote}", report)
 
 
 def followed(args: argparse.Namespace) -> Followed:

@@ -15,9 +15,9 @@ import torch
 from torch import nn
 
 from snnconvert.conversion.spiking.network import SpikingNetwork
-from snnconvert.report.calls import Call
 from snnconvert.report.measures.difference import Difference
 from snnconvert.report.measures.what_if import FINE, WhatIf
+from snnconvert.report.trials.calls import Call
 
 SUSPECTS = 24  # layers whose cost is measured
 WORST = 3  # of them are reported

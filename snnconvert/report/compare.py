@@ -15,7 +15,6 @@ from snnconvert.conversion.spiking.network import SpikingNetwork
 from snnconvert.conversion.spiking.simulation import Run
 from snnconvert.errors import InputError
 from snnconvert.files.atomic import json_writer, write_atomically
-from snnconvert.report.calls import Call, calls_in, first_of, quantised_and_float
 from snnconvert.report.measures.by_step import ByStep
 from snnconvert.report.measures.by_time import ByTime
 from snnconvert.report.measures.clip_recorder import ClipRecorder
@@ -23,6 +22,7 @@ from snnconvert.report.measures.cost import Cost, count_cost
 from snnconvert.report.measures.difference import Difference
 from snnconvert.report.measures.layers import LayerErrors
 from snnconvert.report.measures.timing import seconds_per_call
+from snnconvert.report.trials.calls import Call, calls_in, first_of, quantised_and_float
 
 TIMED_IMAGES = 16
 

@@ -13,15 +13,15 @@ from snnconvert.conversion.calibration.over_t import time_argument
 from snnconvert.conversion.graph.program import Program
 from snnconvert.conversion.spiking.network import SpikingNetwork
 from snnconvert.errors import InputError
-from snnconvert.report.advice import advise
-from snnconvert.report.calls import Call, calls_in, few, first_of, quantised_and_float
 from snnconvert.report.causes import causes_of
 from snnconvert.report.compare import ConversionReport, compare
-from snnconvert.report.conversions import Trials
 from snnconvert.report.example_run import example_run
 from snnconvert.report.network_graph import network_graph
 from snnconvert.report.pictures import Drawing, draw_side_by_side
-from snnconvert.report.quick import answers, distance, is_exact, quick
+from snnconvert.report.trials.advice import advise
+from snnconvert.report.trials.calls import Call, calls_in, few, first_of, quantised_and_float
+from snnconvert.report.trials.conversions import Trials
+from snnconvert.report.trials.quick import answers, distance, is_exact, quick
 from snnconvert.report.verdict import remarks, verdict
 
 CAUSE_INPUTS, CURVE_INPUTS = 16, 32

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from snnconvert.conversion.spiking.network import SpikingNetwork
-from snnconvert.report.calls import Call, few
 from snnconvert.report.measures.replay import can_replay, longest, potentials_of
+from snnconvert.report.trials.calls import Call, few
 
 SHOWN = 24  # neurons of a layer whose spikes are shown
 TRACED = 3  # of them with their potential
@@ -26,7 +26,7 @@ def example_run(
 
     Args:
         call: whose first input is taken.
-        layers: names of neuron layers (of nodes).
+        layers: names of neuron layers.
 
     Returns:
         `layer`, `steps`, `neurons` (their numbers), `spikes` ([row, step, sign] each) and

@@ -16,7 +16,7 @@ from snnconvert.conversion.graph.nodes import Neuron
 from snnconvert.conversion.graph.program import Node
 from snnconvert.conversion.spiking import simulation
 from snnconvert.conversion.spiking.network import SpikingNetwork
-from snnconvert.report.calls import Call
+from snnconvert.report.trials.calls import Call
 
 MOST_MODULES = 24
 JOINS = {"add": "+", "sub": "−", "mul": "×", "cat": "concat"}
@@ -26,6 +26,8 @@ JOINS = {"add": "+", "sub": "−", "mul": "×", "cat": "concat"}
 def network_graph(network: SpikingNetwork, call: Call) -> dict[str, Any]:
     """`vertices` in execution order, `edges` between their numbers, and `folded`, the like or None.
 
+    What depends on the diffusion time alone is left out.
+
     A vertex has `kind` (input, neurons, join, output, module), `label`, `layer` (the user's path,
     "" for none) and `column`: 0 for the highest resolution, 1 for the next, ... A module has
     `layers`, those of the neurons inside.
@@ -34,7 +36,7 @@ def network_graph(network: SpikingNetwork, call: Call) -> dict[str, Any]:
         call: a few inputs.
     """
     places = _columns(network, call)
-    program, layers = network.program, network.layers
+    program, names = network.program, network.names
     silent = program.of_time_alone | {n for n in program.inputs if program.takes_one_number(n)}
     if len(silent & set(program.inputs)) == len(program.inputs):
         silent = program.of_time_alone
@@ -55,10 +57,11 @@ def network_graph(network: SpikingNetwork, call: Call) -> dict[str, Any]:
             vertex(name, "input", program.label(name), "", frozenset())
     for node in program.nodes:
         each = [sources.get(name, frozenset()) for name in dict.fromkeys(node.refs)]
-        reads = frozenset().union(*each) if node.name not in silent else frozenset()
-        if Neuron.found(node):
-            own = network.names[node.name]
-            vertex(node.name, "neurons", own, layers[own], reads)
+        reads = frozenset().union(*each)
+        if node.name in silent:
+            sources[node.name] = frozenset()
+        elif Neuron.found(node):
+            vertex(node.name, "neurons", names[node.name], names[node.name], reads)
         elif len(reads) > 1:
             vertex(node.name, "join", join_label(node), node.layer, reads)
         else:
@@ -87,7 +90,7 @@ def _columns(network: SpikingNetwork, call: Call) -> dict[str, int]:
         if isinstance(value, torch.Tensor) and value.ndim > 2
         and (name in executor.dynamic_names or name in network.program.inputs)
     }  # fmt: skip
-    kept = {sizes[n] for n in [*network.program.inputs, *network.neurons] if n in sizes}
+    kept = {sizes[n] for n in [*network.program.inputs, *executor.currents] if n in sizes}
     order = {size: column for column, size in enumerate(sorted(kept, reverse=True))}
     return {name: order[size] for name, size in sizes.items() if size in order}
 

@@ -18,7 +18,7 @@ from snnconvert.conversion.spiking.network import SpikingNetwork
 from snnconvert.errors import InputError
 from snnconvert.files.atomic import Writer
 from snnconvert.operators.clip import along_channels, v_init_over
-from snnconvert.report.calls import Call, calls_in, few
+from snnconvert.report.trials.calls import Call, calls_in, few
 
 Array = NDArray[np.generic]
 
@@ -47,21 +47,20 @@ class LayerSpikes:
 
 
 def chosen_layers(network: SpikingNetwork, patterns: Sequence[str]) -> list[str]:
-    """Names (of nodes) of the neuron layers that `patterns` name, in order.
+    """The neuron layers that `patterns` name, in order.
 
     Raises:
         InputError: a pattern that names none.
     """
-    layers = network.layers
+    layers = list(network.neurons)
     for pattern in patterns:
-        if not any(fnmatchcase(label, pattern) for label in layers.values()):
-            known = ", ".join(list(layers.values())[:6])
+        if not any(fnmatchcase(name, pattern) for name in layers):
+            known = ", ".join(layers[:6])
             raise InputError(
                 f"layer {pattern!r}: there is none; the {len(layers)} neuron layers are {known}"
                 f"{', ...' if len(layers) > 6 else ''}"
             )
-    return [name for name, label in layers.items()
-            if any(fnmatchcase(label, pattern) for pattern in patterns)]  # fmt: skip
+    return [name for name in layers if any(fnmatchcase(name, pattern) for pattern in patterns)]
 
 
 @torch.no_grad()
@@ -73,7 +72,7 @@ def record_spikes(
 
     Args:
         batches: arguments of one call each, batch first.
-        layers: names of nodes (see `chosen_layers`); None: all of them.
+        layers: their names (see `chosen_layers`); None: all of them.
         inputs: how many of the first inputs are recorded.
 
     Raises:

@@ -13,9 +13,9 @@ from snnconvert.common.checks import checked_integer
 from snnconvert.conversion.spiking.network import SpikingNetwork
 from snnconvert.errors import InputError
 from snnconvert.operators.clip import along_channels
-from snnconvert.report.calls import calls_in, first_of, quantised_and_float
 from snnconvert.report.measures.clip_recorder import ClipRecorder
 from snnconvert.report.measures.difference import Difference
+from snnconvert.report.trials.calls import calls_in, first_of, quantised_and_float
 
 
 @dataclass
@@ -104,7 +104,7 @@ def _verified(
 ) -> Verification:
     qann, _ = quantised_and_float(ann, snn, first, None)
     clocked = snn.with_config(simulate="steps", reset="call")
-    layers = [LayerVerdict(name) for name in snn.layers]
+    layers = [LayerVerdict(name) for name in snn.neurons]
     output, inputs, steps = Difference(), 0, 0
     for args, kwargs in calls:
         recorder = ClipRecorder(snn.config.levels)

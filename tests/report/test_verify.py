@@ -37,8 +37,7 @@ def test_what_is_not_is_told_with_its_place():
     row, neuron = layer.first
     wrong = snn.run(*inputs).counts
     right = snn.with_config(settle=None, signed=True).run(*inputs).counts
-    name = next(n for n, label in snn.layers.items() if label == layer.name)
-    gap = (wrong[name] - right[name]).flatten(1)
+    gap = (wrong[layer.name] - right[layer.name]).flatten(1)
     assert gap[row, neuron] != 0 and not gap[:row].any() and not gap[row, :neuron].any()
     assert layer.name in format_verification(found)
     most = int(max(layer.farthest for layer in found.layers))
@@ -70,7 +69,7 @@ def test_exit_codes_and_json(tmp_path, shipped):
     like = {**shipped, "probe": shipped["probe"][:4]}
     qann = tiny_unet(in_channels=1)
     snnconvert.save(qann, tmp_path / "net.pt", like=like)
-    example = (torch.zeros(2, 1, 8, 8), torch.zeros(2))
+    example = (torch.zeros(2, 1, 32, 32), torch.zeros(2))
     for name, options in (("good", {}), ("bad", {"settle": 0})):
         snn = snnconvert.convert(qann, 4, example_inputs=example, **options)
         snnconvert.save(snn, tmp_path / f"{name}.snn.pt", like=like)

@@ -40,7 +40,7 @@ def potentials_of(
         run: `network.run(..., record="spikes")`.
         wanted: names of neuron layers.
     """
-    config, executor = network.config, network.executor
+    config, executor, names = network.config, network.executor, network.names
     late = config.firing == "deferred"
     values = executor.start(network.constants, inputs)
     cells, depth = network.cells(values), depths(executor)
@@ -49,18 +49,18 @@ def potentials_of(
     found: dict[str, list[Tensor]] = {name: [] for name in wanted}
 
     def neuron(step: int, node: Node, _fresh: bool) -> bool:
-        name, cell = network.names[node.name], cells[node.name]
-        mean = values[executor.currents[node.name]]
+        name, cell = node.name, cells[node.name]
+        mean = values[executor.currents[name]]
         seen = config.levels if late else min(step + 1, config.timesteps)
         n = counts.get(name, torch.zeros_like(mean))
         if step >= 0:
-            if name in found:
-                found[name].append(potential(cell, mean, n, seen))
-            fires_now = late and depth[node.name] == step // config.timesteps + 1
+            if names[name] in found:
+                found[names[name]].append(potential(cell, mean, n, seen))
+            fires_now = late and depth[name] == step // config.timesteps + 1
             weight = weights[step % config.timesteps] if fires_now else 1
-            n = n + weight * run.trains[name][step].to(mean.dtype)
+            n = n + weight * run.trains[names[name]][step].to(mean.dtype)
         counts[name] = n
-        values[node.name] = cell.value(n, seen)
+        values[name] = cell.value(n, seen)
         return True
 
     first = -1 if late else 0  # -1: deferred neurons at rest, before the first window

@@ -12,9 +12,8 @@ NAME = 34
 def format_verification(found: Verification) -> str:
     """The verdict, and where counts differ."""
     within = f", within {found.tolerance}" if found.tolerance else ""
-    measured = (
-        f"{found.neurons:,} spike counts of {len(found.layers)} layers, {found.inputs} inputs"
-    )
+    measured = f"{found.neurons:,} spike counts of {len(found.layers)} layers, "
+    measured += f"{found.inputs} inputs"
     if found.equal:
         return (
             f"equal{within}: {measured}, {found.clock_steps} clock steps; output "

@@ -5,11 +5,11 @@ from __future__ import annotations
 import textwrap
 from typing import Any
 
-from snnconvert.report.advice import NOTICED
 from snnconvert.report.examine import flat
 from snnconvert.report.measures.layers import PARTS
 from snnconvert.report.show.columns import columns
-from snnconvert.report.sweep import Sweep
+from snnconvert.report.trials.advice import NOTICED
+from snnconvert.report.trials.sweep import Sweep
 
 COLUMNS = 80
 NAME = 22
@@ -49,7 +49,8 @@ def _verdict(c: dict[str, Any]) -> list[str]:
         loss = f"relative error against the quantised ANN {output['relative_error']:.3g}"
     lines = [c["verdict"]] if "verdict" in c else []
     lines += [
-        f"T = {c['timesteps']}, {kind}, norm {c['norm']}, {c['images']} inputs: {loss}",
+        f"T = {c['timesteps']}, {kind}, norm {c['norm']}, {c['images']} inputs:",
+        f"  {loss}",
         f"spike counts that differ {c['counts']['mismatched_fraction']:.3g}, "
         f"clock steps {c['latency_steps']}",
     ]
@@ -71,6 +72,8 @@ def _verdict(c: dict[str, Any]) -> list[str]:
             f"{len(tabled)} activations that depend on the time alone stay functions, computed "
             "once a call"
         )
+    told = ("function", "time alone")  # above
+    lines += [r for r in c.get("remarks", []) if not any(words in r for words in told)]
     over_t = (c["calibration"] or {}).get("over_t")
     if over_t is not None:
         lines.append(

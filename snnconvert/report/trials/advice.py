@@ -11,9 +11,9 @@ from torch import nn
 
 from snnconvert.conversion.spiking.config import SpikingConfig
 from snnconvert.errors import SnnconvertError
-from snnconvert.report.calls import Call
-from snnconvert.report.conversions import Trials
-from snnconvert.report.quick import answers, distance, quick
+from snnconvert.report.trials.calls import Call
+from snnconvert.report.trials.conversions import Trials
+from snnconvert.report.trials.quick import answers, distance, quick
 
 CAUSES = ("clipping", "quantisation", "temporal")
 RADIX_STEPS = 6  # beyond, the levels are finer than anything needs

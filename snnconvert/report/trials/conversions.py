@@ -12,7 +12,7 @@ from snnconvert.conversion.convert import convert
 from snnconvert.conversion.spiking.config import spiking_config
 from snnconvert.conversion.spiking.network import SpikingNetwork
 from snnconvert.errors import InputError
-from snnconvert.report.calls import Call
+from snnconvert.report.trials.calls import Call
 
 CALIBRATED = ("threshold", "per_channel", "bias_correction", "weights", "thresholds_over_t")
 

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from snnconvert.conversion.spiking.network import SpikingNetwork
-from snnconvert.report.calls import Call
 from snnconvert.report.measures.difference import Difference
+from snnconvert.report.trials.calls import Call
 
 
 def is_exact(snn: SpikingNetwork) -> bool:

@@ -16,8 +16,8 @@ from snnconvert.conversion.convertible import convertible_of
 from snnconvert.conversion.spiking.config import LONGEST_RADIX
 from snnconvert.conversion.spiking.network import SpikingNetwork
 from snnconvert.errors import InputError
-from snnconvert.report.calls import Call, calls_in
-from snnconvert.report.quick import answers, distance, quick
+from snnconvert.report.trials.calls import Call, calls_in
+from snnconvert.report.trials.quick import answers, distance, quick
 
 MOST = {"rate": 64, "radix": 12}  # timesteps that are tried where none are named
 LONGEST = 4096
