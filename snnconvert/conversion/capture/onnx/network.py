@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import keyword
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -137,8 +138,8 @@ def named(function: Any, names: Sequence[str]) -> Any:
     taken: list[str] = []
     for name in names:
         word = re.sub(r"\W+", "_", name).strip("_") or "input"
-        word = f"input_{word}" if word[0].isdigit() else word
-        while word in taken or word == "self":
+        word = word if word.isidentifier() else f"input_{len(taken)}"
+        while word in taken or word == "self" or keyword.iskeyword(word):
             word += "_"
         taken.append(word)
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD

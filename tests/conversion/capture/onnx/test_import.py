@@ -27,6 +27,19 @@ def test_layers_are_called_like_the_nodes(tmp_path):
     assert network(x=torch.rand(3, 3, 8, 8)).shape == (3, 10)
 
 
+@pytest.mark.parametrize(("name", "word"), [
+    ("input.1", "input_1"), ("in", "in_"), ("1", "input_0"), ("self", "self_"), ("x:0", "x_0"),
+])  # fmt: skip
+def test_inputs_are_called_as_python_can(name, word, tmp_path):
+    node = helper.make_node("Relu", [name], ["forward"], name="training")
+    x = helper.make_tensor_value_info(name, 1, ["N", 3])
+    y = helper.make_tensor_value_info("forward", 1, ["N", 3])
+    model = helper.make_model(helper.make_graph([node], "g", [x], [y]), ir_version=8,
+                              opset_imports=[helper.make_opsetid("", 13)])  # fmt: skip
+    network = snnconvert.load(written(model, tmp_path))
+    assert network(**{word: -torch.ones(2, 3)}).eq(0).all()
+
+
 def test_nodes_out_of_order_and_weights_as_nodes(tmp_path):
     plain, model = small_cnn(), small_cnn()
     for tensor in model.graph.initializer:
