@@ -90,6 +90,16 @@ def test_a_batch_of_the_file_is_freed_where_rows_are_independent(tmp_path):
     assert relative(network(x), rows) < 1e-6 and network(x).shape == (5, 4)
 
 
+@pytest.mark.parametrize("batch", ["1", "N"])
+def test_an_input_that_is_no_batch_stays_as_it_is(batch, tmp_path):
+    text = f"""g (float[{batch},3] x, float[2,3] table) => (float[{batch},3] y, float[2,3] z) {{
+        m = ReduceSum<axes=[0], keepdims=1>(table)  a = Add(x, m)  y = Relu(a)  z = Neg(table) }}"""
+    network = snnconvert.load(written(model_of(text, 11), tmp_path))
+    x, table = torch.randn(7, 3), torch.randn(2, 3)
+    y, z = network(x, table)
+    assert torch.allclose(y, (x + table.sum(0)).relu(), atol=1e-6) and torch.equal(z, -table)
+
+
 def test_a_transformer_exported_for_one_row_takes_many(tmp_path):
     torch.manual_seed(0)
     layer = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True, activation="gelu")
