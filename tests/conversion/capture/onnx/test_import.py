@@ -159,6 +159,24 @@ def test_integer_convolutions_become_float_ones_between_thresholds(tmp_path):
     assert relative(snn(x), network(x)) < 0.02
 
 
+def test_what_exporters_take_apart_is_joined_again(tmp_path):
+    text = """g (float[N,3,6,6] x) => (float[N,4] y) {
+        c = Conv(x, w)  cb = Add(c, cbias)  r = Relu(cb)  s = GlobalAveragePool(r)
+        f = Flatten(s)  m = MatMul(f, fw)  h = Add(fb, m)
+        mean = ReduceMean<axes=[-1]>(h)  d = Sub(h, mean)  p = Pow(d, two)
+        v = ReduceMean<axes=[-1]>(p)  ve = Add(v, eps)  sd = Sqrt(ve)  n = Div(d, sd)
+        ns = Mul(n, scale)  y = Add(ns, shift) }"""
+    model = model_of(
+        text, 13, w=(5, 3, 3, 3), cbias=(5, 1, 1), fw=(5, 4), fb=(1, 4), scale=(4,), shift=(4,),
+        two=np.float32(2), eps=np.float32(1e-5),
+    )  # fmt: skip
+    ops = [n.op for n in snnconvert.load(written(model, tmp_path)).program.nodes]
+    assert ops == [
+        f"aten.{name}" for name in ("conv2d.default", "relu.default", "mean.dim",
+        "flatten.using_ints", "linear.default", "layer_norm.default")
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN"])
 def test_recurrent_layers_are_unrolled(kind, tmp_path):
     torch.manual_seed(0)
