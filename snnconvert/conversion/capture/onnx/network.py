@@ -79,7 +79,8 @@ class OnnxNetwork(nn.Module):
 
     def _check_sizes(self, examples: Sequence[Tensor]) -> None:
         """Compute shapes alone, so that a claim of terabytes costs nothing."""
-        handles = [step.register_forward_hook(check_size) for step in self.block.steps]
+        steps = [module for module in self.modules() if isinstance(module, Step)]
+        handles = [step.register_forward_hook(check_size) for step in steps]
         try:
             with FakeTensorMode(allow_non_fake_inputs=True) as mode:
                 self(*(mode.from_tensor(value) for value in examples))
