@@ -57,7 +57,8 @@ def network_graph(network: SpikingNetwork, call: Call) -> dict[str, Any]:
         each = [sources.get(name, frozenset()) for name in dict.fromkeys(node.refs)]
         reads = frozenset().union(*each) if node.name not in silent else frozenset()
         if Neuron.found(node):
-            vertex(node.name, "neurons", layers[node.name], layers[node.name], reads)
+            name = network.names[node.name]
+            vertex(node.name, "neurons", name, layers[name], reads)
         elif len(reads) > 1:
             vertex(node.name, "join", join_label(node), node.layer, reads)
         else:

@@ -17,9 +17,12 @@ MOST_STEPS = 4096  # in a range
 
 def add_source_arguments(command: argparse.ArgumentParser) -> None:
     """FILE, --stage, --model, --example-shape, --calibrate and what goes with it."""
-    from snnconvert.images.datasets import DATASETS
+    add_network_arguments(command)
+    add_calibration_arguments(command)
 
-    names = listed(name for name in DATASETS if name != "folder")
+
+def add_network_arguments(command: argparse.ArgumentParser) -> None:
+    """FILE, --stage, --model and what goes with it, --outputs."""
     command.add_argument(
         "file",
         metavar="FILE",
@@ -56,6 +59,13 @@ def add_source_arguments(command: argparse.ArgumentParser) -> None:
         help="inner value of an .onnx file at which the network shall end, once per output "
         "(leaves out what follows, such as the selection of boxes)",
     )
+
+
+def add_calibration_arguments(command: argparse.ArgumentParser) -> None:
+    """--calibrate and what goes with it."""
+    from snnconvert.images.datasets import DATASETS
+
+    names = listed(name for name in DATASETS if name != "folder")
     command.add_argument(
         "--calibrate",
         "--data",
