@@ -17,6 +17,12 @@ MOST_STEPS = 4096  # in a range
 
 def add_source_arguments(command: argparse.ArgumentParser) -> None:
     """FILE, --stage, --model, --example-shape, --calibrate and what goes with it."""
+    add_network_arguments(command)
+    add_calibration(command)
+
+
+def add_network_arguments(command: argparse.ArgumentParser) -> None:
+    """FILE, --stage, --model and what goes with it, --outputs."""
     command.add_argument(
         "file",
         metavar="FILE",
@@ -53,7 +59,6 @@ def add_source_arguments(command: argparse.ArgumentParser) -> None:
         help="inner value of an .onnx file at which the network shall end, once per output "
         "(leaves out what follows, such as the selection of boxes)",
     )
-    add_calibration(command)
 
 
 def add_calibration(command: argparse.ArgumentParser) -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from snnconvert.conversion.capture.onnx.inputs import Wanted
+from snnconvert.conversion.capture.onnx.inputs import Wanted, free_size
 from snnconvert.conversion.capture.onnx.network import FAILURES, OnnxNetwork
 from snnconvert.conversion.capture.onnx.parity import TOLERANCE, Runtime, gap, outputs_of
 from snnconvert.errors import SnnconvertError
@@ -22,16 +22,17 @@ def free_batch(
 ) -> list[Tensor]:
     """Examples of another batch than the file's, where it does not matter to any row.
 
-    A file for batches of `b` is tried on `b + 1` rows: the first `b` and the last `b` must give
-    what onnxruntime gives for them. Where they do not, `network` takes batches of `b` alone.
+    A file for batches of `b` is tried on more rows: the first `b` and the last `b` must give what
+    onnxruntime gives for them. Where they do not, `network` takes batches of `b` alone.
     """
     sizes = wanted[0].shape
     if not sizes or isinstance(sizes[0], str):
         return examples
     batch, run = sizes[0], network.run
     rows = [bool(item.shape) and item.shape[0] == batch for item in wanted]
+    size = free_size(wanted, batch + 1)
     more = [
-        torch.cat([value, value[:1].flip(-1)]) if moves else value
+        torch.cat([value, *[value[:1].flip(-1)] * (size - batch)]) if moves else value
         for value, moves in zip(examples, rows, strict=True)
     ]
     run.frees, run.file_batch = True, batch
@@ -76,10 +77,10 @@ def is_row_by_row(
 ) -> bool:  # fmt: skip
     """Whether the first and the last `batch` rows give what onnxruntime gives for them alone."""
     found = outputs_of(network, inputs)
-    if any(value.ndim == 0 or len(value) != batch + 1 for value in found):
-        return False
-    for part in (slice(0, batch), slice(1, batch + 1)):
+    size = next(len(v) for v, moves in zip(inputs, rows, strict=True) if moves)
+    for part in (slice(0, batch), slice(size - batch, size)):
         given = [v[part] if moves else v for v, moves in zip(inputs, rows, strict=True)]
-        if gap([value[part] for value in found], runtime(given)) > TOLERANCE:
+        of_rows = [v[part] if v.ndim and len(v) == size else v for v in found]
+        if gap(of_rows, runtime(given)) > TOLERANCE:
             return False
     return True

@@ -78,17 +78,19 @@ def every_node(nodes: Iterable[ir.Node]) -> Iterable[ir.Node]:
 
 def refuse_unknown(nodes: Iterable[ir.Node], path: Path) -> None:
     """UnsupportedOpError that names every operation that has no handler, with where it is."""
-    found: dict[str, list[str]] = {}
+    found: dict[str, list[ir.Node]] = {}
     for node in every_node(nodes):
         name = operation_name(node)
         if name not in OPERATIONS:
-            found.setdefault(name, []).append(title(node))
+            found.setdefault(name, []).append(node)
     if not found:
         return
     lines = []
     for name, places in sorted(found.items()):
         more = f" and {len(places) - 3} more" if len(places) > 3 else ""
-        lines.append(f"{name} ({', '.join(places[:3])}{more})")
+        read = [str(v.name) for v in places[0].inputs if v is not None and v.producer() is not None]
+        reads = f"; reads {', '.join(read)}" if read else ""
+        lines.append(f"{name} ({', '.join(map(title, places[:3]))}{more}{reads})")
     raise UnsupportedOpError(
         f"{path}: {len(found)} operations are not known: {'; '.join(lines)}. Replace them before "
         "export, or cut the network off before them (outputs=[...], --outputs NAME)"

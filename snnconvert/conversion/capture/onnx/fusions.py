@@ -1,6 +1,7 @@
 """Joins operations that exporters take apart, so that a conversion finds their weights and biases.
 
-A matrix product and the bias behind it; a group norm written as an instance norm of groups.
+A matrix product or a convolution and the bias behind it; a group norm written as an instance norm
+of groups; a layer norm written out.
 """
 
 from __future__ import annotations
@@ -17,12 +18,10 @@ LINEAR = "Linear"  # what the reader makes of a product and its bias
 
 def fuse(graph: ir.Graph) -> None:
     """Rewrite the main graph of a model in place."""
-    for node in list(graph):
-        if node.graph is graph and node.op_type == "Add":
-            _linear(graph, node)
-    for node in list(graph):
-        if node.graph is graph and node.op_type == "InstanceNormalization":
-            _group_norm(graph, node)
+    for op, join in (("Add", _layer_norm), ("Add", _bias), ("InstanceNormalization", _group_norm)):
+        for node in list(graph):
+            if node.graph is graph and node.op_type == op and not node.domain:
+                join(graph, node)
 
 
 def array(value: ir.Value | None) -> Any:
@@ -51,18 +50,93 @@ def split(node: ir.Node) -> list[tuple[ir.Value, tuple[Any, Any]]]:
     ]
 
 
-def _linear(graph: ir.Graph, node: ir.Node) -> None:
-    """MatMul by a constant matrix, then Add of a constant vector."""
-    for x, (bias, value) in split(node):
-        product = x.producer()
-        if product is None or product.op_type != "MatMul" or only_reader(x, graph) is not node:
+def _bias(graph: ir.Graph, node: ir.Node) -> None:
+    """MatMul by a constant matrix, or a convolution without bias, then Add of a constant."""
+    for x, (bias, _) in split(node):
+        made_by = x.producer()
+        if made_by is None or only_reader(x, graph) is not node or len(made_by.inputs) != 2:
             continue
-        weight = array(product.inputs[1])
-        fits = weight is not None and weight.ndim == 2 and array(product.inputs[0]) is None
-        if fits and bias.ndim == 1 and bias.shape[0] == weight.shape[1]:
-            new = made(LINEAR, [*product.inputs, value], product, "linear")
-            new.name = product.name or new.name
-            replace(graph, node, [new])
+        weight = array(made_by.inputs[1])
+        if weight is None or array(made_by.inputs[0]) is not None:
+            continue
+        if made_by.op_type == "MatMul" and weight.ndim == 2:
+            op, channels, behind = LINEAR, weight.shape[1], 0
+        elif made_by.op_type == "Conv":
+            op, channels, behind = "Conv", weight.shape[0], weight.ndim - 2
+        else:
+            continue
+        shape = (1,) * (behind + 1 - bias.ndim) + bias.shape
+        if bias.size != channels or shape[len(shape) - 1 - behind] != channels:
+            continue
+        new = made(op, [*made_by.inputs, _vector(graph, made_by, bias, "bias")], made_by, "biased")
+        for attribute in made_by.attributes.values():
+            new.attributes[attribute.name] = attribute
+        new.name = made_by.name or new.name
+        replace(graph, node, [new])
+        return
+
+
+def _layer_norm(graph: ir.Graph, node: ir.Node) -> None:
+    """Centred, over the root of the mean square and a constant, times and plus constants."""
+    for scaled, (_, shift) in split(node):
+        times = scaled.producer()
+        if times is None or times.op_type != "Mul" or only_reader(scaled, graph) is not node:
+            continue
+        for ratio, (_, scale) in split(times):
+            found = _standardised(ratio, graph, times)
+            if found is not None:
+                x, epsilon = found
+                new = made("LayerNormalization", [x, scale, shift], node, "norm")
+                new.attributes["axis"] = ir.AttrInt64("axis", -1)
+                new.attributes["epsilon"] = ir.AttrFloat32("epsilon", epsilon)
+                replace(graph, node, [new])
+                return
+
+
+def _standardised(
+    ratio: ir.Value, graph: ir.Graph, reader: ir.Node
+) -> tuple[ir.Value, float] | None:
+    """(x, epsilon) where `ratio` is (x - mean) / sqrt(mean((x - mean)^2) + epsilon), last axis."""
+    divide = ratio.producer()
+    if divide is None or divide.op_type != "Div" or only_reader(ratio, graph) is not reader:
+        return None
+    centred, root = (value.producer() if value is not None else None for value in divide.inputs)
+    total = _behind(root, "Sqrt")
+    variance = next(iter(split(total)), None) if total is not None else None
+    if centred is None or centred.op_type != "Sub" or total is None or total.op_type != "Add":
+        return None
+    if variance is None or variance[1][0].size != 1:
+        return None
+    power = _behind(_mean(variance[0]), "ReduceMean")
+    x, mean = centred.inputs
+    inner = _mean(mean)
+    if power is None or inner is None or x is None or inner.inputs[0] is not x:
+        return None
+    exponent = array(power.inputs[1]) if power.op_type == "Pow" else None
+    if exponent is None or exponent.size != 1 or float(exponent.reshape(())) != 2:
+        return None
+    again = power.inputs[0].producer() if power.inputs[0] is not None else None
+    if again is None or again.op_type != "Sub" or list(again.inputs) != list(centred.inputs):
+        return None
+    return x, float(variance[1][0].reshape(()))
+
+
+def _behind(node: ir.Node | None, op: str) -> ir.Node | None:
+    """The node whose result `node`, an `op`, reads first."""
+    if node is None or node.op_type != op or node.inputs[0] is None:
+        return None
+    return node.inputs[0].producer()
+
+
+def _mean(value: ir.Value | None) -> ir.Node | None:
+    """The ReduceMean over the last axis, kept, that makes `value`."""
+    node = value.producer() if value is not None else None
+    if node is None or node.op_type != "ReduceMean" or node.attributes.get_int("keepdims", 1) != 1:
+        return None
+    axes = node.attributes.get_ints("axes", None)
+    if axes is None and len(node.inputs) > 1:
+        axes = array(node.inputs[1])
+    return node if axes is not None and list(axes) == [-1] else None
 
 
 def _group_norm(graph: ir.Graph, node: ir.Node) -> None:
@@ -100,6 +174,8 @@ def _group_norm(graph: ir.Graph, node: ir.Node) -> None:
 def _vector(graph: ir.Graph, node: ir.Node, values: np.ndarray, part: str) -> ir.Value:
     """A constant of one number a channel, as an initializer of its own."""
     name = f"{node.name or node.outputs[0].name}_{part}"
+    while name in graph.initializers:  # names of nodes need not be unique
+        name += "_"
     value = ir.Value(name=name, const_value=ir.tensor(values.reshape(-1).copy(), name=name))
     graph.register_initializer(value)
     return value

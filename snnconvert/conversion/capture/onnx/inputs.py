@@ -73,6 +73,12 @@ def inputs_wanted(graph: ir.Graph) -> list[Wanted]:
     return found
 
 
+def free_size(wanted: Sequence[Wanted], least: int) -> int:
+    """A batch from `least` up that is the size of no other first axis."""
+    fixed = {item.shape[0] for item in wanted if item.shape}
+    return next(size for size in range(least, least + len(fixed) + 1) if size not in fixed)
+
+
 def made_up(wanted: Sequence[Wanted], batch: int) -> list[Tensor]:
     """One tensor each: floats in [0, 1), small integers; axis 0 is `batch` where it is any.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import keyword
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -78,7 +79,8 @@ class OnnxNetwork(nn.Module):
 
     def _check_sizes(self, examples: Sequence[Tensor]) -> None:
         """Compute shapes alone, so that a claim of terabytes costs nothing."""
-        handles = [step.register_forward_hook(check_size) for step in self.block.steps]
+        steps = [module for module in self.modules() if isinstance(module, Step)]
+        handles = [step.register_forward_hook(check_size) for step in steps]
         try:
             with FakeTensorMode(allow_non_fake_inputs=True) as mode:
                 self(*(mode.from_tensor(value) for value in examples))
@@ -137,8 +139,8 @@ def named(function: Any, names: Sequence[str]) -> Any:
     taken: list[str] = []
     for name in names:
         word = re.sub(r"\W+", "_", name).strip("_") or "input"
-        word = f"input_{word}" if word[0].isdigit() else word
-        while word in taken or word == "self":
+        word = word if word.isidentifier() else f"input_{len(taken)}"
+        while word in taken or word == "self" or keyword.iskeyword(word):
             word += "_"
         taken.append(word)
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD

@@ -19,6 +19,7 @@ from snnconvert.conversion.capture.onnx.fusions import fuse
 from snnconvert.conversion.capture.onnx.inputs import (
     EXAMPLES,
     Wanted,
+    free_size,
     given,
     inputs_wanted,
     made_up,
@@ -129,7 +130,7 @@ def settled(network: OnnxNetwork, wanted: Sequence[Wanted], example_inputs: Any)
         network.settle(examples)
         return examples
     try:
-        examples = made_up(wanted, EXAMPLES)
+        examples = made_up(wanted, free_size(wanted, EXAMPLES))
         network.settle(examples)
     except CheckpointError:  # it says that any batch will do, and yet takes one only
         examples = made_up(wanted, 1)

@@ -27,6 +27,19 @@ def test_layers_are_called_like_the_nodes(tmp_path):
     assert network(x=torch.rand(3, 3, 8, 8)).shape == (3, 10)
 
 
+@pytest.mark.parametrize(("name", "word"), [
+    ("input.1", "input_1"), ("in", "in_"), ("1", "input_0"), ("self", "self_"), ("x:0", "x_0"),
+])  # fmt: skip
+def test_inputs_are_called_as_python_can(name, word, tmp_path):
+    node = helper.make_node("Relu", [name], ["forward"], name="training")
+    x = helper.make_tensor_value_info(name, 1, ["N", 3])
+    y = helper.make_tensor_value_info("forward", 1, ["N", 3])
+    model = helper.make_model(helper.make_graph([node], "g", [x], [y]), ir_version=8,
+                              opset_imports=[helper.make_opsetid("", 13)])  # fmt: skip
+    network = snnconvert.load(written(model, tmp_path))
+    assert network(**{word: -torch.ones(2, 3)}).eq(0).all()
+
+
 def test_nodes_out_of_order_and_weights_as_nodes(tmp_path):
     plain, model = small_cnn(), small_cnn()
     for tensor in model.graph.initializer:
@@ -75,6 +88,16 @@ def test_a_batch_of_the_file_is_freed_where_rows_are_independent(tmp_path):
     x = torch.rand(5, 3, 8, 8)
     rows = torch.cat([network(row[None]) for row in x])
     assert relative(network(x), rows) < 1e-6 and network(x).shape == (5, 4)
+
+
+@pytest.mark.parametrize("batch", ["1", "N"])
+def test_an_input_that_is_no_batch_stays_as_it_is(batch, tmp_path):
+    text = f"""g (float[{batch},3] x, float[2,3] table) => (float[{batch},3] y, float[2,3] z) {{
+        m = ReduceSum<axes=[0], keepdims=1>(table)  a = Add(x, m)  y = Relu(a)  z = Neg(table) }}"""
+    network = snnconvert.load(written(model_of(text, 11), tmp_path))
+    x, table = torch.randn(7, 3), torch.randn(2, 3)
+    y, z = network(x, table)
+    assert torch.allclose(y, (x + table.sum(0)).relu(), atol=1e-6) and torch.equal(z, -table)
 
 
 def test_a_transformer_exported_for_one_row_takes_many(tmp_path):
@@ -134,6 +157,24 @@ def test_integer_convolutions_become_float_ones_between_thresholds(tmp_path):
     x = torch.rand(4, 3, 6, 6)
     snn = snnconvert.convert(network, 255, calibration=[x], firing="deferred", simulate="counts")
     assert relative(snn(x), network(x)) < 0.02
+
+
+def test_what_exporters_take_apart_is_joined_again(tmp_path):
+    text = """g (float[N,3,6,6] x) => (float[N,4] y) {
+        c = Conv(x, w)  cb = Add(c, cbias)  r = Relu(cb)  s = GlobalAveragePool(r)
+        f = Flatten(s)  m = MatMul(f, fw)  h = Add(fb, m)
+        mean = ReduceMean<axes=[-1]>(h)  d = Sub(h, mean)  p = Pow(d, two)
+        v = ReduceMean<axes=[-1]>(p)  ve = Add(v, eps)  sd = Sqrt(ve)  n = Div(d, sd)
+        ns = Mul(n, scale)  y = Add(ns, shift) }"""
+    model = model_of(
+        text, 13, w=(5, 3, 3, 3), cbias=(5, 1, 1), fw=(5, 4), fb=(1, 4), scale=(4,), shift=(4,),
+        two=np.float32(2), eps=np.float32(1e-5),
+    )  # fmt: skip
+    ops = [n.op for n in snnconvert.load(written(model, tmp_path)).program.nodes]
+    assert ops == [
+        f"aten.{name}" for name in ("conv2d.default", "relu.default", "mean.dim",
+        "flatten.using_ints", "linear.default", "layer_norm.default")
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN"])

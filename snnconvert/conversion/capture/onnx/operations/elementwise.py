@@ -12,23 +12,25 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from snnconvert.conversion.capture.onnx.steps.call import Call, Value, flat, host_array
-from snnconvert.conversion.capture.onnx.steps.registry import operation
+from snnconvert.conversion.capture.onnx.steps.call import LARGEST_HOST, Call, flat, host_array
+from snnconvert.conversion.capture.onnx.steps.registry import OPERATIONS, operation
 
 INTEGERS = {torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64}
 
 
-def with_arrays(function: Callable[..., Any]) -> Callable[[Call], np.ndarray]:
+def with_arrays(function: Callable[..., Any]) -> Callable[[Call], Any]:
     """A function of numbers as a handler of arrays that broadcast, symbolic sizes included."""
 
-    def handler(call: Call) -> np.ndarray:
+    def handler(call: Call) -> Any:
         arrays = [call.host(index) for index in range(call.node.given)]
+        shape = np.broadcast_shapes(*(array.shape for array in arrays))
         kinds = {array.dtype for array in arrays}
+        if math.prod(shape) > LARGEST_HOST and not any(kind.hasobject for kind in kinds):
+            return OPERATIONS[call.node.op].run(call)
         result = np.frompyfunc(function, len(arrays), 1)(*arrays)
         dtype = None
         if len(kinds) == 1 and not arrays[0].dtype.hasobject:
             dtype = kinds.pop()
-        shape = np.broadcast_shapes(*(array.shape for array in arrays))
         items = flat(np.asarray(result, dtype=object)) if shape else [result]
         if any(isinstance(item, (bool, np.bool_)) for item in items):
             dtype = np.dtype(bool)
@@ -85,11 +87,12 @@ for name, function, host in BINARY:
     binary(name, function, host)
 
 
-@operation("Mod")
-def mod(call: Call) -> Value:
-    if call.is_known(0) and call.is_known(1):
-        function = math.fmod if call.attribute("fmod", 0) else operator.mod
-        return with_arrays(function)(call)
+def mod_host(call: Call) -> Any:
+    return with_arrays(math.fmod if call.attribute("fmod", 0) else operator.mod)(call)
+
+
+@operation("Mod", host=mod_host)
+def mod(call: Call) -> Tensor:
     function = torch.fmod if call.attribute("fmod", 0) else torch.remainder
     result: Tensor = function(call.tensor(0), call.operand(1))
     return result

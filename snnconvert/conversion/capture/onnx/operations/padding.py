@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from snnconvert.conversion.capture.onnx.steps.call import Call, flat
+from snnconvert.conversion.capture.onnx.steps.call import LARGEST_HOST, Call, flat
 from snnconvert.conversion.capture.onnx.steps.registry import operation
 from snnconvert.conversion.capture.onnx.steps.windows import Pads, torch_pads
 
@@ -33,7 +34,8 @@ def pad_host(call: Call) -> Any:
         return pad(call)
     array = call.host(0)
     pads = pads_of(call, array.ndim)
-    if any(min(pair) < 0 for pair in pads):
+    after = [size + sum(pair) for size, pair in zip(array.shape, pads, strict=True)]
+    if any(min(pair) < 0 for pair in pads) or math.prod(after) > LARGEST_HOST:
         return pad(call)
     return np.pad(array, pads, constant_values=fill_of(call, 2))
 
