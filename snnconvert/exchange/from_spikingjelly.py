@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from spikingjelly.activation_based import base, functional, neuron
+from spikingjelly.activation_based import base, functional, layer, neuron
 from torch import Tensor, nn
 
 from snnconvert.common.checks import checked_integer
@@ -95,8 +95,8 @@ def kind_of(network: nn.Module) -> Kind:
     found: dict[Kind, str] = {}
     wrong = []
     for name, module in network.named_modules():
-        if not isinstance(module, base.MemoryModule):
-            continue
+        if not isinstance(module, base.MemoryModule) or isinstance(module, layer.Dropout):
+            continue  # dropout does nothing in evaluation mode
         if type(module) not in (neuron.IFNode, neuron.LIFNode):
             wrong.append(f"{name} ({type(module).__name__})")
             continue

@@ -10,6 +10,7 @@ only above) stands in the metadata; readers that ignore it are named in a warnin
 
 from __future__ import annotations
 
+import io
 import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -67,7 +68,9 @@ def to_nir(network: nn.Module, path: str | Path | None = None) -> Any:
     edges = list(itertools.pairwise(names))
     graph = nir.NIRGraph(dict(layers), edges, metadata=facts_of(snn))
     if out is not None:
-        write_atomically(out, lambda file: nir.write(file, graph))
+        buffer = io.BytesIO()
+        nir.write(buffer, graph)
+        write_atomically(out, lambda file: file.write(buffer.getvalue()))
     warn(f"NIR does not say how these neurons reset and start, which the metadata does: {READERS}")
     return graph
 
@@ -116,9 +119,9 @@ def refuse(snn: SpikingNetwork) -> None:
         (not isinstance(program.output, Ref), "several outputs"),
         (bool(branching), f"branches ({'; '.join(branching)})"),
     ]  # fmt: skip
-    ops = {node.op: node for node in program.nodes}
-    unknown = [f"{node.layer or node.name} ({op})" for op, node in ops.items()
-               if op not in LAYERS and op not in IGNORED and not Neuron.found(node)]  # fmt: skip
+    known = {*LAYERS, *IGNORED}
+    unknown = [f"{node.layer or node.name} ({node.op})" for node in program.nodes
+               if node.op not in known and not Neuron.found(node)]  # fmt: skip
     wrong = [reason for found, reason in reasons if found]
     if unknown:
         raise UnsupportedOpError(f"NIR: has no {', '.join([*unknown, *wrong])}")
@@ -160,7 +163,7 @@ def scale_after(snn: SpikingNetwork, node: Node) -> tuple[Tensor, Tensor]:
     """(threshold, bias current) of the neurons that a weighted layer leads to; 1 and 0 for none."""
     nodes = list(snn.program.nodes)
     for later in nodes[nodes.index(node) + 1 :]:
-        if later.op in LAYERS and later.op in WEIGHTED:
+        if later.op in WEIGHTED:
             break
         if Neuron.found(later):
             cell = snn.neurons[later.name]

@@ -41,7 +41,7 @@ class Neurons(nn.Module):
         self.hard, self.start = facts["reset"] == "zero", float(facts["v_init"])
         self.train_, self.v = [], None
 
-    def forward(self, x, state=None):
+    def forward(self, x):
         v = (self.start * self.threshold).expand_as(x) if self.v is None else self.v
         v = self.keep * v + x
         spikes = (v >= self.threshold).to(x)
@@ -61,10 +61,10 @@ def simulated(graph, x, facts, timesteps):
     flatten = lambda node: nn.Flatten(node.start_dim + 1, node.end_dim)  # noqa: E731
     kinds = {nir.IF: neurons, nir.LIF: neurons, nir.Flatten: flatten}
     module = nirtorch.nir_to_torch(graph, kinds, dtype=torch.float64).double()
-    total, state = 0, None
+    total = 0
     for _ in range(timesteps):
-        y, state = module(x) if state is None else module(x, state)
-        total = total + y
+        y = module(x)
+        total = total + (y[0] if isinstance(y, tuple) else y)
     return total / timesteps, [torch.stack(neuron.train_) for neuron in made]
 
 

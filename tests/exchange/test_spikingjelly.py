@@ -99,7 +99,7 @@ def test_its_own_conversion_comes_in_and_leaves_as_onnx(tmp_path):
     torch.manual_seed(0)
     ann = nn.Sequential(nn.Conv2d(2, 6, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(96, 5))
     x = torch.rand(8, 2, 4, 4)
-    net = Converter(RateCodingRecipe([(x, None)], mode="Max"))(ann).eval()
+    net = Converter(RateCodingRecipe([(x, None)], mode="Max")).convert(ann).eval()
     snn = from_spikingjelly(net, 16, example_inputs=x)
     with torch.no_grad():
         torch.testing.assert_close(snn(x), by_itself(net, x, 16), rtol=1e-5, atol=1e-5)
