@@ -19,7 +19,13 @@ from .evaluation.metrics.cache import statistics_of as statistics_of
 from .evaluation.metrics.features import Inception as Inception
 from .evaluation.metrics.gaussian import Statistics as Statistics
 from .evaluation.metrics.gaussian import load_statistics as load_statistics
+from .exchange.diffusers import for_pipeline as for_pipeline
+from .exchange.diffusers import load_diffusers as load_diffusers
+from .exchange.diffusers import sampling_of as sampling_of
+from .exchange.from_spikingjelly import from_spikingjelly as from_spikingjelly
+from .exchange.nir import to_nir as to_nir
 from .exchange.onnx_export import export_onnx as export_onnx
+from .exchange.spikingjelly import to_spikingjelly as to_spikingjelly
 from .images.sources.source import open_source as open_source
 from .report.compare import compare as compare
 from .report.examine import examine as examine

@@ -1,0 +1,68 @@
+"""The exported deferred U-Net in onnxruntime beside the float ANN in eager PyTorch, in one run.
+
+    python benchmarks/exported_speed.py [--threads 2] [--batches 1 8 32] [--rounds 15]
+
+Every round runs both in turn; the figures are medians of per-round ratios, and both medians in
+milliseconds. The conversion itself (by counts, in PyTorch) is a third column.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from statistics import median
+
+import torch
+
+import snnconvert
+from snnconvert.checkpoint.checkpoint import Checkpoint
+
+FILE = Path(__file__).resolve().parent.parent / "checkpoints" / "fashion-unet.pt"
+WARM_UP = 2  # rounds
+
+
+def seconds(call: Callable[[], object]) -> float:
+    """Of one call, right after another one."""
+    call()
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+@torch.no_grad()
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 8, 32])
+    parser.add_argument("--rounds", type=int, default=15)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    checkpoint = Checkpoint.read(FILE)
+    ann, example = checkpoint.network("ann"), checkpoint.probe_batches(max(args.batches))[0]
+    snn = snnconvert.convert(
+        checkpoint.network("qann"), 4, firing="deferred", simulate="counts", example_inputs=example
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "unet.onnx"
+        print(snnconvert.export_onnx(snn, path, examples=[example], like=checkpoint))
+        exported = snnconvert.load(path)
+    print(f"{args.threads} threads; ms a call, and how many times as fast as the float ANN")
+    for batch in args.batches:
+        inputs = tuple(value[:batch] for value in example)
+        networks = {"float ANN": ann, "SNN by counts": snn, "exported": exported}
+        calls = [partial(network, *inputs) for network in networks.values()]
+        rows = [list(map(seconds, calls)) for _ in range(args.rounds + WARM_UP)][WARM_UP:]
+        told = [
+            f"{name} {median(row[i] for row in rows) * 1e3:.1f} ms "
+            f"({median(row[0] / row[i] for row in rows):.2f})"
+            for i, name in enumerate(networks)
+        ]
+        print(f"batch {batch}: {', '.join(told)}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

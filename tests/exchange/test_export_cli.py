@@ -1,0 +1,58 @@
+"""`export`, and the commands that take what it wrote."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import snnconvert
+from tests.support.command_line import assert_refused, call_cli
+from tests.support.paths import SHIPPED
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """The shipped U-Net, exported by the command line."""
+    where = tmp_path_factory.mktemp("exported")
+    result = call_cli("export", SHIPPED, "unet.onnx", "--samples", 4, cwd=where)
+    assert result.returncode == 0, result.stderr
+    assert "relative error" in result.stdout and "unet.parity.json" in result.stdout
+    return where
+
+
+def test_the_shipped_network_draws_the_same_images(folder):
+    """Issue: images of DDIM-20 within 2 grey values, eps or v within 1e-4."""
+    snn = snnconvert.convert(
+        snnconvert.load(SHIPPED, "qann"), 4, firing="deferred", simulate="counts",
+        example_inputs=(torch.randn(2, 1, 32, 32), torch.tensor([1.0, 2.0])),
+    )  # fmt: skip
+    snnconvert.save(snn, folder / "unet.snn.pt", like=snnconvert.Checkpoint.read(SHIPPED))
+    drawn = []
+    for file in ("unet.onnx", "unet.snn.pt"):
+        out = f"{file}.npz"
+        result = call_cli("sample", file, "-n", 2, "--solver", "ddim", "--steps", 20,
+                          "--no-progress", "-o", out, cwd=folder)  # fmt: skip
+        assert result.returncode == 0, result.stderr
+        drawn.append(np.load(folder / out)["samples"].astype(int))
+    assert np.abs(drawn[0] - drawn[1]).max() <= 2
+
+
+def test_info_and_other_options(folder):
+    told = call_cli("info", "unet.onnx", cwd=folder).stdout
+    assert "form=deferred" in told and "predicts: v" in told
+    refused = call_cli("sample", "unet.onnx", "--threshold-scale", "0.99", cwd=folder)
+    assert_refused(refused, "exported")
+    refused = call_cli("sample", "unet.onnx", "--schedule", "cosine", cwd=folder)
+    assert_refused(refused, "another one")
+
+
+def test_bad_input_is_refused(folder):
+    assert_refused(call_cli("export", SHIPPED, "a.pt", cwd=folder), ".onnx")
+    assert_refused(call_cli("export", SHIPPED, "a.onnx", "--form", "loop", cwd=folder), "clock")
+    assert_refused(
+        call_cli("export", SHIPPED, "a.onnx", "--stage", "ann", cwd=folder), "convert it"
+    )
+    assert_refused(call_cli("export", SHIPPED, "a.onnx", "--samples", 0, cwd=folder), "--samples")
+    assert_refused(call_cli("export", "unet.onnx", "a.onnx", cwd=folder), "unet.onnx")
+    assert_refused(call_cli("sample", "missing.onnx", cwd=folder), "missing.onnx")
