@@ -97,7 +97,10 @@ def state_shapes(network: SpikingNetwork) -> dict[str, tuple[int, ...]]:
 
     def shapes(n: int) -> dict[str, tuple[int, ...]]:
         args, kwargs = network.program.unbind(random_inputs(network, n))
-        return {name: tuple(c.shape) for name, c in counting.run(*args, **kwargs).counts.items()}
+        counts = counting.run(*args, **kwargs).counts
+        return {
+            node: tuple(counts[counting.names[node]].shape) for node in counting.executor.currents
+        }
 
     few = shapes(rows)
     if not open_batch(network.program):

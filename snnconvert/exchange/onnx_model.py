@@ -79,7 +79,7 @@ def onnx_model(network: SpikingNetwork, form: str, like: Checkpoint | None = Non
     traced = traced_inputs(network)
     names = unique_names([network.program.label(name) for name in network.program.inputs])
     outputs = [f"output_{i}" if i else "output" for i in range(len(output_order(network)))]
-    states = {name: f"count.{name}" for name in network.layers}
+    states = {name: f"count.{name}" for name in network.executor.currents}
     shapes = state_shapes(network) if form != "deferred" else {}
     counts = {name: f"{state}.next" if shapes else state for name, state in states.items()}
     held = {states[name]: shape for name, shape in shapes.items()}
@@ -136,12 +136,13 @@ def facts_of(
     thresholds = {
         name: cell.v_threshold.tolist() if cell.v_threshold.numel() <= MANY
         else {"shape": list(cell.v_threshold.shape)}
-        for name, cell in network.neurons.items()
+        for name, cell in zip(network.executor.currents, network.neurons.values(), strict=True)
     }  # fmt: skip
+    layers = {name: network.names[name] for name in network.executor.currents}
     return ExportedFacts(
         form, config, program.inputs, tuple(names), program.signature,
         substitute(program.output, lambda ref: Ref(renamed[ref.name])),
-        network.layers, thresholds, states, bound if form != "deferred" else 0,
+        layers, thresholds, states, bound if form != "deferred" else 0,
         **known_of(like),
     )  # fmt: skip
 

@@ -143,7 +143,8 @@ def compare_call(
     """One call in PyTorch and in onnxruntime, added to `found`."""
     network = exported.network
     args, kwargs = network.program.unbind(inputs)
-    run = network.run(*args, **kwargs)
+    nodes = {network.names[node]: node for node in network.executor.currents}
+    run = network.run(*args, **kwargs).named(nodes)
     rows = network.program.batch_size(inputs) if network.program.batch_inputs else 1
     fed = dict(zip(exported.facts.names, (v.numpy() for v in inputs), strict=True))
     values, steps = counted.clock(fed) if exported.facts.form == "step" else counted.call(fed)
@@ -175,8 +176,8 @@ def compare_steps(
     network, names = exported.network, stepper.facts.names
     module = OneStep(network)
     fed = dict(zip(names, (v.numpy() for v in inputs), strict=True))
-    counts = {f"count.{n}": torch.from_numpy(c) for n, c in
-              zip(network.layers, stepper.zeros(rows).values(), strict=True)}  # fmt: skip
+    start = zip(network.executor.currents, stepper.zeros(rows).values(), strict=True)
+    counts = {f"count.{n}": torch.from_numpy(c) for n, c in start}
     total = Disagreement(0, torch.zeros(rows, dtype=torch.bool),
                          torch.zeros(rows, dtype=torch.bool), [])  # fmt: skip
     for step in range(1, steps + 1):
@@ -184,7 +185,7 @@ def compare_steps(
         values, _ = stepper.call({**fed, **held, STEP: torch.tensor(step).numpy()})
         _, done = module.step((*inputs, torch.tensor(step), *counts.values()))
         seen = Seen(done.counts, done.means, done.cells, min(step, network.config.timesteps))
-        got = {n: torch.from_numpy(values[f"count.{n}.next"]) for n in network.layers}
+        got = {n: torch.from_numpy(values[f"count.{n}.next"]) for n in network.executor.currents}
         part = disagreement(seen, got, rows)
         found.step_counts += sum(n.numel() for n in got.values())
         found.step_differences += part.counts

@@ -153,7 +153,9 @@ class OneStep(Spelled):
         given, step, held = (
             inputs[: len(program.inputs)],
             inputs[len(program.inputs)],
-            dict(zip(self.network.layers, inputs[len(program.inputs) + 1 :], strict=True)),
+            dict(
+                zip(self.network.executor.currents, inputs[len(program.inputs) + 1 :], strict=True)
+            ),
         )
         seen = step.clamp(max=config.timesteps)
         done = Step()

@@ -97,13 +97,15 @@ def test_one_spelled_step_after_the_other_is_the_clock():
     _, inputs, snn = pair("cnn", 4, signed=True)
     run = snn.run(*inputs, record="spikes")
     module = OneStep(snn)
-    counts = {name: torch.zeros_like(count) for name, count in run.counts.items()}
+    nodes = {name: node for node, name in snn.names.items()}
+    counts = {nodes[name]: torch.zeros_like(count) for name, count in run.counts.items()}
     for step in range(1, run.steps + 1):
         before = counts
         outputs, done = module.step((*inputs, torch.tensor(step), *before.values()))
         counts = done.counts
         for name, train in run.trains.items():
-            assert torch.equal(counts[name] - before[name], train[step - 1].float())
+            node = nodes[name]
+            assert torch.equal(counts[node] - before[node], train[step - 1].float())
     assert torch.equal(outputs[0], run.output) and sum(map(float, done.left)) == 0
 
 
@@ -135,11 +137,11 @@ def test_metadata_says_how_to_decode(tmp_path):
         known["snnconvert.firing"] == "deferred"
         and "number of spikes" in known["snnconvert.decode"]
     )
-    for name, cell in snn.neurons.items():
+    for name, cell in zip(snn.executor.currents, snn.neurons.values(), strict=True):
         torch.testing.assert_close(
             torch.tensor(known["snnconvert.thresholds"][name]), cell.v_threshold
         )
-    assert network.layers == snn.layers and network.config.timesteps == 4
+    assert list(network.layers.values()) == list(snn.neurons) and network.config.timesteps == 4
 
 
 class Structured(nn.Module):
