@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from snnconvert.common.warning import warn
 from snnconvert.conversion.calibration.batches import kept_of
 from snnconvert.conversion.calibration.calibrate import Calibration
 from snnconvert.conversion.calibration.leak_compensation import compensate_leak
@@ -86,6 +87,7 @@ def convert(
     )  # fmt: skip
     network = convertible_of(model, example_inputs, spiking_time=spiking_time)
     refuse_leaks(network, config, options)  # before the slow passes
+    warn_of_levels(network, config)
     quantised, found = quantized_network(network, config.levels, calibration, options)
     foreign = () if share else network.captured.constants.values()
     return spiking_network(quantised, found, config, calibration, options, foreign)
@@ -129,3 +131,16 @@ def refuse_leaks(network: Convertible, config: SpikingConfig, options: Calibrati
             "thresholds_over_t: neuron='lif' has one threshold, gain and bias current fitted to "
             "all inputs; use neuron='if'"
         )
+
+
+def warn_of_levels(network: Convertible, config: SpikingConfig) -> None:
+    """Warn where quantisers that the network was trained with have other levels than `config`."""
+    trained = network.recognised_levels
+    if trained and trained != {config.levels}:
+        found = " and ".join(map(str, sorted(trained)))
+        warn(
+            f"{network.name}: was trained with quantisers of {found} levels and is converted with "
+            f"{config.levels}: it gives other values than it was trained to; "
+            + (f"give timesteps={found}" if len(trained) == 1 and config.code == "rate" else
+               "train it with as many levels as the spikes carry")
+        )  # fmt: skip

@@ -26,10 +26,10 @@ class Histogram:
     """
 
     def __init__(self, rows: int) -> None:
-        self.counts = torch.zeros(2, rows, BINS)
-        self.width = torch.zeros(rows)
-        self.largest = torch.zeros(2, rows)
-        self.farthest = torch.zeros(rows)
+        self.counts = torch.zeros(2, rows, BINS, dtype=torch.float32)
+        self.width = torch.zeros(rows, dtype=torch.float32)
+        self.largest = torch.zeros(2, rows, dtype=torch.float32)
+        self.farthest = torch.zeros(rows, dtype=torch.float32)
         self.values = torch.zeros(2)
 
     def add(self, values: Tensor, half: int) -> None:

@@ -45,6 +45,7 @@ def _verdict(c: dict[str, Any]) -> list[str]:
     kind += f"{c['firing']} firing" + (f", {signed} spikes" if c["firing"] == "immediate" else "")
     if output["bit_equal"]:
         loss = "nothing was lost: bit-equal to the quantised ANN"
+        loss += ", part of which stays analog" if c.get("analog") else ""
     else:
         loss = f"relative error against the quantised ANN {output['relative_error']:.3g}"
     lines = [c["verdict"]] if "verdict" in c else []
@@ -59,6 +60,8 @@ def _verdict(c: dict[str, Any]) -> list[str]:
             f"{immediate['spikes_per_count']:.2f} spikes per count, "
             + ("bit-equal" if immediate["bit_equal"] else "not bit-equal")
         )
+    if c.get("analog"):
+        lines.append(f"weights read as currents, without spikes: {_counted(c['analog'])}")
     kinds = c["neurons"]
     if kinds["function_fraction"]:
         lines.append(
@@ -86,6 +89,17 @@ def _verdict(c: dict[str, Any]) -> list[str]:
         errors = "  ".join(f"{row['step']}: {row['relative_error']:.3g}" for row in rows)
         lines.append(f"error after step  {errors}")
     return lines
+
+
+def _counted(analog: list[dict[str, str]]) -> str:
+    """ "3 softmax (a, b, c), 1 sin (d)": each operation with its first layers."""
+    layers: dict[str, list[str]] = {}
+    for row in analog:
+        layers.setdefault(row["op"], []).append(row["layer"])
+    return ", ".join(
+        f"{len(names)} {op} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
+        for op, names in layers.items()
+    )
 
 
 def _layers(layers: list[dict[str, Any]]) -> list[str]:
