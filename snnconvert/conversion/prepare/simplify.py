@@ -13,7 +13,6 @@ from snnconvert.conversion.execution.executor import Executor
 from snnconvert.conversion.graph.nodes import Clip
 from snnconvert.conversion.graph.program import Node, Program, Ref
 from snnconvert.conversion.graph.values import substitute
-from snnconvert.conversion.prepare.hand_written import recognise_hand_written
 from snnconvert.conversion.prepare.spellings import recognise_spellings
 from snnconvert.conversion.rules import converts, rule_of
 
@@ -95,5 +94,5 @@ def prepared(captured: Captured, fold: bool = True) -> tuple[Program, dict[str, 
             program, constants = fold_constants(program, constants)
         fixed = fixed_values(program, constants)
         program, constants = recognise_spellings(program, constants, fixed)
-    program = without_unread(recognise_hand_written(program))
+    program = without_unread(program)
     return absorb_relu(program, constants), constants
