@@ -87,7 +87,6 @@ def convert(
     )  # fmt: skip
     network = convertible_of(model, example_inputs, spiking_time=spiking_time)
     refuse_leaks(network, config, options)  # before the slow passes
-    warn_of_levels(network, config)
     quantised, found = quantized_network(network, config.levels, calibration, options)
     foreign = () if share else network.captured.constants.values()
     return spiking_network(quantised, found, config, calibration, options, foreign)
@@ -124,6 +123,7 @@ def spiking_network(
 
 def refuse_leaks(network: Convertible, config: SpikingConfig, options: CalibrationOptions) -> None:
     """InputError where leaky neurons would need signed spikes, or thresholds that depend on t."""
+    warn_of_levels(network, config)
     refuse_signed(network.signed, config)
     over_t = options.thresholds_over_t > 1 or tables_of(network.program)
     if config.neuron == "lif" and over_t:
