@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,11 @@ def save(network: nn.Module, path: str | Path, like: Like = None) -> None:
     Raises:
         InputError: a network of another kind, or a file that cannot be written.
     """
+    if not isinstance(path, (str, os.PathLike)):
+        raise InputError(
+            f"path: found {type(path).__name__}, needed is the path of a file, which is written "
+            "whole or not at all; write a temporary file and read its bytes"
+        )
     save_checkpoint(path, content_of(network, like))
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from snnconvert.common.denoises import facts_of, with_facts
+from snnconvert.common.warning import warn
 from snnconvert.conversion.calibration.batches import kept_of
 from snnconvert.conversion.calibration.calibrate import Calibration
 from snnconvert.conversion.calibration.leak_compensation import compensate_leak
@@ -136,6 +137,7 @@ def spiking_network(
 
 def refuse_leaks(network: Convertible, config: SpikingConfig, options: CalibrationOptions) -> None:
     """InputError where leaky neurons would need signed spikes, or thresholds that depend on t."""
+    warn_of_levels(network, config)
     refuse_signed(network.signed, config)
     over_t = options.thresholds_over_t > 1 or tables_of(network.program)
     if config.neuron == "lif" and over_t:
@@ -143,3 +145,16 @@ def refuse_leaks(network: Convertible, config: SpikingConfig, options: Calibrati
             "thresholds_over_t: neuron='lif' has one threshold, gain and bias current fitted to "
             "all inputs; use neuron='if'"
         )
+
+
+def warn_of_levels(network: Convertible, config: SpikingConfig) -> None:
+    """Warn where quantisers that the network was trained with have other levels than `config`."""
+    trained = network.recognised_levels
+    if trained and trained != {config.levels}:
+        found = " and ".join(map(str, sorted(trained)))
+        warn(
+            f"{network.name}: was trained with quantisers of {found} levels and is converted with "
+            f"{config.levels}: it gives other values than it was trained to; "
+            + (f"give timesteps={found}" if len(trained) == 1 and config.code == "rate" else
+               "train it with as many levels as the spikes carry")
+        )  # fmt: skip

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from snnconvert.conversion.capture.captured import Captured, HoldsProgram
 from snnconvert.conversion.capture.captured_network import CapturedNetwork
 from snnconvert.conversion.capture.export import capture
+from snnconvert.conversion.graph.nodes import Clip
 from snnconvert.conversion.graph.program import Program
 from snnconvert.conversion.prepare.problems import refuse_problems
 from snnconvert.conversion.prepare.simplify import prepared
@@ -43,6 +45,13 @@ class Convertible:
             (site.layer, self.functions.get(site.node.name))
             for site in self.sites if site.signed
         ]  # fmt: skip
+
+    @property
+    def recognised_levels(self) -> set[int]:
+        """Levels of the quantised clips that the network spells in operations of its own."""
+        spelled = {node.name for node in self.captured.program.nodes if Clip.found(node)}
+        nodes = [node for node in self.program.nodes if Clip.found(node)]
+        return {Clip.of(node).levels for node in nodes if node.name not in spelled}
 
     @property
     def open_sites(self) -> list[Site]:
@@ -82,6 +91,13 @@ def captured_of(model: nn.Module, example_inputs: Any) -> Captured:
     """
     if isinstance(model, HoldsProgram):
         return model.captured()
+    if isinstance(model, torch.export.ExportedProgram):
+        model = model.module()
+    if isinstance(model, torch.jit.ScriptModule):
+        raise InputError(
+            "model: found a TorchScript module, whose Python code is gone; convert the nn.Module "
+            "that it was made from, or what torch.export makes of that"
+        )
     if not isinstance(model, nn.Module):
         raise InputError(
             f"model: found {type(model).__name__}, needed is an nn.Module (a file is read by "

@@ -35,6 +35,15 @@ def along_channels(ceiling: Tensor, x: Tensor) -> Tensor:
     return ceiling.view(-1, *(1,) * (x.ndim - 2))
 
 
+def as_ceiling(bound: Tensor) -> Tensor:
+    """A tensor that broadcasts over values, as a ceiling: [], [C] along axis 1, or as it is."""
+    if bound.numel() == 1:
+        return bound.reshape(())
+    if bound.ndim >= 2 and bound.shape[0] == 1 and bound.numel() == bound.shape[1]:
+        return bound.flatten()
+    return bound[None] if bound.ndim == 1 else bound
+
+
 def counts_per_unit(ceiling: Tensor, steps: int, x: Tensor) -> Tensor:
     """`steps / ceiling` as it broadcasts over `x`, in x's dtype."""
     return along_channels(steps / ceiling, x).to(x.dtype)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from snnconvert.conversion.graph.program import Program
+from snnconvert.conversion.prepare.analog import analog_operations
 from snnconvert.conversion.spiking.network import SpikingNetwork
 from snnconvert.conversion.spiking.simulation import Run
 from snnconvert.errors import InputError
@@ -152,6 +153,7 @@ class _Comparison:
             "v_init": config.v_init,
             "reset": config.reset,
             "neurons": self._kinds(),
+            "analog": self._analog(),
             "calibration": self.snn.calibration or None,
             "images": self.images,
             "latency_steps": self.steps,
@@ -176,6 +178,11 @@ class _Comparison:
             "per_image": total, "plain_fraction": 1 - share, "function_fraction": share,
             "functions_of_time": self.snn.functions_of_time,
         }  # fmt: skip
+
+    def _analog(self) -> list[dict[str, str]]:
+        """What weights read as currents: layer and operation."""
+        found = analog_operations(self.snn.program)
+        return [{"layer": node.layer or node.name, "op": node.op.split(".")[1]} for node in found]
 
     def _immediate(self) -> dict[str, Any] | None:
         if self.classic is None:

@@ -19,7 +19,7 @@ from snnconvert.conversion.execution.interpreter import Interpreter
 from snnconvert.conversion.graph.program import Program
 from snnconvert.conversion.graph.values import leaves
 from snnconvert.conversion.rules import converts
-from snnconvert.errors import UnsupportedOpError
+from snnconvert.errors import InputError, UnsupportedOpError
 
 TOLERANCE = 1e-3  # relative; the same operations differ by rounding at most
 
@@ -36,17 +36,22 @@ def agreeing(
 
     Raises:
         UnsupportedOpError: they differ on the example inputs.
+        InputError: the module itself fails on them.
     """
     if not all(converts(node.op) for node in program.nodes):
         return program  # `check` names them
+    if any(value.dtype in (torch.float16, torch.bfloat16) for value in constants.values()):
+        return program  # and those
     interpreter = Interpreter(program)
 
     def gap(values: dict[str, Any], calls: int = 1) -> float:
         with torch.no_grad():
             try:
                 wanted = [leaves(call(pytree.tree_map(copied, values))) for _ in range(calls)]
-            except Exception:  # user code may refuse a batch of one in any way
-                return 0.0
+            except Exception as error:
+                if values is examples.values:
+                    raise InputError(fails(name, error)) from error
+                return 0.0  # user code may refuse a batch of one in any way
             inputs = program.bind((), pytree.tree_map(copied, values))
             found = leaves(interpreter.run(constants, inputs))
             return max(relative_gap(found, each) for each in wanted)
@@ -73,6 +78,17 @@ def agreeing(
     ):
         return replace(program, signature=replace(signature, smallest_batch=2))
     return program
+
+
+def fails(name: str, error: Exception) -> str:
+    """Why a module that raises on its own example inputs cannot be captured."""
+    first = str(error).strip().splitlines()[:1] or [type(error).__name__]
+    remedy = (
+        "give it and its inputs one precision, e.g. model.float() and x.float()"
+        if "dtype" in first[0] or "Double" in first[0]
+        else "give example_inputs that it takes"
+    )
+    return f"example_inputs: {name} itself fails on them ({first[0]}); {remedy}"
 
 
 def copied(leaf: Any) -> Any:

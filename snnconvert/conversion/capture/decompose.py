@@ -19,6 +19,7 @@ from torch.export.graph_signature import InputKind
 
 from snnconvert.conversion.rules import listed_rule
 
+COPIES = ("aten.copy_.default", "aten.copy.default")  # written out by `functionalized`
 # their parts are checks of the result, which an exported program cannot hold
 WHOLE = ("aten.linalg_inv", "aten.inverse", "aten.linalg_solve", "aten.linalg_cholesky",
          "aten.linalg_lu_factor", "aten.linalg_eig", "aten.linalg_ldl", "aten.linalg_tensor",
@@ -70,7 +71,7 @@ def unknown_operations(exported: torch.export.ExportedProgram) -> set[OpOverload
 
 def is_known(op: str) -> bool:
     """Whether `op`, or what it does in place, has a rule."""
-    if op == "aten.copy_.default":  # how a write into a part is captured
+    if op in COPIES:
         return True
     namespace, _, rest = op.partition(".")
     name, _, overload = rest.partition(".")

@@ -48,6 +48,9 @@ def examples_of(model: nn.Module, example_inputs: Any) -> Examples:
     """
     args, kwargs = arguments_of(example_inputs)
     parameters, variadic = parameters_of(model, args)
+    if len(parameters) == 1 and not args and not variadic and not set(kwargs) & set(parameters):
+        args, kwargs = (kwargs,), {}  # a dict is its only argument
+    variadic |= isinstance(model, torch.fx.GraphModule) and not kwargs  # what an export gives
     if len(args) > len(parameters) or set(kwargs) & set(parameters[: len(args)]):
         raise InputError(
             f"example_inputs: found {len(args)} by position and {list(kwargs)} by name; "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -13,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.distributions import Distribution
 from torch.export.graph_signature import ConstantArgument, InputKind, OutputKind
 from torch.utils import _pytree as pytree
 
@@ -30,7 +32,13 @@ from snnconvert.conversion.graph.values import plain_outputs
 from snnconvert.errors import UnsupportedOpError
 
 EXPORTED_FROM = 2  # torch.export takes sizes of 0 and 1 for special
-TORCH = str(Path(torch.__file__).parent)
+TORCH = str(Path(torch.__file__).parent) + os.sep  # torchvision is no part of it
+CAUSES = {  # words of an error, and what they mean
+    "PackedParams": "it is an int8 network (torch.ao.quantization.convert), whose arithmetic is "
+                    "not PyTorch's: convert the float network, or the one with fake quantisation",
+    "which is not a known type": "it returns an object of a class of its own: return tensors, or "
+                                 "tuples, dicts or dataclasses of tensors",
+}  # fmt: skip
 CONSTANT_INPUTS = {InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR}
 
 
@@ -43,9 +51,15 @@ class Adapter(nn.Module):
         self.variadic = variadic
 
     def forward(self, values: dict[str, Any]) -> Any:
-        if self.variadic:
-            return plain_outputs(self.model(*values.values()))
-        return plain_outputs(self.model(**values))
+        found = self.model(*values.values()) if self.variadic else self.model(**values)
+        for leaf in pytree.tree_leaves(found):
+            if isinstance(leaf, Distribution):
+                names = ", ".join(leaf.arg_constraints)
+                raise UnsupportedOpError(
+                    f"it returns a distribution ({type(leaf).__name__}), which is no tensor: "
+                    f"return what it is made of ({names})"
+                )
+        return plain_outputs(found)
 
 
 def capture(model: nn.Module, example_inputs: Any) -> Captured:
@@ -62,11 +76,11 @@ def capture(model: nn.Module, example_inputs: Any) -> Captured:
     """
     examples = examples_of(model, example_inputs)
     training = {module: module.training for module in model.modules()}
-    model.eval()
     try:
-        with frozen_fake_quantizers(model):
+        evaluated(model)
+        with frozen_fake_quantizers(model), unchecked_distributions():
             captured = read_exported(decomposed(_exported(model, examples)), examples)
-            call = Adapter(model, examples.variadic).eval()
+            call = Adapter(model, examples.variadic)
             name = type(model).__name__
             program = agreeing(name, call, captured.program, captured.constants, examples)
     finally:
@@ -80,7 +94,8 @@ def _exported(model: nn.Module, examples: Examples) -> torch.export.ExportedProg
 
     Without gradients, so that `torch.no_grad` inside the module leaves no trace.
     """
-    adapter = Adapter(model, examples.variadic).eval()
+    adapter = Adapter(model, examples.variadic)
+    adapter.training = False
     try:
         with torch.no_grad(), quiet_tracer():
             return torch.export.export(
@@ -102,6 +117,26 @@ def _exported(model: nn.Module, examples: Examples) -> torch.export.ExportedProg
         f"({examples.batch}): {explanation(first_error)}",
     )
     return exported
+
+
+def evaluated(model: nn.Module) -> None:
+    """In evaluation mode from here on; what an export gives as a module is so already."""
+    try:
+        model.eval()
+    except NotImplementedError:
+        for module in model.modules():
+            module.training = False
+
+
+@contextmanager
+def unchecked_distributions() -> Iterator[None]:
+    """Without the checks of `torch.distributions`, which branch on the values of tensors."""
+    before = Distribution._validate_args
+    Distribution.set_default_validate_args(False)
+    try:
+        yield
+    finally:
+        Distribution.set_default_validate_args(before)
 
 
 @contextmanager
@@ -128,6 +163,9 @@ def explanation(error: Exception) -> str:
     """One line about why an export failed, with a remedy where the cause is a common one."""
     text = str(error).strip()
     first = text.splitlines()[0] if text else type(error).__name__
+    cause = next((meaning for words, meaning in CAUSES.items() if words in text), None)
+    if cause is not None:
+        return cause
     branching = ("data-dependent", "DataDependent", "Boolean value of Tensor", "aten._local_scalar",
                  "aten.is_nonzero", "UserError: Dynamic control flow")  # fmt: skip
     if any(word in text or word in type(error).__name__ for word in branching):

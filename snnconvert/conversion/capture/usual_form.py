@@ -29,6 +29,9 @@ def usual(node: Node) -> Node:
         x, lower, upper, training = [*node.args, *RRELU[len(node.args) :]][:4]
         if not training:
             return replace(node, op="aten.leaky_relu.default", args=(x, (lower + upper) / 2))
+    if node.op == "aten.copy.default":  # into a tensor of which nothing is left
+        like, source = node.args[:2]
+        return replace(node, op="aten.expand_as.default", args=(source, like))
     if node.op != "aten.convolution.default":
         return node
     x, weight, bias, stride, padding, dilation, transposed, added, groups = node.args

@@ -90,7 +90,7 @@ class Program:
             )
         return list(args)
 
-    def explained(self, error: RuntimeError, inputs: Sequence[Tensor]) -> Exception:
+    def explained(self, error: Exception, inputs: Sequence[Tensor]) -> Exception:
         """What to raise for an error of the first operations: ours where an input's type is new."""
         captured = self.signature.dtypes if self.signature else {}
         for name, value in zip(self.inputs, inputs, strict=True):

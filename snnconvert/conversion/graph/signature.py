@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from snnconvert.conversion.graph.values import Ref
+from snnconvert.conversion.graph.values import Ref, references
 from snnconvert.errors import InputError
 
 BATCH = -1  # stands for the size of the batch in a shape
@@ -68,7 +68,11 @@ class Signature:
         Raises:
             InputError: other arguments, fixed values or shapes than the captured ones.
         """
-        given = self.by_name(args, kwargs)
+        if not args and self.sole_dict(kwargs) is not None:
+            args, kwargs = (kwargs,), {}
+        kwargs = {name: value for name, value in kwargs.items() if not self._left_out(name, value)}
+        given = {**self.fixed, **self.by_name(args, kwargs)}
+        given = {name: value for name, value in given.items() if not self._left_out(name, value)}
         if set(given) != set(self.values):
             raise InputError(
                 f"found inputs ({', '.join(given)}), the network takes ({', '.join(self.values)})"
@@ -76,6 +80,7 @@ class Signature:
         found: dict[str, Tensor] = {}
         for name, expected in self.values.items():
             _match(name, expected, given[name], found)
+        found = self._shaped(found)
         batches = {
             name: self._batch_of(name, value) for name, value in found.items() if name in inputs
         }
@@ -94,6 +99,35 @@ class Signature:
                 f"else with batches below {self.smallest_batch}, which was not captured"
             )
         return [self._typed(name, found[name]) for name in inputs]
+
+    def _left_out(self, name: str, value: Any) -> bool:
+        """Whether an argument is none that the capture left out."""
+        return value is None and name in self.parameters and name not in self.values
+
+    @property
+    def fixed(self) -> dict[str, Any]:
+        """Arguments that were captured without a tensor: a call may leave them out."""
+        return {n: v for n, v in self.values.items() if next(references(v), None) is None}
+
+    def _shaped(self, found: dict[str, Tensor]) -> dict[str, Tensor]:
+        """One number a sample in the form that it was captured in: [], [B], [B, 1] (t of a solver).
+
+        Left as it is where it has no such form; its shape is then refused.
+        """
+        many = [len(v) for n, v in found.items() if len(self.shapes.get(n, ())) > 1 and v.ndim > 1]
+        return {
+            name: as_captured(value, self.shapes[name], max(many, default=1))
+            if name in self.shapes else value
+            for name, value in found.items()
+        }  # fmt: skip
+
+    def sole_dict(self, batch: Any) -> str | None:
+        """The only argument, where it is a dict and `batch` has its keys; None otherwise."""
+        if len(self.values) != 1 or not isinstance(batch, Mapping):
+            return None
+        ((name, expected),) = self.values.items()
+        fits = isinstance(expected, dict) and set(batch) == set(expected) != {name}
+        return name if fits else None
 
     def _typed(self, name: str, value: Tensor) -> Tensor:
         """Whole numbers as the integers that the input was captured as: t of a solver."""
@@ -204,3 +238,15 @@ def _match(path: str, expected: Any, value: Any, found: dict[str, Tensor]) -> No
             f"input {path!r}: found {value!r}, the network was captured with {expected!r}; give "
             "it as a tensor in example_inputs where it shall vary"
         )
+
+
+def as_captured(value: Tensor, shape: tuple[int, ...], batch: int) -> Tensor:
+    """`value` in the form `shape` where both hold one number a sample, or one for all of them."""
+    if value.ndim == len(shape) or value.numel() != (len(value) if value.ndim else 1):
+        return value
+    if shape == ():
+        same = value.numel() > 0 and bool((value == value.flatten()[0]).all())
+        return value.flatten()[0] if same else value
+    if shape[0] == BATCH and all(size == 1 for size in shape[1:]):
+        return value.reshape(-1).expand(max(batch, value.numel())).reshape(-1, *shape[1:])
+    return value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,7 +13,7 @@ from snnconvert.conversion.execution.executor import Executor
 from snnconvert.conversion.graph.nodes import Clip
 from snnconvert.conversion.graph.program import Node, Program, Ref
 from snnconvert.conversion.graph.values import substitute
-from snnconvert.conversion.prepare.hand_written import recognise_hand_written
+from snnconvert.conversion.prepare.spellings import recognise_spellings
 from snnconvert.conversion.rules import converts, rule_of
 
 
@@ -21,13 +22,19 @@ def fold_constants(
 ) -> tuple[Program, dict[str, Tensor]]:
     """Compute once what depends on no input (quantised weights); drop what nobody reads."""
     varying = program.downstream_of(set(program.inputs))
-    fixed = Program((), tuple(n for n in program.nodes if n.name not in varying), [])
-    with torch.no_grad():
-        values = Executor(fixed).start(constants, ())
+    values = fixed_values(program, constants)
     nodes = tuple(n for n in program.nodes if n.name in varying)
     program = without_unread(replace(program, nodes=nodes))
     read = {name for node in program.nodes for name in node.refs} | program.output_names
     return program, {name: values[name] for name in values if name in read}
+
+
+@torch.no_grad()
+def fixed_values(program: Program, constants: dict[str, Tensor]) -> dict[str, Any]:
+    """Values of everything that depends on no input, constants included."""
+    varying = program.downstream_of(set(program.inputs))
+    fixed = Program((), tuple(n for n in program.nodes if n.name not in varying), [])
+    return Executor(fixed).start(constants, ())
 
 
 def without_unread(program: Program) -> Program:
@@ -39,24 +46,6 @@ def without_unread(program: Program) -> Program:
             needed.update(node.refs)
             kept.append(node)
     return replace(program, nodes=tuple(reversed(kept)))
-
-
-def recognise_swish(program: Program) -> Program:
-    """x * sigmoid(x) is SiLU, as many U-Nets write it."""
-    readers = program.readers()
-    by_name = {node.name: node for node in program.nodes}
-    nodes = []
-    for node in program.nodes:
-        if node.op == "aten.mul.Tensor" and all(isinstance(a, Ref) for a in node.args[:2]):
-            a, b = node.args[:2]
-            for x, gate in ((a, b), (b, a)):
-                made = by_name.get(gate.name)
-                alone = len(readers.get(gate.name, ())) == 1
-                if made and alone and made.op == "aten.sigmoid.default" and made.args[0] == x:
-                    node = replace(node, op="aten.silu.default", args=(x,))
-                    break
-        nodes.append(node)
-    return without_unread(replace(program, nodes=tuple(nodes)))
 
 
 def absorb_relu(program: Program, constants: dict[str, Tensor]) -> Program:
@@ -100,7 +89,10 @@ def prepared(captured: Captured, fold: bool = True) -> tuple[Program, dict[str, 
     `fold`: compute once what depends on no input, unless an operation in it has no rule.
     """
     program, constants = captured.program, captured.constants
-    if fold and all(converts(node.op) for node in program.nodes):
-        program, constants = fold_constants(program, constants)
-    program = without_unread(recognise_hand_written(recognise_swish(program)))
+    if all(converts(node.op) for node in program.nodes):
+        if fold:
+            program, constants = fold_constants(program, constants)
+        fixed = fixed_values(program, constants)
+        program, constants = recognise_spellings(program, constants, fixed)
+    program = without_unread(program)
     return absorb_relu(program, constants), constants

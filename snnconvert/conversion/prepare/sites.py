@@ -17,6 +17,11 @@ from torch import Tensor
 
 from snnconvert.conversion.graph.nodes import Clip
 from snnconvert.conversion.graph.program import Node, Program, Ref
+from snnconvert.conversion.prepare.scalar_functions import (
+    PROBES,
+    ScalarFunctions,
+    is_pointwise,
+)
 from snnconvert.conversion.rules import (
     Activation,
     converts,
@@ -38,12 +43,14 @@ class Site:
         activation: what its rule says; None for a quantised clip, which has all it needs.
         axis: the axis of its channels, counted from the front; None where unknown.
         layer: what the layer of neurons is called, see `layer_names`.
+        reads: name of what it is a function of, where that is not the first that `node` reads.
     """
 
     node: Node
     activation: Activation | None
     axis: int | None = 1
     layer: str = ""
+    reads: str | None = None
 
     @property
     def function(self) -> str | None:
@@ -55,6 +62,8 @@ class Site:
     @property
     def source(self) -> str | None:
         """Name of what the activation reads; None for a product, which reads two."""
+        if self.reads is not None:
+            return self.reads
         first = self.node.args[0]
         return first.name if isinstance(first, Ref) and gate_of(self.node) != "product" else None
 
@@ -105,6 +114,9 @@ def _sites(
                 found.append(Site(node, activation, channel_axis(node, search.by_name)))
         elif search.gated(node, constants, gate_signs, found):
             found.append(Site(node, GATED, channel_axis(node, search.by_name)))
+        elif gate_signs:  # else trained with clips of its own
+            site = search.curved(node, constants, found)
+            found += [] if site is None else [site]
     return found
 
 
@@ -153,6 +165,31 @@ class _Search:
         return any(gate is not None and gate.signed in signs for gate in gates) or (
             True in signs and any(gate_of(origin) == "halves" for origin in free)
         )
+
+    def curved(
+        self, node: Node, constants: Mapping[str, Tensor], found: Collection[Site]
+    ) -> Site | None:
+        """`node` as the end of any other function of one value that reaches weights.
+
+        None where it is none, or has neurons (among `found`) inside.
+        """
+        guard = "clamp" in node.op or node.op == "aten.nan_to_num.default"
+        if guard or not is_pointwise(node) or not self.driven(node):
+            return None
+        if is_commuting(node, [name for name in node.refs if name in self.after_weights]):
+            return None
+        if not self._reaches_weights(node.name, set()):
+            return None
+        sites = {site.node.name for site in found}
+        for function in ScalarFunctions(self.program, constants).ending_in(node):
+            inner = {each.name for each in function.nodes}
+            if function.source in self.after_weights and inner.isdisjoint(sites):
+                values = function.at(PROBES)
+                if values is not None:
+                    activation = Activation(False, signed=bool((values < 0).any()))
+                    axis = channel_axis(node, self.by_name)
+                    return Site(node, activation, axis, reads=function.source)
+        return None
 
     def _origin(self, name: str) -> Node | None:
         """The operation that made a value, before others only moved it."""

@@ -54,7 +54,7 @@ add(Rule("accumulated"), """
     softmax.int log_softmax.int _softmax.default _log_softmax.default logsumexp.default
     linalg_vector_norm.default norm.ScalarOpt_dim norm.Scalar
     var.default var.dim var.correction std.default std.dim std.correction var_mean.correction
-    argmax.default argmin.default clamp.Tensor clamp_min.Tensor
+    argmax.default argmin.default clamp_min.Tensor
     clamp_max.Tensor clamp_max.default
     pow.Tensor_Scalar pow.Tensor_Tensor pow.Scalar square.default sqrt.default rsqrt.default
     reciprocal.default exp.default exp2.default expm1.default log.default log2.default

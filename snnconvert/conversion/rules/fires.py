@@ -13,6 +13,7 @@ from snnconvert.conversion.graph.program import Node, Ref
 from snnconvert.conversion.rules.registry import add
 from snnconvert.conversion.rules.rule import Activation, Constants, Rule
 from snnconvert.errors import UnsupportedOpError
+from snnconvert.operators.clip import as_ceiling
 
 
 def argument(node: Node, position: int, name: str, default: Any = None) -> Any:
@@ -59,6 +60,16 @@ def clamp_min(node: Node, _constants: Constants) -> Activation | None:
     return clip(argument(node, 1, "min", 0), math.inf)
 
 
+def trained_clip(node: Node, constants: Constants) -> Activation | None:
+    """A clip between tensors: a neuron where they are 0 and a parameter, which is its threshold."""
+    low, high = argument(node, 1, "min"), argument(node, 2, "max")
+    if not (isinstance(low, Ref) and isinstance(high, Ref)) or high.name not in constants:
+        return None
+    if low.name not in constants or bool((constants[low.name] != 0).any()):
+        return None
+    return Activation(replaces=True, signed=False, ceiling=as_ceiling(constants[high.name]))
+
+
 def value_of(argument: Any, constants: Constants, layer: str) -> Tensor:
     """A number or a constant tensor as a tensor."""
     if isinstance(argument, Ref):
@@ -89,6 +100,7 @@ add(Rule("fires", activation=relu), "relu.default")
 add(Rule("fires", activation=relu6), "relu6.default")
 add(Rule("fires", activation=hardtanh), "hardtanh.default")
 add(Rule("fires", activation=clamp), "clamp.default")
+add(Rule("accumulated", activation=trained_clip), "clamp.Tensor")
 add(Rule("fires", activation=clamp_min), "clamp_min.default")
 add(Rule("fires", activation=fake_quantize), """
     fake_quantize_per_tensor_affine.default fake_quantize_per_tensor_affine.tensor_qparams

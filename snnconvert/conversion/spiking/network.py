@@ -161,7 +161,7 @@ class SpikingNetwork(Spiking, HoldsProgram):
         recorder = Recorder(self.executor, record, tally=self.history is not None)
         try:
             values = self.executor.start(self.constants, inputs)
-        except RuntimeError as error:
+        except (RuntimeError, IndexError, TypeError) as error:
             raise self.program.explained(error, inputs) from error
         cells = self.cells(values)
         sums = self.config.norm != "per_step"

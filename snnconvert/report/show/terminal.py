@@ -45,6 +45,7 @@ def _verdict(c: dict[str, Any]) -> list[str]:
     kind += f"{c['firing']} firing" + (f", {signed} spikes" if c["firing"] == "immediate" else "")
     if output["bit_equal"]:
         loss = "nothing was lost: bit-equal to the quantised ANN"
+        loss += ", part of which stays analog" if c.get("analog") else ""
     else:
         loss = f"relative error against the quantised ANN {output['relative_error']:.3g}"
     lines = [c["verdict"]] if "verdict" in c else []
@@ -60,6 +61,8 @@ def _verdict(c: dict[str, Any]) -> list[str]:
             f"{immediate['spikes_per_count']:.2f} spikes per count, "
             + ("bit-equal" if immediate["bit_equal"] else "not bit-equal")
         )
+    if c.get("analog"):
+        lines.append(f"weights read as currents, without spikes: {_counted(c['analog'])}")
     kinds = c["neurons"]
     if kinds["function_fraction"]:
         lines.append(
@@ -102,6 +105,17 @@ def _path(path: dict[str, Any]) -> str:
         f"thresholds also fitted to {path['visited']} inputs on a solver's path: reach "
         f"{path['reach']:g}, {found['escaped']} samples escape (else {lowest['escaped']}), "
         f"error of the others {found['error']:.3g} (else {lowest['error']:.3g})"
+    )
+
+
+def _counted(analog: list[dict[str, str]]) -> str:
+    """ "3 softmax (a, b, c), 1 sin (d)": each operation with its first layers."""
+    layers: dict[str, list[str]] = {}
+    for row in analog:
+        layers.setdefault(row["op"], []).append(row["layer"])
+    return ", ".join(
+        f"{len(names)} {op} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
+        for op, names in layers.items()
     )
 
 

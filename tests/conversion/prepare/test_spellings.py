@@ -1,0 +1,243 @@
+"""Activations and quantisers are recognised by what they compute, however they are written."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+import snnconvert
+from snnconvert.conversion.prepare.analog import analog_operations
+from snnconvert.report.show.terminal import format_report
+from tests.support.errors import relative_error
+from tests.support.layers_around import Activated, held
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+LEVELS = 4
+
+
+class Floor(torch.autograd.Function):
+    """Floor with a straight-through gradient, as QCFS has it."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return x.floor()
+
+    @staticmethod
+    def backward(ctx, grad):
+        return grad
+
+
+class Round(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x.round()
+
+    @staticmethod
+    def backward(ctx, grad):
+        return grad
+
+
+class Parametrised(nn.Module):
+    """`function(x, ceiling)` with a learned ceiling."""
+
+    def __init__(self, function, *shape) -> None:
+        super().__init__()
+        values = torch.linspace(0.8, 1.7, math.prod(shape)).view(shape) if shape else 1.7
+        self.ceiling = nn.Parameter(torch.as_tensor(values))
+        self.function = function
+
+    def forward(self, x):
+        return self.function(x, self.ceiling)
+
+
+def qcfs(x, up):
+    x = torch.clamp(x / up, 0, 1)
+    return Floor.apply(x * LEVELS + 0.5) / LEVELS * up
+
+
+def lsq(x, ceiling):
+    step = ceiling / LEVELS
+    scale = 1 / math.sqrt(x.numel() * LEVELS)  # of the gradient; hangs on the size of the batch
+    step = (step - step * scale).detach() + step * scale
+    scaled = (x / step).clamp(0, LEVELS)
+    return ((scaled.round() - scaled).detach() + scaled) * step
+
+
+def signed_lsq(x, ceiling):
+    step = ceiling / LEVELS
+    return Round.apply(torch.clamp(x / step, -LEVELS, LEVELS)) * step
+
+
+def straight_through(x, ceiling):
+    y = torch.min(torch.relu(x), ceiling) / ceiling
+    return (y + (torch.round(y * LEVELS) / LEVELS - y).detach()) * ceiling
+
+
+def pact(x, ceiling):
+    y = 0.5 * (x.abs() - (x - ceiling).abs() + ceiling)
+    return Round.apply(y * LEVELS / ceiling) * ceiling / LEVELS
+
+
+def pact_by_where(x, ceiling):
+    y = torch.where(x < 0, torch.zeros_like(x), torch.where(x < ceiling, x, ceiling))
+    return torch.round(y * (LEVELS / ceiling)) / (LEVELS / ceiling)
+
+
+def rounds_down(x, ceiling):
+    return torch.floor(torch.clamp(x / ceiling * LEVELS, 0, LEVELS)) * ceiling / LEVELS
+
+
+def tensor_bounds(x, ceiling):
+    y = torch.clamp(x, torch.zeros_like(ceiling), ceiling)
+    return torch.round(y / ceiling * LEVELS) / LEVELS * ceiling
+
+
+def switches(x, ceiling):
+    steps = [(x >= (i - 0.5) * ceiling / LEVELS).float() for i in range(1, LEVELS + 1)]
+    return sum(steps) * ceiling / LEVELS
+
+
+QUANTISERS = {
+    "qcfs": (qcfs,), "lsq": (lsq,), "signed lsq": (signed_lsq,), "ste": (straight_through,),
+    "pact": (pact,), "pact by where": (pact_by_where,), "floor": (rounds_down,),
+    "tensor bounds": (tensor_bounds,), "switches": (switches,), "a channel": (qcfs, 1, 6),
+    "a channel, one axis": (pact_by_where, 6), "one value": (lsq, 1),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", QUANTISERS)
+def test_a_quantiser_in_plain_operations_is_a_quantised_clip(name):
+    torch.manual_seed(0)
+    activation = Parametrised(*QUANTISERS[name])
+    model, x = Activated(activation).eval(), torch.randn(64, 6) * 2
+    snn = snnconvert.convert(model, LEVELS, example_inputs=x)  # no calibration is needed
+    with torch.no_grad():
+        assert torch.equal(snn(x), snn.quantized_ann()(x))
+        torch.testing.assert_close(snn(x), model(x), rtol=1e-5, atol=1e-6)
+    (cell,) = snn.neurons.values()
+    torch.testing.assert_close(
+        cell.ceiling.flatten(), activation.ceiling.detach().flatten(), rtol=1e-6, atol=0
+    )
+
+
+CLIPS = {
+    "min": lambda x, top: torch.min(torch.relu(x), top),
+    "clamp": lambda x, top: torch.clamp(x, torch.zeros_like(top), top),
+    "two ReLUs": lambda x, top: torch.relu(x) - torch.relu(x - top),
+    "clamp of ReLU": lambda x, top: torch.clamp(torch.relu(x), max=top),
+}
+
+
+@pytest.mark.parametrize("name", CLIPS)
+def test_a_trained_clip_is_its_own_threshold(name):
+    torch.manual_seed(0)
+    activation = Parametrised(CLIPS[name])
+    model, x = Activated(activation).eval(), torch.randn(64, 6) * 2
+    snn = snnconvert.convert(model, 256, example_inputs=x)
+    (cell,) = snn.neurons.values()
+    assert torch.equal(cell.ceiling, activation.ceiling.detach())
+    with torch.no_grad():
+        assert relative_error([snn(x)], [model(x)]) < 0.01
+
+
+def test_other_levels_than_the_quantisers_are_told():
+    model, x = Activated(Parametrised(qcfs)).eval(), torch.randn(8, 6)
+    with pytest.warns(UserWarning, match="quantisers of 4 levels .* give timesteps=4"):
+        snnconvert.convert(model, 8, example_inputs=x)
+
+
+def test_a_quantiser_of_the_input_is_no_neuron():
+    class Coded(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = Activated(torch.relu)
+
+        def forward(self, x):
+            return self.net(torch.round(x.clamp(0, 1) * 255) / 255)
+
+    snn = held(Coded(), torch.rand(16, 6))
+    assert len(snn.neurons) == 1
+
+
+def assigned(x):
+    y = x.clone()
+    y[y < 0] = 0
+    return y
+
+
+RELUS = {
+    "where": lambda x: torch.where(x > 0, x, 0.0),
+    "where zeros": lambda x: torch.where(x > 0, x, torch.zeros_like(x)),
+    "mask": lambda x: x * (x > 0),
+    "float mask": lambda x: x * (x > 0).float(),
+    "absolute": lambda x: (x + x.abs()) / 2,
+    "maximum": lambda x: torch.maximum(x, torch.zeros_like(x)),
+    "max": lambda x: torch.max(x, torch.tensor(0.0)),
+    "threshold": lambda x: functional.threshold(x, 0.0, 0.0),
+    "leaky of slope 0": lambda x: functional.leaky_relu(x, 0.0),
+    "masked_fill": lambda x: x.masked_fill(x < 0, 0.0),
+    "assigned": assigned,
+    "heaviside": lambda x: x * torch.heaviside(x, torch.tensor(0.0)),
+}
+
+
+@pytest.mark.parametrize("name", RELUS)
+def test_a_relu_is_one_however_it_is_written(name):
+    torch.manual_seed(0)
+    snn = held(Activated(RELUS[name]), torch.randn(64, 6))
+    assert list(snn.functions.values()) == [None]
+    assert not next(iter(snn.neurons.values())).lowest
+
+
+FUNCTIONS = {
+    "gelu": (lambda x: x * 0.5 * (1 + torch.erf(x / math.sqrt(2))), "gelu"),
+    "gelu by tanh": (
+        lambda x: 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))),
+        "gelu",
+    ),
+    "silu": (lambda x: x * torch.sigmoid(x), "silu"),
+    "mish": (lambda x: x * torch.tanh(functional.softplus(x)), "mish"),
+    "softplus": (lambda x: torch.log(1 + torch.exp(x)), "softplus"),
+    "sin": (torch.sin, "sin"),
+    "softsign": (functional.softsign, "div"),
+    "quick gelu": (lambda x: x * torch.sigmoid(1.702 * x), "mul"),
+    "square": (lambda x: x * x, "mul"),
+    "bump": (lambda x: torch.exp(-x * x), "exp"),
+    "elu": (lambda x: torch.where(x > 0, x, torch.exp(x) - 1), "where"),
+    "absolute": (torch.abs, "abs"),
+    "arctangent": (torch.atan, "atan"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_any_other_function_of_a_value_has_neurons_behind_it(name):
+    torch.manual_seed(0)
+    function, called = FUNCTIONS[name]
+    snn = held(Activated(function), torch.randn(64, 6))
+    assert list(snn.functions.values()) == [called]
+    assert not analog_operations(snn.program)
+
+
+class TwoSignals(nn.Module):
+    """A product of two signals, read by weights: it stays a current."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(6, 6), nn.Linear(6, 3)
+
+    def forward(self, x):
+        h = self.first(x).relu()
+        return self.last(torch.maximum(h * h.roll(1, 1), h))
+
+
+def test_what_stays_analog_is_reported():
+    torch.manual_seed(0)
+    model, x = TwoSignals().eval(), torch.randn(16, 6)
+    snn = snnconvert.convert(model, 8, example_inputs=x, calibration=[x])
+    report = snnconvert.compare(model, snn, [x])
+    assert [row["op"] for row in report.to_dict()["analog"]] == ["maximum"]
+    text = " ".join(format_report(report.to_dict()).split())
+    assert "nothing was lost: bit-equal to the quantised ANN, part of which stays analog" in text
+    assert "1 maximum" in text
