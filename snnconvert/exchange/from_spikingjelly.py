@@ -126,8 +126,8 @@ def kind_of(network: nn.Module) -> Kind:
 def leaky(snn: SpikingNetwork, tau: float) -> SpikingNetwork:
     """`snn` with a leak; every spike keeps its threshold and its worth."""
     constants = dict(snn.constants)
-    for name, cell in snn.neurons.items():
-        names = fitted_names(name)
+    for name in snn.executor.currents:
+        cell, names = snn.neurons[snn.names[name]], fitted_names(name)
         constants[names["v_threshold"]] = constants[names["gain"]] = cell.v_threshold
         constants[names["bias"]] = torch.zeros_like(cell.v_threshold)
     config = replace(snn.config, neuron="lif", tau=tau)

@@ -32,7 +32,8 @@ from snnconvert.files.atomic import check_destination, write_atomically
 
 READERS = (
     "snnTorch reads IF as a leaky neuron (beta 0.9 unless told); Norse, spikingjelly and sinabs' "
-    "default reset to zero (hard) or ignore the start; sinabs clips inhibition at -1"
+    "default reset to zero (hard) or ignore the start; sinabs clips inhibition at -1; "
+    "nirtorch's default map leaves the bias of Affine at random"
 )
 IGNORED = ("aten.dropout.default", "aten.detach.default", "aten.contiguous.default")
 FLAT = ("aten.flatten.using_ints", "aten.view.default", "aten.reshape.default")
@@ -166,7 +167,7 @@ def scale_after(snn: SpikingNetwork, node: Node) -> tuple[Tensor, Tensor]:
         if later.op in WEIGHTED:
             break
         if Neuron.found(later):
-            cell = snn.neurons[later.name]
+            cell = snn.neurons[snn.names[later.name]]
             return cell.v_threshold, getattr(cell, "bias", torch.zeros(()))
     return torch.ones(()), torch.zeros(())
 
@@ -224,7 +225,7 @@ def flat(_snn: SpikingNetwork, _node: Node, worth: Tensor, before: Sequence[int]
 
 def neurons(snn: SpikingNetwork, node: Node, shape: Sequence[int]) -> Made:
     """IF or LIF of threshold 1; v' = v * (1 - 1 / tau) + input in steps of dt = 1."""
-    nir, cell, one = package(), snn.neurons[node.name], np.ones(tuple(shape), np.float32)
+    nir, cell, one = package(), snn.neurons[snn.names[node.name]], np.ones(tuple(shape), np.float32)
     worth = getattr(cell, "gain", cell.v_threshold).reshape(-1)
     facts = facts_of(snn)
     if snn.config.leak is not None:

@@ -133,7 +133,10 @@ class SpikingJellyNetwork(base.MemoryModule):
         )
         signed = network.config.signed
         self.neurons = nn.ModuleDict(
-            {name: node_of(cell, signed) for name, cell in network.neurons.items()}
+            {
+                name: node_of(network.neurons[network.names[name]], signed)
+                for name in executor.currents
+            }
         )
         self.register_memory("step", 0)
         self.register_memory("sums", {})  # accumulated operands of non-linear operations

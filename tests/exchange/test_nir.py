@@ -58,8 +58,15 @@ def simulated(graph, x, facts, timesteps):
         made.append(Neurons(node, facts))
         return made[-1]
 
-    flatten = lambda node: nn.Flatten(node.start_dim + 1, node.end_dim)  # noqa: E731
-    kinds = {nir.IF: neurons, nir.LIF: neurons, nir.Flatten: flatten}
+    def affine(node):  # nirtorch's own leaves the bias at random
+        made = nn.Linear(node.weight.shape[1], node.weight.shape[0])
+        made.weight.data, made.bias.data = torch.tensor(node.weight), torch.tensor(node.bias)
+        return made
+
+    def flatten(node):  # nirtorch's own counts axes without the batch
+        return nn.Flatten(node.start_dim + 1, node.end_dim)
+
+    kinds = {nir.IF: neurons, nir.LIF: neurons, nir.Flatten: flatten, nir.Affine: affine}
     module = nirtorch.nir_to_torch(graph, kinds, dtype=torch.float64).double()
     total = 0
     for _ in range(timesteps):

@@ -29,8 +29,9 @@ def test_equal_to_the_plain_simulation(name, options):
     steps = 4 + snn.config.settle
     wanted = PlainSimulation(snn).run(*inputs, steps=steps)
     net = to_spikingjelly(snn)
-    counts = {name: [] for name in net.neurons}
-    for name, scaled in net.neurons.items():
+    counts = {name: [] for name in snn.layers}
+    for node, scaled in net.neurons.items():
+        name = snn.names[node]
         scaled.node.register_forward_hook(
             lambda _m, _i, spikes, name=name: counts[name].append(spikes)
         )
