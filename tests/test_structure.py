@@ -53,6 +53,7 @@ FOLDERS = [  # a folder may import those above it, never those below
     "cli",
 ]
 STRANGERS = [("neurons", "diffusion"), ("conversion", "diffusion")]  # never import each other
+ONE_EACH = {"cli": 22}  # a file a command
 MOST_FILES, MOST_LOOSE, MOST_FLOORS = 15, 6, 12
 
 
@@ -117,7 +118,7 @@ def test_every_folder_has_its_line():
 def test_folders_are_small(folder):
     files = list((PACKAGE / folder).glob("*.py"))
     assert PACKAGE / folder / "__init__.py" in files
-    assert len(files) <= MOST_FILES
+    assert len(files) <= ONE_EACH.get(folder, MOST_FILES)
 
 
 def test_few_modules_are_loose():

@@ -42,10 +42,10 @@ def run_demo(args: argparse.Namespace) -> None:
     from snnconvert.checkpoint.checkpoint import Checkpoint
     from snnconvert.checkpoint.format import writer_of
     from snnconvert.checkpoint.networks import content_of
-    from snnconvert.checkpoint.shipped import demo_checkpoint
     from snnconvert.common.checks import checked_integer
     from snnconvert.conversion.convert import convert
     from snnconvert.files.atomic import check_destination, write_together
+    from snnconvert.files.shipped import demo_checkpoint
     from snnconvert.images.pictures import save_png, tile
     from snnconvert.report.compare import compare
     from snnconvert.report.show.terminal import format_report
