@@ -34,7 +34,7 @@ FENCES = RawFencedCodeBlockLexer(re.compile(r"(?P<language>[^\n]*)$\n", re.MULTI
 COMMENTS = DirectiveInHTMLCommentLexer(r"[\w-]+(?=:)", r"[^\n]*?")
 DIRECTIVES = ("skip", "ci", "reduced", "setup")
 RUN = ("python", "sh")
-LANGUAGES = (*RUN, "text", "toml", "json", "{toctree}", "{figure}")
+LANGUAGES = (*RUN, "text", "toml", "json", "{toctree}", "{figure}")  # {...} takes an argument
 COPIED = ("checkpoints", "recipes", "benchmarks", "examples")
 LEFT_BY_RUNS = shutil.ignore_patterns("*.snn.pt", "*.train.pt", "*.report.*", "__pycache__")
 
@@ -86,7 +86,7 @@ def blocks_of(document: Document) -> Iterator[Region]:
             raise ValueError(f"{where}: no block follows {pending}")
         found = region.lexemes
         if "directive" not in found:
-            if found["language"] not in LANGUAGES:
+            if found["language"].split(" ")[0] not in LANGUAGES:
                 raise ValueError(f"{where}: language {found['language']!r}, known: {LANGUAGES}")
             block = Block(found["language"], found["source"], **pending)
             pending, end = {}, region.end
