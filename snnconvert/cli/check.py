@@ -16,7 +16,7 @@ def add_check(commands: Commands) -> None:
         add_arguments,
         help="list everything that keeps a network from being converted",
         description="List every operation of a network that cannot be converted, with layer, "
-        "reason and remedy. Exit code 0 when there is none, else 2.",
+        "reason and remedy. Exit code 0: there is none; 1: there are; 2: bad input.",
     )
 
 
@@ -33,4 +33,4 @@ def run_check(args: argparse.Namespace) -> int:
     for problem in problems:
         print(problem)
     print(f"{named.name}: {len(problems) or 'no'} problem{'s' * (len(problems) != 1)}")
-    return 2 if problems else 0
+    return 1 if problems else 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from snnconvert.cli.arguments.lazy import Commands, add_command
+from snnconvert.cli.arguments.lazy import Commands, add_command, add_count
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -31,7 +31,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     add("-o", "--out", default="snnconvert-demo", metavar="NAME",
         help="start of the names of what is written: NAME.pt (the network as it came), "
         "NAME.snn.pt, NAME.report.json and NAME.png (default snnconvert-demo)")  # fmt: skip
-    add("-n", "--count", type=int, default=8, help="images to draw (default 8)")
+    add_count(command, "images to draw (default 8)", 8)
     add("--steps", type=int, default=10, help="network evaluations an image (default 10)")
     add("--seed", type=int, default=0, help="of the images (default 0)")
 

@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from snnconvert.checkpoint import STAGES
-from snnconvert.cli.arguments.lazy import Commands, add_command
+from snnconvert.cli.arguments.lazy import Commands, add_command, add_count
 from snnconvert.cli.arguments.options import (
     add_device,
     add_image_options,
@@ -44,7 +44,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         help=f"statistics (.npz), {images_help()}; of a classifier: a dataset, or a "
         "folder of a folder for each class",
     )
-    command.add_argument("--samples", type=int, help="images (default: 10000 drawn, or all stored)")
+    add_count(command, "images (default: 10000 drawn, or all stored)", None, "--samples")
     command.add_argument("--dims", type=int, help="64, 192, 768 or 2048 (default: as --against)")
     command.add_argument("--stage", choices=STAGES, help="which network")
     command.add_argument("--steps", type=int, help="network evaluations (default 20)")
@@ -91,7 +91,7 @@ def run_evaluate(args: argparse.Namespace) -> None:
     check_batch_size(args.batch_size)
     checked_device(args.device)
     found = evaluate(
-        args.file, args.against, count=args.samples, dims=args.dims, score=args.score,
+        args.file, args.against, count=args.count, dims=args.dims, score=args.score,
         neighbours=args.precision_recall, batch_size=args.batch_size, device=args.device,
         data_root=args.data_root, image_size=args.image_size, progress=not args.quiet,
         command=args.command_line, **given_drawing(args),

@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from snnconvert.checkpoint import STAGES
-from snnconvert.cli.arguments.lazy import Commands, add_command, listed
+from snnconvert.cli.arguments.lazy import Commands, add_command, add_count, listed
 from snnconvert.common.checks import checked_integer
 from snnconvert.errors import CheckpointError
 
@@ -40,8 +40,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
                          "(default), one time step with counts as inputs and outputs, or the loop "
                          "over all steps")  # fmt: skip
     command.add_argument("--stage", choices=STAGES, help="which network, where FILE holds several")
-    command.add_argument("--samples", type=int, default=32, metavar="N",
-                         help="held-out inputs of FILE to compare on (default 32)")  # fmt: skip
+    add_count(command, "held-out inputs of FILE to compare on (default 32)", 32, "--samples")
     command.add_argument("--tolerance", type=float, default=TOLERANCE,
                          help="largest relative error of a sample without a float tie (default "
                          f"{TOLERANCE:g})")  # fmt: skip
@@ -52,7 +51,7 @@ def run_export(args: argparse.Namespace) -> None:
     from snnconvert.exchange.onnx_export import export_onnx
     from snnconvert.exchange.parity import report_path
 
-    samples = checked_integer("--samples", args.samples, 1)
+    samples = checked_integer("--count", args.count, 1)
     checkpoint = Checkpoint.read(args.file)
     known = checkpoint.has_recipe and checkpoint.probe is not None
     examples = checkpoint.probe_batches(samples) if known else []

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import sys
 
 from snnconvert.cli.arguments.lazy import Commands, add_command
-from snnconvert.errors import CheckpointError, InputError
+from snnconvert.errors import CheckpointError
 
 
 def add_finetune(commands: Commands) -> None:
@@ -35,7 +36,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("-o", "--out", help="file to write (default: <FILE stem>.tuned.pt)")
 
 
-def run_finetune(args: argparse.Namespace) -> None:
+def run_finetune(args: argparse.Namespace) -> int:
     from snnconvert.checkpoint.checkpoint import Checkpoint
     from snnconvert.checkpoint.networks import load, save
     from snnconvert.conversion.finetune import finetune, refuse_exact
@@ -57,13 +58,13 @@ def run_finetune(args: argparse.Namespace) -> None:
     tuned = finetune(network, inputs, steps=args.steps, rate=args.rate, teacher=teacher)
     before, after = (error_of(n, teacher, held_out) for n in (network, tuned))
     if not after < before:
-        raise InputError(
-            f"finetune: did not help (error {before:.3g} before, {after:.3g} after); take a "
-            "smaller --rate or more --steps; nothing was written"
-        )
+        print(f"finetune: did not help (error {before:.3g} before, {after:.3g} after); take a "
+              "smaller --rate or more --steps; nothing was written", file=sys.stderr)  # fmt: skip
+        return 1
     save(tuned, out, like=checkpoint)
     shown = sum(len(batch[0]) for batch in held_out)
     kind = "float" if args.teacher else "quantised"
     print(f"relative error against the {kind} ANN after {network.latency_steps} steps, {shown} "
           f"held-out inputs: {before:.4g} before, {after:.4g} after")  # fmt: skip
     print(f"wrote {out}")
+    return 0

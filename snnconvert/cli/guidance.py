@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from snnconvert.checkpoint import STAGES
-from snnconvert.cli.arguments.lazy import Commands, add_command
+from snnconvert.cli.arguments.lazy import Commands, add_command, add_count
 from snnconvert.cli.arguments.options import add_device, add_schedule, check_batch_size
 from snnconvert.cli.arguments.output import add_output_options, say
 from snnconvert.cli.arguments.solver_options import add_solver_options, given_options
@@ -34,7 +34,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--scales", type=scales_of, default=SCALES, metavar="S,S,...",
                          help=f"factors to try (default {SCALES})")  # fmt: skip
-    command.add_argument("--samples", type=int, default=1000, help="images each (default 1000)")
+    add_count(command, "images each (default 1000)", 1000, "--samples")
     command.add_argument("--stage", choices=STAGES, help="which network")
     command.add_argument("--steps", type=int, default=20, help="network evaluations (default 20)")
     command.add_argument("--seed", type=int, default=0, help="default 0")
@@ -80,7 +80,7 @@ def run_guidance(args: argparse.Namespace) -> None:
     )  # fmt: skip
     found = search_scale(
         checkpoint, Drawing(chosen, args.seed, args.batch_size), against, args.scales,
-        count=args.samples, stage=args.stage, device=args.device, command=args.command_line,
+        count=args.count, stage=args.stage, device=args.device, command=args.command_line,
     )  # fmt: skip
     save_json(found, out)
     if plot is not None:

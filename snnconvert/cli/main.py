@@ -67,7 +67,7 @@ def show_warning(message: Warning | str, *_where: object) -> None:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = LazyParser(
         prog="snnconvert",
         description="Convert artificial neural networks into spiking ones, without losing what "
         "they computed, and say exactly what was lost when something was.",

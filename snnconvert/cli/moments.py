@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from snnconvert.checkpoint import STAGES
-from snnconvert.cli.arguments.lazy import Commands, add_command, listed
+from snnconvert.cli.arguments.lazy import Commands, add_command, add_count, listed
 from snnconvert.cli.arguments.options import add_schedule
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--stage", choices=STAGES, help="which network, where it holds several")
     command.add_argument("--times", type=int, default=100, help="diffusion steps measured "
                          "(default 100; linear between them)")  # fmt: skip
-    command.add_argument("-n", "--count", type=int, help="images (default: all)")
+    add_count(command, "images (default: all)", None, "--samples")
     command.add_argument("--data", metavar="DATA", help="images to measure on: a data set "
                          f"({names}), a folder, or an .npz of images (default: the training "
                          "images of the recipe where --data-root is given, else the held-out "

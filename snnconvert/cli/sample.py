@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from snnconvert.checkpoint import STAGES
-from snnconvert.cli.arguments.lazy import Commands, add_command
+from snnconvert.cli.arguments.lazy import Commands, add_command, add_count
 from snnconvert.cli.arguments.options import add_reset, add_schedule, add_threshold_scale
 from snnconvert.cli.arguments.solver_options import add_solver_options, given_options
 
@@ -31,7 +31,7 @@ def add_sample(commands: Commands) -> None:
 def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("file", metavar="FILE", help="checkpoint, or what `export` wrote")
     command.add_argument("--stage", choices=STAGES, help="which network, where it holds several")
-    command.add_argument("-n", "--count", type=int, default=64, help="images (default 64)")
+    add_count(command, "images (default 64)", 64, "--samples")
     command.add_argument("--steps", type=int, default=20, help="network evaluations (default 20)")
     command.add_argument("--seed", type=int, default=0, help="(default 0)")
     command.add_argument("--batch-size", type=int, default=64, help="images a call (default 64)")

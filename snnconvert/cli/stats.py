@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from snnconvert.cli.arguments.lazy import Commands, add_command
+from snnconvert.cli.arguments.lazy import Commands, add_command, add_count
 from snnconvert.cli.arguments.options import (
     add_device,
     add_image_options,
@@ -32,7 +32,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("data", metavar="DATA", help=images_help())
     command.add_argument("-o", "--out", required=True, help=".npz to write")
     command.add_argument("--dims", type=int, default=2048, help="64, 192, 768 or 2048 (default)")
-    command.add_argument("--count", type=int, help="only the first COUNT images (default: all)")
+    add_count(command, "only the first N images (default: all)", None, "--samples")
     command.add_argument("--batch-size", type=int, default=32, help="images at once (default 32)")
     add_device(command)
     add_image_options(command, "data")

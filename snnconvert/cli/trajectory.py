@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from snnconvert.checkpoint import CONVERTIBLE
-from snnconvert.cli.arguments.lazy import Commands, add_command
+from snnconvert.cli.arguments.lazy import Commands, add_command, add_count
 from snnconvert.cli.arguments.options import (
     add_conversion_options,
     add_source_arguments,
@@ -41,7 +41,7 @@ def add_trajectory(commands: Commands) -> None:
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     add_source_arguments(command)
-    command.add_argument("-n", "--count", type=int, default=8, help="images (default 8)")
+    add_count(command, "images (default 8)", 8, "--samples")
     command.add_argument("--steps", type=int, default=20, help="network evaluations (default 20)")
     command.add_argument("--seed", type=int, default=0, help="(default 0)")
     command.add_argument("-o", "--out", default="trajectory.json", help="JSON to write "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from snnconvert.report.measures.difference import Difference
 from snnconvert.report.measures.layers import LayerErrors
 from snnconvert.report.measures.timing import seconds_per_call
 from snnconvert.report.trials.calls import Call, calls_in, first_of, quantised_and_float
+from snnconvert.report.verdict import remarks, verdict
 
 TIMED_IMAGES = 16
 
@@ -35,6 +37,23 @@ class ConversionReport:
 
     def to_dict(self) -> dict[str, Any]:
         return self.content
+
+    def __str__(self) -> str:
+        """What matters in some lines, as a person reads it; `to_dict()` has everything."""
+        content = self.content
+        cost, steps = content["cost"], content["latency_steps"]
+        return "\n".join([
+            verdict(content),
+            f"T = {content['timesteps']} ({content['levels']} levels), {content['code']} code, "
+            f"{content['firing']} firing, {steps} clock steps, {content['images']} inputs",
+            f"energy of a call, arithmetic at 45 nm: ANN {cost['energy_ann_mj']:.3g} mJ, "
+            f"SNN {cost['energy_snn_mj']:.3g} mJ",
+            *remarks(content),
+        ])  # fmt: skip
+
+    def _repr_html_(self) -> str:
+        """The same in a notebook."""
+        return "<br>".join(html.escape(line) for line in str(self).splitlines())
 
     def extended(self, **parts: Any) -> ConversionReport:
         """The report with more keys."""
