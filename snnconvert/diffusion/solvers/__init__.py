@@ -52,11 +52,24 @@ class Solver:
 
     @property
     def described(self) -> Mapping[str, tuple[type, str]]:
-        """Type and help text of the options that say them: `eta: Annotated[float, "..."] = 0.0`."""
+        """Type and help text, with the default, of the options that say them:
+
+        `eta: Annotated[float, "..."] = 0.0`
+        """
         hints: dict[str, Any] = inspect.get_annotations(self.solve, eval_str=True)
         origins: dict[str, Any] = {name: get_origin(hints[name]) for name in self.options}
         said = {n: get_args(hints[n]) for n, origin in origins.items() if origin is Annotated}
-        return {name: (kind, text) for name, (kind, text) in said.items()}
+        return {
+            name: (kind, text + shown_default(self.options[name]))
+            for name, (kind, text) in said.items()
+        }
+
+
+def shown_default(value: object) -> str:
+    """ " (default 2)"; nothing for None, which leaves the choice to the solver."""
+    if value is None:
+        return ""
+    return f" (default {('off', 'on')[value] if isinstance(value, bool) else value})"
 
 
 @dataclass(frozen=True)

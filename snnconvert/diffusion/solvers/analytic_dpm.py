@@ -19,7 +19,7 @@ from snnconvert.diffusion.transition import checked_eta, ddim_mean, ddim_share, 
 from snnconvert.errors import InputError
 
 ClipPixel = Annotated[
-    float, "grey levels of noise in the last noisy step (commands: 2; 0: no bound)"
+    float, "grey levels of noise in the last noisy step, 0: no bound; commands take 2 for images"
 ]
 
 
