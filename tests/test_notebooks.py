@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 
-import matplotlib
+import matplotlib.pyplot as plt
 import pytest
 
 from tests.support.paths import ROOT
@@ -20,7 +20,7 @@ def test_there_are_notebooks():
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_notebook_runs(path, tmp_path):
-    matplotlib.use("Agg")
+    plt.switch_backend("Agg")
     names: dict[str, object] = {"__name__": "__main__"}
     with contextlib.chdir(tmp_path):
         for number, cell in enumerate(json.loads(path.read_text())["cells"]):
@@ -31,4 +31,4 @@ def test_notebook_runs(path, tmp_path):
             for large, small in SMALL.items():
                 source = source.replace(large, small)
             exec(compile(source, f"{path.name}, cell {number}", "exec"), names)
-    matplotlib.pyplot.close("all")
+    plt.close("all")
