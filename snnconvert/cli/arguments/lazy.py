@@ -30,7 +30,7 @@ class LazyParser(argparse.ArgumentParser):
     """
 
     def __init__(self, *positional: Any, **named: Any) -> None:
-        super().__init__(*positional, **named, formatter_class=HelpWithExamples)
+        super().__init__(*positional, **{"formatter_class": HelpWithExamples, **named})
         self._waiting: list[Callable[[argparse.ArgumentParser], None]] = []
 
     def later(self, add: Callable[[argparse.ArgumentParser], None]) -> None:
