@@ -55,7 +55,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--file", default=str(ROOT / "checkpoints" / "fashion-unet.pt"))
     parser.add_argument("--data", default="fashion-mnist", help="data set of the calibration")
-    parser.add_argument("--data-root", type=Path, default=ROOT.parent / "shared" / "data")
+    parser.add_argument("--data-root", type=Path, default=Path("data"))
     parser.add_argument("--inputs", type=int, default=1024, help="of the calibration")
     parser.add_argument("--timesteps", type=int, default=4)
     parser.add_argument("--codes", nargs="+", default=["rate", "radix"])

@@ -65,7 +65,7 @@ def clocked(snn: SpikingNetwork, found: Tensor, images: Tensor) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--data", type=Path, default=Path("data"))
     parser.add_argument("--images", type=int, default=10_000, help="test images (default all)")
     parser.add_argument("--calibration", type=int, default=2048, help="training images")
     parser.add_argument("--timesteps", type=int, nargs="+", default=[4, 8, 16, 32])

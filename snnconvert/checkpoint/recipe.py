@@ -159,7 +159,7 @@ class Recipe:
                 raise RecipeError(f"{name}: found {value}, a finite number is needed")
         for name, most in LARGEST.items():
             if not 0 <= max(as_list(getattr(self, name)), default=0) <= most:
-                raise RecipeError(f"{name}: found {getattr(self, name)}, allowed up to {most}")
+                raise RecipeError(f"{name}: found {getattr(self, name)}, allowed are 0 ... {most}")
         for wrong, message in problems:
             if wrong:
                 raise RecipeError(message)
