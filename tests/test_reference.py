@@ -62,7 +62,7 @@ def test_commands_in_the_text_exist():
 
 def test_options_in_the_text_exist():
     known = set().union(*options().values())
-    of_tools = {"--nproc-per-node", "--index-url", "--check", "--rows", "--data", "--images",
+    of_tools = {"--nproc-per-node", "--check", "--rows", "--data", "--images",
                 "--rounds", "--batch", "--smoke", "--calibration", "--version"}  # fmt: skip
     for option in set(re.findall(r"`(--[a-z][a-z-]+)", SPOKEN)):
         assert option in known | of_tools, option
