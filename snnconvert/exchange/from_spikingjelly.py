@@ -68,11 +68,10 @@ def from_spikingjelly(network: nn.Module, timesteps: int, *, example_inputs: Any
     stand_in = copy.deepcopy(network)
     functional.set_step_mode(stand_in, "s")
     stand_in = replaced(stand_in, timesteps).eval()
-    hard = {} if kind.v_reset is None else {"v_reset": 0.0}
     with torch.no_grad():
         snn = convert(
             stand_in, timesteps, example_inputs=example_inputs, signed=False, settle=0,
-            v_init=kind.v_init, **hard,
+            v_init=kind.v_init, v_reset=kind.v_reset,
         )  # fmt: skip
     return snn.eval() if kind.tau is None else leaky(snn, kind.tau)
 

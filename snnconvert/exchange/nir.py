@@ -31,9 +31,8 @@ from snnconvert.errors import InputError, UnsupportedOpError
 from snnconvert.files.atomic import check_destination, write_atomically
 
 READERS = (
-    "snnTorch reads IF as a leaky neuron (beta 0.9 unless told); Norse, spikingjelly and sinabs' "
-    "default reset to zero (hard) or ignore the start; sinabs clips inhibition at -1; "
-    "nirtorch's default map leaves the bias of Affine at random"
+    "snnTorch makes a leaky neuron of IF; Norse and spikingjelly reset to zero (hard); sinabs "
+    "clips inhibition; none has a start; nirtorch's default map leaves Affine's bias at random"
 )
 IGNORED = ("aten.dropout.default", "aten.detach.default", "aten.contiguous.default")
 FLAT = ("aten.flatten.using_ints", "aten.view.default", "aten.reshape.default")

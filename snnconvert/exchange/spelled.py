@@ -161,13 +161,12 @@ class OneStep(Spelled):
         done = Step()
 
         def fire(node: Node, cell: IF, mean: Tensor) -> Tensor:
-            name = self.network.names[node.name]
-            done.means[name], done.cells[name] = mean, cell
+            done.means[node.name], done.cells[node.name] = mean, cell
             steps = seen.to(cell.v_threshold.dtype)
             least = -1 if config.signed or cell.lowest < 0 else 0
-            missing = target_of(cell, mean, steps) - held[name]
+            missing = target_of(cell, mean, steps) - held[node.name]
             spikes = torch.clamp(missing, least, 1)
-            counts = done.counts[name] = held[name] + spikes
+            counts = done.counts[node.name] = held[node.name] + spikes
             done.left.append(torch.clamp(missing - spikes, least, 1).abs().sum())
             return value_of(cell, counts, steps)
 

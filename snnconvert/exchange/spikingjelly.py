@@ -54,7 +54,8 @@ def to_spikingjelly(network: nn.Module) -> SpikingJellyNetwork:
         raise InputError(
             f"spikingjelly: found {'; '.join(wrong)}, which its neurons cannot express"
         )
-    return SpikingJellyNetwork(snn).eval()
+    result: SpikingJellyNetwork = SpikingJellyNetwork(snn).eval()
+    return result
 
 
 class ScaledNode(nn.Module):
@@ -66,6 +67,10 @@ class ScaledNode(nn.Module):
         worth: what a spike carries.
         bias: current that is added while the input is presented, before the scale.
     """
+
+    scale: Tensor
+    worth: Tensor
+    bias: Tensor | None
 
     def __init__(
         self, node: base.MemoryModule, scale: Tensor, worth: Tensor, bias: Tensor | None = None
@@ -149,8 +154,8 @@ class SpikingJellyNetwork(base.MemoryModule):
         values.update(zip(self.program.inputs, inputs, strict=True))
         presented = self.step <= self.timesteps
         with torch.no_grad():
-            for node, run in self.static:
-                values[node.name] = run(values)
+            for node, fixed in self.static:
+                values[node.name] = fixed(values)
             for node, run, _ in self.dynamic:
                 values[node.name] = self._current(node, run, values, presented)
         rest = 1.0 if presented else 0.0
