@@ -55,6 +55,9 @@ def row(name: str) -> str:
 
 def main() -> None:
     warnings.simplefilter("ignore")
+    if {"-h", "--help"} & set(sys.argv):
+        print(__doc__)
+        return
     titles = [f"{code} T={timesteps}" for code, timesteps in WAYS]
     print("| network | " + " | ".join(titles) + " | plain IF | seconds |")
     print("|---" * (len(WAYS) + 3) + "|")

@@ -32,6 +32,9 @@ def seconds(network: torch.nn.Module, inputs: tuple, dtype: torch.dtype) -> floa
 
 
 def main() -> None:
+    if {"-h", "--help"} & set(sys.argv):
+        print(__doc__)
+        return
     print("| recipe, stage | " + " | ".join(f"{str(d)[6:]}, {str(f)[6:]}" for d, f in WAYS) + " |")
     print("|---" * (len(WAYS) + 1) + "|")
     for path in sys.argv[1:]:

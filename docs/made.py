@@ -105,7 +105,7 @@ def recipe_keys() -> str:
 
 
 def recipe_list() -> str:
-    from snnconvert.files.shipped import headline, shipped_recipes
+    from snnconvert.common.shipped import headline, shipped_recipes
 
     rows = [(f"`{name}`", headline(path)) for name, path in shipped_recipes().items()]
     return table(("recipe", "what it trains"), list(rows))

@@ -15,8 +15,8 @@ import tomli_w
 from snnconvert.common.hardware import DEVICES
 from snnconvert.common.randomness import LARGEST_SEED
 from snnconvert.common.registry import nearest
+from snnconvert.common.shipped import recipe_file
 from snnconvert.errors import InputError, RecipeError
-from snnconvert.files.shipped import recipe_file
 from snnconvert.images.datasets import DATASETS
 from snnconvert.models import MODELS, Family
 

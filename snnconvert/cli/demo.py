@@ -43,9 +43,9 @@ def run_demo(args: argparse.Namespace) -> None:
     from snnconvert.checkpoint.format import writer_of
     from snnconvert.checkpoint.networks import content_of
     from snnconvert.common.checks import checked_integer
+    from snnconvert.common.shipped import demo_checkpoint
     from snnconvert.conversion.convert import convert
     from snnconvert.files.atomic import check_destination, write_together
-    from snnconvert.files.shipped import demo_checkpoint
     from snnconvert.images.pictures import save_png, tile
     from snnconvert.report.compare import compare
     from snnconvert.report.show.terminal import format_report

@@ -87,7 +87,7 @@ def add_recipes_arguments(command: argparse.ArgumentParser) -> None:
 def run_recipes(args: argparse.Namespace) -> None:
     from snnconvert.checkpoint.recipe import Recipe
     from snnconvert.checkpoint.recipe_keys import key_table
-    from snnconvert.files.shipped import headline, recipe_file, shipped_recipes
+    from snnconvert.common.shipped import headline, recipe_file, shipped_recipes
     from snnconvert.report.show.columns import columns
 
     if args.keys:

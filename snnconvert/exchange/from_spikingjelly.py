@@ -55,7 +55,7 @@ def from_spikingjelly(network: nn.Module, timesteps: int, *, example_inputs: Any
     """The spiking network of ours that spikes as `network`, which is left as it is.
 
     Args:
-        network: feed-forward, of `IFNode`s, or of `LIFNode`s of one tau.
+        network: feed-forward, of nodes `IFNode`, or `LIFNode` of one tau.
         timesteps: calls of `network` that one of the result's stands for.
         example_inputs: arguments of one call, batch first.
 

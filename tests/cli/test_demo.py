@@ -8,8 +8,8 @@ from PIL import Image
 
 import snnconvert
 from snnconvert.checkpoint.recipe import load_recipe
+from snnconvert.common.shipped import headline, recipe_file, shipped_recipes
 from snnconvert.errors import RecipeError
-from snnconvert.files.shipped import headline, recipe_file, shipped_recipes
 from tests.support.command_line import assert_refused, call_cli
 from tests.support.paths import ROOT
 
