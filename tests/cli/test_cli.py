@@ -64,7 +64,8 @@ def test_default_output_lies_beside_the_input(small, tmp_path):
     assert result.returncode == 0
     assert "note: trained at 4 levels, converted at 2" in result.stdout
     names = sorted(p.name for p in tmp_path.iterdir())
-    assert names == ["net.pt", "net.snn.pt", "net.snn.report.json"]
+    report = [f"net.snn.report.{kind}" for kind in ("csv", "html", "json")]
+    assert names == ["net.pt", "net.snn.pt", *report]
 
 
 @pytest.mark.parametrize(
