@@ -17,7 +17,7 @@ from snnconvert.report.causes import causes_of
 from snnconvert.report.compare import ConversionReport, compare
 from snnconvert.report.example_run import example_run
 from snnconvert.report.network_graph import network_graph
-from snnconvert.report.pictures import Drawing, draw_side_by_side
+from snnconvert.report.pictures import AsCaptured, Drawing, draw_side_by_side
 from snnconvert.report.trials.advice import advise
 from snnconvert.report.trials.calls import Call, calls_in, few, first_of, quantised_and_float
 from snnconvert.report.trials.conversions import Trials
@@ -95,8 +95,9 @@ def examine(
         parts["advice"] = _advice(ann, exact, snn, causes["worst"], fitted, held, on_phase)
     images: Mapping[str, Mapping[str, Tensor]] = {}
     if drawing is not None:
-        drawn = {"float": exact, "quantised": qann, "SNN": quick(snn)}
-        networks = {name: network for name, network in drawn.items() if network is not None}
+        networks: dict[str, nn.Module] = {"quantised": qann, "SNN": quick(snn)}
+        if exact is not None:
+            networks = {"float": AsCaptured(exact, snn.program), **networks}
         parts["drawn"], images = draw_side_by_side(networks, drawing, on_draw=on_phase)
     whole = {**content, **parts}
     said = {"verdict": verdict(whole), "remarks": remarks(whole)}

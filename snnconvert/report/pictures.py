@@ -12,6 +12,8 @@ from torch.nn.functional import avg_pool2d, pad
 
 from snnconvert.checkpoint.checkpoint import Checkpoint
 from snnconvert.checkpoint.schedules import schedule_of
+from snnconvert.common.inputs import Inputs, KnowsInputs
+from snnconvert.conversion.graph.program import Program
 from snnconvert.conversion.spiking.network import SpikingNetwork
 from snnconvert.diffusion.sampling import sample
 from snnconvert.diffusion.schedule import NoiseLevels
@@ -30,12 +32,28 @@ class Drawing:
 
     Attributes:
         shape: [C, H, W] of one.
-        schedule, prediction: as `snnconvert.sample`.
+        schedule, prediction, grid: as `snnconvert.sample`.
     """
 
     shape: Sequence[int]
     schedule: NoiseLevels
     prediction: str = "eps"
+    grid: str | None = None
+
+
+class AsCaptured(nn.Module, KnowsInputs):
+    """A denoiser called with what the network converted from it takes: perhaps integer times."""
+
+    def __init__(self, network: nn.Module, program: Program) -> None:
+        super().__init__()
+        self.network, self.program = network, program
+
+    @property
+    def takes(self) -> Inputs:
+        return self.program.takes
+
+    def forward(self, x: Tensor, t: Tensor) -> Any:
+        return self.network(*self.program.bind((x, t), {}))
 
 
 def drawing_of(
@@ -60,7 +78,10 @@ def drawing_of(
     images = len(shapes) == 2 and len(shapes[0]) == 4 and len(shapes[1]) == 1
     if schedule is None or not images:
         return None
-    return Drawing(shapes[0][1:], schedule, prediction or "eps")
+    captured = snn.program.signature
+    whole = captured is not None and not captured.dtypes[snn.program.inputs[1]].is_floating_point
+    grid = "uniform" if whole else None
+    return Drawing(shapes[0][1:], schedule, prediction or "eps", grid)
 
 
 def noise_of(images: Tensor) -> float:
@@ -98,7 +119,7 @@ def draw_side_by_side(
                 on_draw(f"{name}, {solver}, {nfe} evaluations")
                 found[name] = sample(
                     network, shape=shape, solver=solver, steps=nfe, schedule=drawing.schedule,
-                    prediction=drawing.prediction, seed=seed, **clip,
+                    prediction=drawing.prediction, grid=drawing.grid, seed=seed, **clip,
                 )  # fmt: skip
             first = next(iter(found.values()))
             rows.append({

@@ -53,6 +53,6 @@ def test_bad_input_is_refused(folder):
     assert_refused(
         call_cli("export", SHIPPED, "a.onnx", "--stage", "ann", cwd=folder), "convert it"
     )
-    assert_refused(call_cli("export", SHIPPED, "a.onnx", "--samples", 0, cwd=folder), "--samples")
+    assert_refused(call_cli("export", SHIPPED, "a.onnx", "--count", 0, cwd=folder), "--count")
     assert_refused(call_cli("export", "unet.onnx", "a.onnx", cwd=folder), "unet.onnx")
     assert_refused(call_cli("sample", "missing.onnx", cwd=folder), "missing.onnx")
