@@ -54,7 +54,8 @@ FOLDERS = [  # a folder may import those above it, never those below
 ]
 STRANGERS = [("neurons", "diffusion"), ("conversion", "diffusion")]  # never import each other
 ONE_EACH = {"cli": 22}  # a file a command
-MOST_FILES, MOST_LOOSE, MOST_FLOORS = 15, 6, 12
+MOST_FILES, MOST_LOOSE = 15, 6
+MOST_FLOORS = 13  # nine of them are the pipeline inside conversion
 
 
 def module_of(path):

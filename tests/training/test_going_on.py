@@ -80,6 +80,15 @@ def same_networks(one: Path, other: Path) -> bool:
     )  # fmt: skip
 
 
+@pytest.fixture
+def _interruptible():
+    """Ctrl-C as in a terminal, also where these tests run in the background and it is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_interruptible")
 def test_ctrl_c_ends_the_step_and_saves_it(folder):
     handler = signal.getsignal(signal.SIGINT)
     whole = train("whole.pt")
@@ -93,6 +102,7 @@ def test_ctrl_c_ends_the_step_and_saves_it(folder):
     assert Path("whole.losses.csv").read_text() == Path("cut.losses.csv").read_text()
 
 
+@pytest.mark.usefixtures("_interruptible")
 def test_the_command_line_says_how_to_go_on(folder):
     process = subprocess.Popen(
         [sys.executable, "-m", "snnconvert", "train", "net.toml", "--set", "steps=100000",
@@ -129,6 +139,7 @@ def test_where_and_how_long_may_change_what_may_not(folder):
         train("other.pt", 0, "batch_size=8")
 
 
+@pytest.mark.usefixtures("_interruptible")
 def test_a_finished_stage_stays_as_long_as_it_was(folder):
     with pytest.raises(KeyboardInterrupt, match="after qann"):
         train("net.pt", 12 + 8 + 2)

@@ -114,7 +114,6 @@ def test_a_pool_passes_on_fewer_spikes_than_reach_it_and_far_fewer_than_currents
 CURRENTS = {
     "across thresholds": (Of(lambda x: x.amax(1, keepdim=True)), 1),
     "average": (nn.AvgPool2d(2), 8),
-    "against a number": (Of(lambda x: torch.maximum(x, torch.tensor(0.1))), 8),
     "softmax": (Of(lambda x: x.softmax(1)), 8),
 }
 
