@@ -88,7 +88,7 @@ def convert(
     network = convertible_of(model, example_inputs, spiking_time=spiking_time)
     refuse_leaks(network, config, options)  # before the slow passes
     quantised, found = quantized_network(network, config.levels, calibration, options)
-    foreign = () if share else network.captured.constants.values()
+    foreign = None if share else network.captured.constants.values()
     snn = spiking_network(quantised, found, config, calibration, options, foreign)
     return with_facts(snn, options.facts)
 
@@ -112,16 +112,16 @@ def spiking_network(
     config: SpikingConfig,
     calibration: Iterable[Any] | None,
     options: CalibrationOptions,
-    foreign: Iterable[Tensor],
+    foreign: Iterable[Tensor] | None,
 ) -> SpikingNetwork:
     """The spiking network that computes what `quantised` does.
 
     Args:
         found: by calibration; None where it was not needed, so that `calibration` is unread.
-        foreign: tensors of another network, of which it takes copies.
+        foreign: tensors of another network, of which it takes copies; None where all are shared.
     """
     constants = {name: value.detach() for name, value in quantised.constants.items()}
-    constants = owned(constants, foreign)
+    constants = constants if foreign is None else owned(constants, foreign)
     program = place_neurons(quantised.program, constants, quantised.functions)
     if config.neuron == "lif" and calibration is not None:
         kept = kept_of(program, calibration) if found is None else found.kept

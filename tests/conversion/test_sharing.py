@@ -7,6 +7,7 @@ from torch import nn
 import snnconvert
 from snnconvert.checkpoint.checkpoint import Checkpoint
 from snnconvert.conversion.finetune import finetune
+from snnconvert.conversion.graph.owned import ALIGNMENT, owned
 from snnconvert.operators.clip import QuantizedClip
 
 X = torch.randn(4, 3, 6, 6, generator=torch.Generator().manual_seed(0))
@@ -156,3 +157,19 @@ def test_networks_from_one_file_are_apart(tmp_path):
     checkpoint = Checkpoint.read(tmp_path / "snn.pt")
     disturb(checkpoint.network())
     assert torch.equal(checkpoint.network()(X), snn(X))
+
+
+def test_weights_begin_where_those_of_a_copy_do():
+    """Kernels are chosen by the address of a weight too, so a file's network would differ."""
+    behind = torch.randn(1 + 5 * 7)[1:].view(5, 7)  # 4 bytes behind what PyTorch allocates
+    assert behind.data_ptr() % ALIGNMENT
+    (kept,) = owned({"weight": behind}, ()).values()
+    assert kept.data_ptr() % ALIGNMENT == 0 and torch.equal(kept, behind)
+    fine = torch.randn(5, 7)
+    assert owned({"weight": fine}, ())["weight"] is fine
+    model, x = nn.Sequential(nn.Linear(7, 5), nn.ReLU(), nn.Linear(5, 2)).eval(), torch.randn(3, 7)
+    model[0].weight.data = behind
+    network = snnconvert.quantize(model, 4, example_inputs=x).eval()
+    snn = snnconvert.convert(model, 4, example_inputs=x, calibration=[x])
+    for held in (network.constants, snn.constants, snn.quantized_ann().constants):
+        assert all(value.data_ptr() % ALIGNMENT == 0 for value in held.values())

@@ -6,10 +6,14 @@ from collections.abc import Iterable, Mapping
 
 from torch import Tensor
 
+ALIGNMENT = 64  # bytes; what PyTorch allocates begins there, and so does what a file is read into
+
 
 def owned(constants: Mapping[str, Tensor], others: Iterable[Tensor]) -> dict[str, Tensor]:
     """`constants`, each of which that shares memory with any of `others` as a copy.
 
+    So is what begins at an unaligned address, as a slice or an array of another library may: libraries
+    choose their kernels by it, and a copy, a file or another process would differ in a last bit.
     No more is copied than that, and what two names share they share in the copy too: the result
     takes at most the memory of `others` again.
     """
@@ -17,7 +21,7 @@ def owned(constants: Mapping[str, Tensor], others: Iterable[Tensor]) -> dict[str
     copies: dict[tuple[object, ...], Tensor] = {}
 
     def own(value: Tensor) -> Tensor:
-        if memory_of(value) not in foreign:
+        if memory_of(value) not in foreign and value.data_ptr() % ALIGNMENT == 0:
             return value
         seen_as = (value.device, value.data_ptr(), value.dtype, value.shape, value.stride())
         if seen_as not in copies:

@@ -21,6 +21,7 @@ from snnconvert.conversion.rules.registry import (
     has_weights,
     is_commuting,
     listed_rule,
+    macs_of,
     register,
     rule_of,
     unregister,
@@ -30,4 +31,4 @@ from snnconvert.conversion.rules.rule import Activation, Rule, View
 
 __all__ = ["NEURON", "QUANTIZED_CLIP", "REMEDY", "RULES", "Activation", "Rule", "View",
            "argument_at", "converts", "function_of", "has_weights", "is_commuting", "listed_rule",
-           "register", "rule_of", "unregister", "with_bias"]  # fmt: skip
+           "macs_of",            "register", "rule_of", "unregister", "with_bias"]  # fmt: skip

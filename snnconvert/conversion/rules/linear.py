@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from math import prod
 
+from snnconvert.conversion.rules.einsum import macs_of_einsum
 from snnconvert.conversion.rules.registry import add
 from snnconvert.conversion.rules.rule import Rule, Shapes
 
@@ -39,9 +40,11 @@ add(replace(CONVOLUTION, macs=macs_of_transposed), """
 add(replace(CONVOLUTION, channel_axis=-1), "linear.default")
 add(Rule("bilinear", macs_of_matmul, channel_axis=-1), "matmul.default")
 add(Rule("bilinear", macs_of_matmul), "bmm.default mm.default mv.default")
+add(Rule("bilinear", macs_of_matmul), "dot.default vdot.default")
+add(Rule("bilinear", macs_of_einsum, equation=0), "einsum.default")
 add(Rule("bilinear", macs_of_addmm), "addmm.default baddbmm.default")
 add(Rule("bilinear", gate="product"), "mul.Tensor")
-add(Rule("bilinear"), "mul.Scalar einsum.default outer.default dot.default vdot.default")
+add(Rule("bilinear"), "mul.Scalar outer.default")
 add(Rule("divided"), """
     div.Tensor div.Scalar masked_fill.Scalar index.Tensor index_select.default gather.default
 """)  # fmt: skip

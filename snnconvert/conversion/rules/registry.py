@@ -22,7 +22,8 @@ from snnconvert.common.registry import Registry
 from snnconvert.conversion.graph.nodes import QUANTIZED_CLIP, with_argument
 from snnconvert.conversion.graph.program import Node, Ref, references
 from snnconvert.conversion.rules.by_default import STATIC, default_rule
-from snnconvert.conversion.rules.rule import Rule
+from snnconvert.conversion.rules.einsum import sums_products
+from snnconvert.conversion.rules.rule import Rule, Shapes
 from snnconvert.errors import InputError, UnsupportedOpError
 
 REMEDY = "replace the layer, or register a rule (snnconvert.conversion.rules.register)"
@@ -123,7 +124,23 @@ def is_commuting(node: Node, moving: Sequence[str]) -> bool:
 def has_weights(node: Node) -> bool:
     """Whether `node` multiplies by weights or by another input: synapses."""
     rule = rule_of(node.op)
+    if rule is not None and rule.equation is not None:
+        return sums_products(argument_at(node, rule.equation))
     return rule is not None and rule.macs is not None
+
+
+def macs_of(node: Node, shapes: Shapes, output: Sequence[int]) -> int | None:
+    """Multiply-accumulates of `node`; None where it has no weights.
+
+    Args:
+        shapes: of the tensors that it reads.
+        output: shape of its result.
+    """
+    rule = rule_of(node.op)
+    if rule is None or rule.macs is None or not has_weights(node):
+        return None
+    equation = argument_at(node, rule.equation)
+    return rule.macs(shapes, output) if equation is None else rule.macs(shapes, output, equation)
 
 
 def argument_at(node: Node, position: int | None) -> Any:

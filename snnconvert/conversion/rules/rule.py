@@ -90,10 +90,12 @@ class Rule:
         in_order: takes only tensors whose elements lie in order (no channels_last).
         number: its result is a number such as the size of the batch.
         random: draws in every call; dropout: drops in training only, by its arguments (x, p, on).
+        equation: position of what says which axes are added up (einsum); `macs` is then given it
+            too, as the third.
     """
 
     kind: str
-    macs: Callable[[Shapes, Sequence[int]], int] | None = None
+    macs: Callable[..., int] | None = None
     moves: bool = False
     activation: Callable[[Node, Constants], Activation | None] | None = None
     function: Callable[..., Any] | None = None
@@ -112,6 +114,7 @@ class Rule:
     number: bool = False
     random: bool = False
     dropout: bool = False
+    equation: int | None = None
 
     @property
     def converts(self) -> bool:

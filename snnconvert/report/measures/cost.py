@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from snnconvert.conversion.rules import rule_of
+from snnconvert.conversion.rules import macs_of, rule_of
 from snnconvert.conversion.spiking import simulation
 from snnconvert.conversion.spiking.network import SpikingNetwork
 
@@ -103,10 +103,11 @@ def count_cost(network: SpikingNetwork, inputs: Sequence[Tensor], run: simulatio
             continue
         if rule.moves and driven and len(moving) == len(read):
             spikes[node.name] = call({**values, **spikes})
-        if rule.macs is None:
-            continue
         shapes = [values[name].shape for name in tensors]
-        macs = rule.macs(shapes, values[node.name].shape) / images
+        found = macs_of(node, shapes, getattr(values[node.name], "shape", ()))
+        if found is None:
+            continue
+        macs = found / images
         cost.ann_macs += macs
         if driven and len(moving) == 1:
             cost.spike_driven_macs += macs
