@@ -9,10 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-ACTIVATIONS = (
+NAMES = (
     "relu relu6 hardtanh silu gelu mish hardswish leaky_relu elu selu celu logsigmoid tanh "
     "softplus sigmoid hardsigmoid softsign tanhshrink"
-).split()
+)
+ACTIVATIONS = NAMES.split()
 CONVOLUTIONS = {3: nn.Conv1d, 4: nn.Conv2d, 5: nn.Conv3d}
 TRANSPOSED = {3: nn.ConvTranspose1d, 4: nn.ConvTranspose2d, 5: nn.ConvTranspose3d}
 BATCH_NORMS = {2: nn.BatchNorm1d, 3: nn.BatchNorm1d, 4: nn.BatchNorm2d, 5: nn.BatchNorm3d}

@@ -16,16 +16,17 @@ from torch import Tensor
 
 from snnconvert.conversion.rules import RULES
 from snnconvert.conversion.rules.registry import function_of
-from tests.support.rule_cases import JUMPS
+from tests.support.rule_cases import JUMPS, unary
 
-# steps, or not small where their argument is (1/x, tan): the error need not fall with T there
-SHARP = {*JUMPS} | {
-    f"aten.{name}.default" for name in (
-        "reciprocal rsqrt tan log log2 log10 acos asin atanh acosh atan2 hardshrink threshold "
-        "cosine_similarity sqrt addcdiv"
-    ).split()
-} | {"aten.div.Tensor", "aten.pow.Tensor_Tensor", "aten.where.self", "aten.norm.Scalar",
-     "aten.masked_fill.Tensor", "aten.gather.default"}  # fmt: skip
+# not small where their argument is (1/x, tan): the error need not fall with T there
+STEEP = (
+    "reciprocal rsqrt tan log log2 log10 acos asin atanh acosh atan2 hardshrink threshold "
+    "cosine_similarity sqrt addcdiv"
+)
+SHARP = {*JUMPS, *unary(STEEP)} | {
+    "aten.div.Tensor", "aten.pow.Tensor_Tensor", "aten.where.self", "aten.norm.Scalar",
+    "aten.masked_fill.Tensor", "aten.gather.default",
+}  # fmt: skip
 ELSEWHERE = {  # made by layers, or of no floats: by name, why
     "aten.fake_quantize_per_tensor_affine.default": "levels of its own",
     "aten.fake_quantize_per_tensor_affine.tensor_qparams": "levels of its own",
@@ -149,7 +150,7 @@ def tensor(
 ) -> Any | None:
     """A tensor argument beside the first: a constant, or another value."""
     g = torch.Generator().manual_seed(random.randrange(1 << 30))
-    if name in ("mask", "condition") or "where" in op and name == "self":
+    if name in ("mask", "condition") or ("where" in op and name == "self"):
         return torch.rand(value.shape[1:], generator=g) > 0.5
     if name in ("index", "indices"):
         dim = 1 if value.ndim > 1 else 0

@@ -12,8 +12,8 @@ ALIGNMENT = 64  # bytes; what PyTorch allocates begins there, and so does what a
 def owned(constants: Mapping[str, Tensor], others: Iterable[Tensor]) -> dict[str, Tensor]:
     """`constants`, each of which that shares memory with any of `others` as a copy.
 
-    So is what begins at an unaligned address, as a slice or an array of another library may: libraries
-    choose their kernels by it, and a copy, a file or another process would differ in a last bit.
+    So is what begins at an unaligned address, as a slice or another library's array may: kernels
+    are chosen by it, and a copy, a file or another process would differ in a last bit.
     No more is copied than that, and what two names share they share in the copy too: the result
     takes at most the memory of `others` again.
     """
