@@ -15,7 +15,7 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from tests.support import random_layers as layers
+import tests.support.random_layers as layers
 from tests.support.random_operations import SHARP, Call, callable_operations, random_call
 
 ROWS, FEW = 6, 3  # batches that the steps are tried with
