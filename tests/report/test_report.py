@@ -135,3 +135,23 @@ def test_empty_and_foreign_comparisons_are_refused():
         snnconvert.compare(qann, snn, [])
     with pytest.raises(InputError, match="not converted from"):
         snnconvert.compare(tiny_unet(channel_mult=(1, 1)), snn, [unet_inputs()])
+
+
+def test_a_sole_dict_is_one_batch_and_what_is_no_batch_is_explained():
+    class OfDict(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 2))
+
+        def forward(self, batch):
+            return self.net(batch["x"]) + batch["y"]
+
+    model, batch = OfDict().eval(), {"x": torch.randn(9, 3), "y": torch.randn(9, 2)}
+    snn = snnconvert.convert(model, 4, example_inputs=batch, calibration=[batch])
+    report = snnconvert.compare(model, snn, [batch, (batch,)], float_ann=model).to_dict()
+    assert report["images"] == 18 and report["output"]["bit_equal"]
+    for batches in (batch, batch["x"]):
+        with pytest.raises(InputError, match="give an iterable of batches"):
+            snnconvert.compare(model, snn, batches)
+    with pytest.raises(InputError, match=r"number 1: .*captured as a dict"):
+        snnconvert.compare(model, snn, [batch, batch["x"]])

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from snnconvert.conversion.capture.examples import check_precision
+from snnconvert.conversion.graph.any_rows import filled
 from snnconvert.conversion.graph.program import Program
 from snnconvert.conversion.graph.signature import arguments_of
 from snnconvert.errors import InputError
@@ -55,8 +56,13 @@ def calls_of(program: Program, batches: Iterable[Any]) -> Iterator[list[Tensor]]
 
 
 def cut(program: Program, inputs: Sequence[Tensor]) -> Iterator[list[Tensor]]:
-    """Pieces of at most `CHUNK` rows that the network takes; the whole where the batch is fixed."""
+    """Pieces of at most `CHUNK` rows that the network takes; where it takes batches of one size
+    alone, such, the last filled up with rows that are there already.
+    """
     along = program.batch_inputs
+    if program.fixed_batch is not None:
+        yield from filled(program, inputs)
+        return
     if not along:
         yield list(inputs)
         return
@@ -72,11 +78,12 @@ def cut(program: Program, inputs: Sequence[Tensor]) -> Iterator[list[Tensor]]:
 
 def within(program: Program, call: tuple[Any, Any]) -> list[tuple[Any, Any]]:
     """The call (args, kwargs), in pieces where the network's own code takes no such batch."""
-    largest = program.largest_batch
-    if largest is None:
+    largest, fixed = program.largest_batch, program.fixed_batch
+    if largest is None and fixed is None:
         return [call]
     inputs = program.bind(*call, any_batch=True)
-    if program.batch_size(inputs) <= largest:
+    rows = program.batch_size(inputs)
+    if rows == fixed or (fixed is None and largest is not None and rows <= largest):
         return [call]
     return [program.unbind(part, positional=len(call[0])) for part in cut(program, inputs)]
 
@@ -87,25 +94,26 @@ class Kept:
     def __init__(self, program: Program) -> None:
         self.along = program.batch_inputs
         self.largest = program.largest_batch or KEPT
+        self.each = program.fixed_batch or 1  # inputs that are kept together
         self.rows: list[list[Tensor]] = []
         self.seen = 0
-        self.limit = KEPT
+        self.limit = max(1, KEPT // self.each)
         self.generator = torch.Generator().manual_seed(0)
 
     def add(self, call: list[Tensor]) -> None:
         count = len(call[self.along[0]]) if self.along else 1
         for row in range(count):
-            self.seen += 1
+            self.seen += self.each
             place = len(self.rows)
             if place >= self.limit:
-                place = int(torch.randint(self.seen, (), generator=self.generator))
+                place = int(torch.randint(self.seen // self.each, (), generator=self.generator))
             if place < self.limit:
                 one = [v[row : row + 1].clone() if i in self.along else v
                        for i, v in enumerate(call)]  # fmt: skip
                 self.rows[place : place + 1] = [one]
-                if self.seen == 1:
+                if self.seen == self.each:
                     size = sum(v.numel() * v.element_size() for v in one)
-                    self.limit = max(1, min(KEPT, KEPT_BYTES // max(1, size)))
+                    self.limit = max(1, min(self.limit, KEPT_BYTES // max(1, size)))
 
     def calls(self, chunk: int = CHUNK) -> Iterator[list[Tensor]]:
         """The kept inputs again, at most `chunk` rows at a time."""

@@ -105,7 +105,7 @@ def calibrate(
 
     def look(call: Call, rare: bool = False) -> None:
         rows = None if over_t is None else over_t.rows(program, call)
-        visit = _Visit(found, rows, len(call[kept.along[0]]) if kept.along else 1, rare)
+        visit = _Visit(found, rows, program.batch_size(call), rare)
         interpreter.run(constants, call, visit)
         sizes.append(max(sizes.pop(), visit.bytes_per_input))
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
 from snnconvert.common.inputs import Inputs, KnowsInputs
+from snnconvert.conversion.graph.any_rows import in_calls, joined, rows_stand_alone
 from snnconvert.conversion.graph.program import Program
 
 
@@ -32,10 +35,25 @@ class HoldsProgram(KnowsInputs, ABC):
     """A module that was captured before."""
 
     program: Program
+    _rows_stand_alone: bool | None = None  # asked for once, where the batch is fixed
 
     @property
     def takes(self) -> Inputs:
         return self.program.takes
+
+    def of_any_batch(
+        self, run: Callable[..., Any], args: Any, kwargs: Any, plain: Callable[[], Any]
+    ) -> Any:
+        """`run` on a call; where the network fixes the batch, on the calls that it becomes.
+
+        plain: gives the same function, without anything that a call leaves behind.
+        """
+        rows, calls = in_calls(self.program, args, kwargs)
+        if calls and self._rows_stand_alone is None:
+            self._rows_stand_alone = rows_stand_alone(self.program, plain(), calls[0])
+        if not calls or not self._rows_stand_alone:
+            return run(*args, **kwargs)
+        return joined([run(*args, **kwargs) for args, kwargs in calls], rows)
 
     @abstractmethod
     def captured(self) -> Captured:

@@ -64,6 +64,11 @@ class CapturedNetwork(nn.Module, HoldsProgram):
         return Captured(self.program, constants, self._paths, frozenset(trainable))
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
+        if self.training:
+            return self._run(*args, **kwargs)
+        return self.of_any_batch(self._run, args, kwargs, lambda: self._run)
+
+    def _run(self, *args: Any, **kwargs: Any) -> Any:
         inputs = self.program.bind(args, kwargs)
         if self.training not in self._interpreters:
             program = _in_mode(self.program, self.training)

@@ -6,7 +6,7 @@ import logging
 import os
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
@@ -97,12 +97,12 @@ def _exported(model: nn.Module, examples: Examples) -> torch.export.ExportedProg
     adapter = Adapter(model, examples.variadic)
     adapter.training = False
     try:
-        with torch.no_grad(), quiet_tracer():
-            return torch.export.export(
-                adapter, (examples.widened,), dynamic_shapes=(examples.dynamic,)
-            )
+        return _with_any_batch(adapter, examples, strict=False)
     except Exception as error:  # whatever user code and the tracer raise
         first_error = error
+    if fixes_batch(first_error):
+        with suppress(Exception):  # reads the code itself, and so follows `len(x)`, but less of it
+            return _with_any_batch(adapter, examples, strict=True)
     refuse_half(model)
     try:
         with torch.no_grad(), quiet_tracer():
@@ -117,6 +117,15 @@ def _exported(model: nn.Module, examples: Examples) -> torch.export.ExportedProg
         f"({examples.batch}): {explanation(first_error)}",
     )
     return exported
+
+
+def _with_any_batch(
+    adapter: Adapter, examples: Examples, strict: bool
+) -> torch.export.ExportedProgram:
+    with torch.no_grad(), quiet_tracer():
+        return torch.export.export(
+            adapter, (examples.widened,), dynamic_shapes=(examples.dynamic,), strict=strict
+        )
 
 
 def evaluated(model: nn.Module) -> None:
@@ -174,10 +183,16 @@ def explanation(error: Exception) -> str:
             f"its Python code branches on the values of tensors ({where or first}); use "
             "torch.where, or move the branch out of forward"
         )
-    if "Constraints violated" in first or "specialized" in first:
+    if fixes_batch(error):
         lines = [line.strip(" -") for line in text.splitlines()[1:] if line.strip()]
         return f"it fixes the batch size ({lines[0] if lines else first})"
     return first
+
+
+def fixes_batch(error: Exception) -> bool:
+    """Whether an export failed because the module's code made a number of the batch's size."""
+    first = next(iter(str(error).strip().splitlines()), "")
+    return "Constraints violated" in first or "specialized" in first
 
 
 def user_line(text: str) -> str:

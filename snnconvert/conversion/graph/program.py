@@ -64,25 +64,40 @@ class Program:
         return self.signature.largest_batch if self.signature else None
 
     @property
+    def fixed_batch(self) -> int | None:
+        """The only batch that it takes; None where it takes others too, or nothing is known."""
+        shapes = self.signature.shapes if self.signature else {}
+        first = next(iter(shapes.values()), ())
+        return first[0] if first and not self.batch_inputs else None
+
+    @property
+    def fixed_inputs(self) -> list[int]:
+        """Which inputs have a fixed batch as axis 0."""
+        shapes = self.signature.shapes if self.signature else {}
+        wanted = (self.fixed_batch,)
+        return [i for i, name in enumerate(self.inputs) if shapes.get(name, ())[:1] == wanted]
+
+    @property
     def takes(self) -> Inputs:
         """What is known of a call's inputs."""
         if self.signature is None:
             return Inputs(())
         shapes = self.signature.shapes
-        first = next(iter(shapes.values()), ())
-        fixed = first[0] if first and not self.batch_inputs else None
         known = tuple(tuple(shapes[name]) for name in self.inputs if name in shapes)
-        return Inputs(known, self.largest_batch, fixed)
+        return Inputs(known, self.largest_batch, self.fixed_batch)
 
     def bind(
         self, args: Sequence[Any], kwargs: Mapping[str, Any], any_batch: bool = False
     ) -> list[Tensor]:
         """The inputs, in order, of a call; InputError where it is not like the captured one.
 
-        any_batch: take more than `largest_batch`; the caller cuts them into calls.
+        any_batch: take more than `largest_batch`, and other batches than a fixed one; the caller
+            cuts them into calls.
         """
         if self.signature is not None:
-            return self.signature.bind(args, kwargs, self.inputs, any_batch)
+            fixed = self.fixed_batch if any_batch else None
+            signature = self.signature if fixed is None else self.signature.freed(fixed)
+            return signature.bind(args, kwargs, self.inputs, any_batch)
         if kwargs or len(args) != len(self.inputs):
             names = ", ".join(self.inputs)
             raise InputError(

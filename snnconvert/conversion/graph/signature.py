@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -99,6 +99,14 @@ class Signature:
                 f"else with batches below {self.smallest_batch}, which was not captured"
             )
         return [self._typed(name, found[name]) for name in inputs]
+
+    def freed(self, batch: int) -> Signature:
+        """The same without the batch that it fixes, for calls that are cut into such."""
+        shapes = {
+            name: (BATCH, *shape[1:]) if shape[:1] == (batch,) else shape
+            for name, shape in self.shapes.items()
+        }
+        return replace(self, shapes=shapes)
 
     def _left_out(self, name: str, value: Any) -> bool:
         """Whether an argument is none that the capture left out."""

@@ -135,7 +135,10 @@ class SpikingNetwork(Spiking, HoldsProgram):
         return with_facts(network, facts_of(self)).eval()
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        return self._run(args, kwargs, None, lean=self.history is None).output
+        def output(*args: Any, **kwargs: Any) -> Any:
+            return self._run(args, kwargs, None, lean=self.history is None).output
+
+        return self.of_any_batch(output, args, kwargs, self.quantized_ann)
 
     @torch.no_grad()
     def run(self, *args: Any, record: str | None = None, **kwargs: Any) -> Run:
@@ -263,11 +266,8 @@ class SpikingNetwork(Spiking, HoldsProgram):
 
     def to_content(self) -> dict[str, Any]:
         """Plain values and tensors from which `from_content` rebuilds the network."""
-        config = {
-            **asdict(self.config),
-            "program": encode_program(self.program),
-            "calibration": self.calibration,
-        }
+        program = encode_program(self.program)
+        config = {**asdict(self.config), "program": program, "calibration": self.calibration}
         return {"config": config, "state": {k: v.cpu() for k, v in self.constants.items()}}
 
     @classmethod

@@ -125,5 +125,6 @@ def start_over(network: object) -> None:
 
 
 def allowed_batch(network: object, batch_size: int) -> int:
-    """`batch_size`, or the most that a converted network takes, where its own code limits it."""
-    return min(batch_size, inputs_of(network).largest_batch or batch_size)
+    """`batch_size`, or what a converted network takes, where its own code limits or fixes it."""
+    takes = inputs_of(network)
+    return takes.fixed_batch or min(batch_size, takes.largest_batch or batch_size)

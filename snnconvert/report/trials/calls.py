@@ -32,14 +32,25 @@ def calls_in(program: Program, batches: Iterable[Any]) -> Iterator[Call]:
             "or a tuple or dict of the model's inputs, e.g. [x]"
         )
     empty = True
-    for batch in batches:
-        call = arguments_of(batch)
-        program.bind(*call, any_batch=True)  # of the right form
+    for number, batch in enumerate(batches):
+        try:
+            call = call_of(program, batch)
+        except InputError as error:
+            raise InputError(f"batches, number {number}: {error}") from error
         for part in within(program, call):
             empty = False
             yield part
     if empty:
         raise InputError("compare: no batches were given")
+
+
+def call_of(program: Program, batch: Any) -> Call:
+    """The call that a batch is. InputError where it is of another form than the network's."""
+    args, kwargs = arguments_of(batch)
+    if program.signature is not None and program.signature.sole_dict(batch) is not None:
+        args, kwargs = (batch,), {}  # as the network itself takes it
+    program.bind(args, kwargs, any_batch=True)
+    return args, kwargs
 
 
 def first_of(calls: Iterator[Call]) -> tuple[Call, Iterator[Call]]:

@@ -166,6 +166,28 @@ def test_fixed_values_may_not_change():
         snn(X, 4)
 
 
+@pytest.mark.parametrize("size", [len, lambda x: x.shape[0], lambda x: int(x.size(0))])
+def test_a_batch_size_read_as_a_number_of_python_stays_dynamic(size, recwarn):
+    class Counts(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = simple()
+            self.head = nn.Linear(3, 2)
+
+        def forward(self, x):
+            n = size(x)
+            return self.head(torch.cat([self.net(x), torch.ones(n, 1)], 1).view(n, -1))
+
+    model = Counts().eval()
+    snn = snnconvert.convert(model, 64, example_inputs=X[:4], calibration=[X])
+    assert not [w for w in recwarn if "only for batches" in str(w.message)]
+    assert list(snn.neurons) == ["net.1"]
+    for rows in (1, 4, 7):
+        found, wanted = snn(X[:rows]), snn.quantized_ann()(X[:rows])
+        assert torch.equal(found, wanted)
+        assert (found - model(X[:rows])).norm() < 0.2 * model(X[:rows]).norm()
+
+
 def test_fixed_batch_warns_and_holds():
     class Fixed(nn.Module):
         def __init__(self):
