@@ -2,7 +2,7 @@
 
     python benchmarks/onnx_round_trip.py                       # all networks of networks.py
     python benchmarks/onnx_round_trip.py unet vit_b_16
-    python benchmarks/onnx_round_trip.py --resnet20 ../shared/data --timesteps 16
+    python benchmarks/onnx_round_trip.py --resnet20 DATA --timesteps 16
 
 Each is written by both of PyTorch's exporters (dynamo at opset 18, TorchScript at 17; ResNet-20 at
 13 and 18 too). `direct` is the error of the network converted from PyTorch, `again` from the file;

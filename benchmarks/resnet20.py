@@ -1,9 +1,9 @@
 """Accuracy of a public ResNet-20 on CIFAR-10 after conversion without retraining.
 
-    python benchmarks/resnet20.py --data ../shared/data
-    python benchmarks/resnet20.py --data ../shared/data --weights distilled --calibration 1024
-    python benchmarks/resnet20.py --data ../shared/data --timesteps 4 --simulate steps
-    python benchmarks/resnet20.py --data ../shared/data --simulate steps --settle 0
+    python benchmarks/resnet20.py --data DATA
+    python benchmarks/resnet20.py --data DATA --weights distilled --calibration 1024
+    python benchmarks/resnet20.py --data DATA --timesteps 4 --simulate steps
+    python benchmarks/resnet20.py --data DATA --simulate steps --settle 0
 
 Needs `cifar-10-batches-py/` and `resnet20-cifar10/*.th` under the data folder. One pass over spike
 counts equals the clocked network (deferred, and immediate at silence). `--simulate steps` runs the
