@@ -20,10 +20,10 @@ from typing import Any
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from examples.networks import FAST
 from resnet20 import cifar10, resnet20
 
 import snnconvert
+from examples.networks import FAST
 from snnconvert.cli.arguments.options import add_conversion_options, conversion_options
 from snnconvert.conversion.graph.signature import arguments_of
 from snnconvert.report.measures.difference import error_of
@@ -73,8 +73,8 @@ def advice(name: str) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
     parser.add_argument("what", choices=("timesteps", "advice"))
     parser.add_argument("--data", type=Path, default=Path("data"))
     args = parser.parse_args()
