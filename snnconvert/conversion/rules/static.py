@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import operator
 
+import torch
+
 from snnconvert.conversion.rules.registry import add, register
 from snnconvert.conversion.rules.rule import Rule
 from snnconvert.operators import clip, threshold_table, weights  # noqa: F401 (define ours)
@@ -26,5 +28,6 @@ add(Rule("static", number=True), "sym_size.int")
 for function in (
     operator.mul, operator.add, operator.sub, operator.floordiv, operator.truediv,
     operator.neg, operator.mod, operator.pow,
+    torch.sym_float, torch.sym_int, torch.sym_max, torch.sym_min, torch._sym_sqrt,
 ):  # fmt: skip
     register(f"operator.{function.__name__}", Rule("static", function=function, number=True))
