@@ -28,6 +28,6 @@ add(Rule("static", number=True), "sym_size.int")
 for function in (
     operator.mul, operator.add, operator.sub, operator.floordiv, operator.truediv,
     operator.neg, operator.mod, operator.pow,
-    torch.sym_float, torch.sym_int, torch.sym_max, torch.sym_min, torch._sym_sqrt,
+    torch.sym_float, torch.sym_int, torch.sym_max, torch.sym_min, torch.sym_sqrt,
 ):  # fmt: skip
     register(f"operator.{function.__name__}", Rule("static", function=function, number=True))
