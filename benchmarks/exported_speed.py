@@ -10,27 +10,18 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from statistics import median
 
 import torch
+from speed import seconds
 
 import snnconvert
 from snnconvert.checkpoint.checkpoint import Checkpoint
 
 FILE = Path(__file__).resolve().parent.parent / "checkpoints" / "fashion-unet.pt"
 WARM_UP = 2  # rounds
-
-
-def seconds(call: Callable[[], object]) -> float:
-    """Of one call, right after another one."""
-    call()
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
 
 
 @torch.no_grad()

@@ -35,23 +35,8 @@ from snnconvert.files.fingerprint import fingerprint
 from snnconvert.files.tensors import read_file
 from snnconvert.images.pictures import save_png
 from tests.support.tiny_checkpoint import tiny_content
+from tests.support.tiny_recipe import tiny_recipe
 
-RECIPE = """
-model = "resnet"
-dataset = "folder"
-data_root = "images"
-image_size = 8
-channels = 2
-channel_mult = [1]
-blocks = 1
-classes = 2
-levels = 3
-steps = 30
-quantized_steps = 30
-batch_size = 4
-warmup = 2
-save_every = 3
-"""
 COMMANDS = {  # and what each writes
     "convert": (["convert", "tiny.pt"], "tiny.snn.pt"),
     "sample into a folder": (["sample", "tiny.pt", "-n", "12", "--batch-size", "1", "-o", "drawn"],
@@ -71,7 +56,7 @@ def prepare(folder: Path) -> None:
         place = folder / "images" / "ab"[number % 2]
         place.mkdir(parents=True, exist_ok=True)
         save_png(place / f"{number:02}.png", image)
-    (folder / "net.toml").write_text(RECIPE)
+    (folder / "net.toml").write_text(tiny_recipe(30, 30, 3))
     os.chdir(folder)
     snnconvert.train(snnconvert.load_recipe("net.toml", ["steps=2"]), "net.pt", progress=False)
 

@@ -20,23 +20,7 @@ from snnconvert.images.pixels import TensorImages
 from snnconvert.training.stage import Paused
 from tests.support.command_line import assert_refused, call_cli
 from tests.support.paths import ROOT
-
-RECIPE = """
-model = "resnet"
-dataset = "folder"
-data_root = "images"
-image_size = 8
-channels = 2
-channel_mult = [1]
-blocks = 1
-classes = 2
-levels = 3
-steps = 12
-quantized_steps = 6
-batch_size = 4
-warmup = 2
-save_every = 1000
-"""
+from tests.support.tiny_recipe import tiny_recipe
 
 
 @pytest.fixture
@@ -45,7 +29,7 @@ def folder(tmp_path, monkeypatch):
         place = tmp_path / ("images" if number < 40 else "more") / "ab"[number % 2]
         place.mkdir(parents=True, exist_ok=True)
         save_png(place / f"{number:02}.png", image)
-    (tmp_path / "net.toml").write_text(RECIPE)
+    (tmp_path / "net.toml").write_text(tiny_recipe(12, 6, 1000))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -84,13 +84,7 @@ class ScalarFunction:
                     if node.op == MASKED and not is_masked(node, values):
                         return None
                     values[node.name] = call_of(node)(values)
-            except (
-                RuntimeError,
-                TypeError,
-                ValueError,
-                IndexError,
-                KeyError,
-            ):  # not pointwise after all
+            except ERRORS:  # not pointwise after all
                 return None
             result = values[self.nodes[-1].name]
             if not isinstance(result, Tensor) or not result.is_floating_point():

@@ -147,7 +147,7 @@ def test_what_depends_on_the_data_is_named(tmp_path):
 
 
 def test_mutated_files(tmp_path):
-    """300 of the 10,000 that benchmarks/onnx_fuzz.py tries."""
+    """300 of the 10,000 that `python -m tests.support.fuzz_onnx` tries."""
     draw = random.Random(0)
     path, read = tmp_path / "net.onnx", 0
     for _ in range(300):

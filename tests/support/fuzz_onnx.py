@@ -1,6 +1,6 @@
 """Mutated ONNX files: each is read or refused in one clear line, and takes no memory to speak of.
 
-    PYTHONPATH=. python benchmarks/onnx_fuzz.py [--files 10000] [--seed 0] [FILE.onnx ...]
+    python -m tests.support.fuzz_onnx [--files 10000] [--seed 0] [FILE.onnx ...]
 
 Without files, small ones of each PyTorch exporter are mutated.
 """
@@ -22,6 +22,7 @@ from torch import nn
 
 import snnconvert
 from snnconvert.errors import SnnconvertError
+from tests.support.onnx_files import mutated
 
 MEMORY = 6 << 30  # bytes of address space above the present ones
 TEXT = """<ir_version: 8, opset_import: ["" : 13]>
@@ -55,24 +56,6 @@ def sources(folder: Path) -> list[Path]:
             opset_version=opset, dynamic_axes={"x": {0: "N"}}, input_names=["x"],
         )  # fmt: skip
     return sorted(folder.glob("*.onnx"))
-
-
-def mutated(content: bytes, draw: random.Random) -> bytes:
-    """Bytes changed, cut out, doubled or cut off."""
-    data = bytearray(content)
-    for _ in range(draw.choice((1, 1, 2, 4, 16))):
-        at, kind = draw.randrange(len(data)), draw.randrange(4)
-        if kind == 0:
-            data[at] = draw.randrange(256)
-        elif kind == 1:
-            data[at] ^= 1 << draw.randrange(8)
-        elif kind == 2:
-            del data[at : at + draw.randrange(1, 20)]
-        else:
-            data[at:at] = data[at : at + draw.randrange(1, 20)]
-        if len(data) < 2:
-            break
-    return bytes(data[: draw.randrange(len(data))] if draw.random() < 0.05 else data)
 
 
 def main() -> None:
