@@ -19,6 +19,15 @@ KEPT = 1024  # inputs kept for the passes after the first
 KEPT_BYTES = 1 << 28
 
 
+def check_batches(name: str, batches: Any, such_as: str) -> None:
+    """InputError for a single batch, or what is none, where several are wanted."""
+    if isinstance(batches, (Tensor, dict, nn.Module)) or not isinstance(batches, Iterable):
+        raise InputError(
+            f"{name}: found {type(batches).__name__}; give an iterable of batches, each a tensor "
+            f"or a tuple or dict of the model's inputs, e.g. {such_as}"
+        )
+
+
 def calls_of(program: Program, batches: Iterable[Any]) -> Iterator[list[Tensor]]:
     """The program's inputs of each call, cut into pieces.
 
@@ -26,11 +35,7 @@ def calls_of(program: Program, batches: Iterable[Any]) -> Iterator[list[Tensor]]
         InputError: no batches; one of another form than the captured inputs, in half precision,
             or with values that are no finite numbers.
     """
-    if isinstance(batches, (Tensor, dict, nn.Module)) or not isinstance(batches, Iterable):
-        raise InputError(
-            f"calibration: found {type(batches).__name__}; give an iterable of batches, each a "
-            "tensor or a tuple or dict of the model's inputs, e.g. calibration=[x]"
-        )
+    check_batches("calibration", batches, "calibration=[x]")
     empty = True
     for number, batch in enumerate(batches):
         args, kwargs = arguments_of(batch)

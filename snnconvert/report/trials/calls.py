@@ -7,9 +7,9 @@ from itertools import chain
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from snnconvert.conversion.calibration.batches import within
+from snnconvert.conversion.calibration.batches import check_batches, within
 from snnconvert.conversion.graph.program import Program
 from snnconvert.conversion.graph.signature import arguments_of
 from snnconvert.conversion.graph.values import leaves
@@ -26,11 +26,7 @@ def calls_in(program: Program, batches: Iterable[Any]) -> Iterator[Call]:
     Raises:
         InputError: no iterable of batches, none in it, or one of another form than the network's.
     """
-    if isinstance(batches, (Tensor, dict, nn.Module)) or not isinstance(batches, Iterable):
-        raise InputError(
-            f"batches: found {type(batches).__name__}; give an iterable of batches, each a tensor "
-            "or a tuple or dict of the model's inputs, e.g. [x]"
-        )
+    check_batches("batches", batches, "[x]")
     empty = True
     for number, batch in enumerate(batches):
         try:
