@@ -75,7 +75,7 @@ def measured(
         held = checkpoint.moments.get(stage, {})
         refuse_worse(facts, held.get("correction") if against is not None else held, checkpoint)
     with tqdm(total=calls * -(-count // batch_size), unit="NFE", disable=not progress) as bar:
-        how: dict[str, Any] = {"prediction": prediction, "times": times, "seed": seed,
+        how: dict[str, Any] = {"prediction": prediction, "clip": True, "times": times, "seed": seed,
                                "on_call": bar.update}  # fmt: skip
         if against is None:
             curve = eps_second_moment(network, clean, noise, **how)

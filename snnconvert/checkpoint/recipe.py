@@ -28,6 +28,7 @@ LARGEST = {
 # with quantised stages
 QUANTIZED = {"levels", "quantized_steps", "quantized_learning_rate", "quantized_target",
              "radix_levels", "radix_steps"}  # fmt: skip
+QUANTIZED_DENOISER = {"quantized_clipped", "quantized_time_power"}  # with those, of a denoiser
 OF_TASK = {
     "noise": {"diffusion_steps", "beta_first", "beta_last", "prediction", "sample_every"},
     "classes": {"crop"},
@@ -95,6 +96,8 @@ class Recipe:
     weight_decay: float = 0.0
     learning_rate: float = 2e-4
     quantized_learning_rate: float = 2e-4
+    quantized_clipped: bool = False  # pixels at an end of their range: beyond it is no error
+    quantized_time_power: float = 1.0  # t of a quantised stage goes with u^power, u uniform
     warmup: int = 5000  # steps of linear warm-up in each stage
     decay: str = "cosine"  # "cosine" to zero, or "constant"
     grad_clip: float = 1.0  # largest gradient norm
@@ -136,6 +139,8 @@ class Recipe:
              "radix_levels, radix_steps: both or none, and only with levels"),
             (self.radix_levels & (self.radix_levels + 1) != 0,
              f"radix_levels: found {self.radix_levels}, allowed are 2^T - 1 (1, 3, 7, 15, ...)"),
+            (not 0.1 <= self.quantized_time_power <= 10,
+             f"quantized_time_power: found {self.quantized_time_power}, allowed is 0.1 ... 10"),
             (not 0 <= self.ema < 1, f"ema: found {self.ema}, allowed is [0, 1)"),
             (min(self.image_size, self.batch_size, self.save_every) < 1,
              "image_size, batch_size and save_every: allowed are 1 and more"),
@@ -190,10 +195,11 @@ class Recipe:
     def keys(self) -> list[str]:
         """The keys that mean something for this model, in order."""
         others = {k for family in MODELS.values() for k in family.keys}
-        others |= QUANTIZED.union(*OF_TASK.values())
+        others |= QUANTIZED.union(QUANTIZED_DENOISER, *OF_TASK.values())
         own = self.family.keys | OF_TASK[self.family.task]
         if "qann" in self.family.stages:
             own |= QUANTIZED | {"timesteps"}
+            own |= QUANTIZED_DENOISER if self.family.task == "noise" else set()
         return [f.name for f in dataclasses.fields(self) if f.name in own or f.name not in others]
 
     def network(self, in_channels: int, stage: str) -> Any:

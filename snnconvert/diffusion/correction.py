@@ -20,6 +20,7 @@ from snnconvert.diffusion.analytic import at_time
 from snnconvert.diffusion.schedule import NoiseLevels
 from snnconvert.errors import InputError
 
+CORRECTABLE = ("eps", "v", "x0")  # predictions whose error is a plain number
 LEAST_SLOPE = 0.1  # a prediction that hardly follows the float one cannot be scaled up to it
 
 

@@ -142,6 +142,17 @@ class Denoiser:
         x0 = self._seen(x, point, self._clean_in(x, output, point))
         return output if own else plus(x, -point.alpha, x0).div_(point.sigma)
 
+    def predicted(self, x: Tensor, point: Point) -> Tensor:
+        """One evaluation: the prediction (eps, v or x0) that x0, as in `clean`, stands for."""
+        output = self._evaluated(x, point)
+        if not (self.clip or self.ratio):
+            return output
+        x0 = self._seen(x, point, self._clean_in(x, output, point))
+        if self.prediction == "x0":
+            return x0
+        noise, signal = (1.0, point.alpha) if self.prediction == "eps" else (point.alpha, 1.0)
+        return plus(noise * x, -signal, x0).div_(point.sigma)
+
     def _evaluated(self, x: Tensor, point: Point) -> Tensor:
         """What the network answers, counted and checked."""
         self.nfe += 1

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from snnconvert.common.randomness import stream_seed
-from snnconvert.diffusion.correction import Correction
-from snnconvert.diffusion.denoiser import prediction_for, schedule_for
+from snnconvert.diffusion.correction import CORRECTABLE, Correction
+from snnconvert.diffusion.denoiser import Denoiser, prediction_for, schedule_for
 from snnconvert.diffusion.linear import plus
 from snnconvert.diffusion.moments import between, moment_times
 from snnconvert.diffusion.noise import SampleNoise
@@ -28,6 +28,7 @@ def measure_correction(
     schedule: NoiseLevels | Tensor | None = None,
     *,
     prediction: str | None = None,
+    clip: bool | tuple[float, float] = False,
     times: int = 50,
     seed: int = 0,
     on_call: Callable[[], object] | None = None,
@@ -37,13 +38,23 @@ def measure_correction(
     Args:
         network, teacher: (x [B, C, ...], t [B]) -> prediction; of one kind of prediction.
         batches: clean data [B, C, ...] in turn; only one is in memory at a time.
-        schedule, prediction, times, seed, on_call: as in `eps_second_moment`.
+        schedule, prediction, clip, times, seed, on_call: as in `eps_second_moment`; what a
+            clip takes away is no deviation.
 
     Raises:
         InputError: no data, values that are not finite, or a network that hardly follows.
     """
     schedule = schedule_for(network, schedule)
     prediction = prediction_for(network, prediction)
+    if prediction not in CORRECTABLE:
+        raise InputError(
+            f"correction: a network that predicts {prediction} has none; allowed are "
+            f"{', '.join(CORRECTABLE)}"
+        )
+    student, exact = (
+        Denoiser(callee, schedule, prediction=prediction, clip=clip)
+        for callee in (network, teacher)
+    )
     points = schedule.points(moment_times(schedule, times))
     sums: list[_Sums | None] = [None] * len(points)
     images = 0
@@ -53,8 +64,7 @@ def measure_correction(
         images += len(clean)
         for i, point in enumerate(points):
             x = plus(point.alpha * clean, point.sigma, noise.normal_like(clean))
-            t = torch.full((len(x),), point.t, device=x.device)
-            found = _Sums.of(network(x, t), teacher(x, t))
+            found = _Sums.of(student.predicted(x, point), exact.predicted(x, point))
             before = sums[i]
             sums[i] = found if before is None else before + found
             if on_call is not None:

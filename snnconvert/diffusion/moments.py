@@ -36,6 +36,7 @@ def eps_second_moment(
     schedule: NoiseLevels | Tensor | None = None,
     *,
     prediction: str | None = None,
+    clip: bool | tuple[float, float] = False,
     times: int = 100,
     seed: int = 0,
     on_call: Callable[[], object] | None = None,
@@ -49,6 +50,7 @@ def eps_second_moment(
         batches: clean data [B, ...] in turn, images in [-1, 1]; only one is in memory at a time.
             Every image is noised anew for every time.
         schedule, prediction: as in `sample`; default the network's own, or DDPM's and "eps".
+        clip: as in `sample`, which it should equal.
         times: how many diffusion steps are measured; the curve between them is linear.
         seed: of the noise, 0 ... 2^31 - 1; that of image i depends on it and i alone.
         on_call: called after each evaluation.
@@ -57,7 +59,7 @@ def eps_second_moment(
         InputError: no data, or predictions that are not finite.
     """
     schedule = schedule_for(network, schedule)
-    denoiser = Denoiser(network, schedule, prediction=prediction)
+    denoiser = Denoiser(network, schedule, prediction=prediction, clip=clip)
     points = schedule.points(moment_times(schedule, times))
     sums, values, images = torch.zeros(len(points), dtype=torch.float64), 0, 0
     for clean in batches:

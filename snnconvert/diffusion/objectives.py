@@ -9,16 +9,24 @@ from snnconvert.diffusion.schedule import NoiseLevels
 
 
 def noised_batch(
-    images: Tensor, schedule: NoiseLevels, generator: torch.Generator, *, spread: bool = False
+    images: Tensor,
+    schedule: NoiseLevels,
+    generator: torch.Generator,
+    *,
+    spread: bool = False,
+    power: float = 1.0,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """(x_t, t, eps) of clean `images` [B, C, H, W] in [-1, 1].
 
     t is drawn from 0 ... diffusion_steps - 1, or with `spread` laid out evenly over that range
-    (first image t = 0, last image the noisiest), for calibration and reports.
+    (first image t = 0, last image the noisiest), for calibration and reports. A `power` above 1
+    draws more of the little noised: t goes with u^power, u uniform.
     """
     count = len(images)
     if spread:
         t = torch.linspace(0, len(schedule) - 1, count).round()
+    elif power != 1:
+        t = (len(schedule) * torch.rand(count, generator=generator) ** power).floor()
     else:
         t = torch.randint(len(schedule), (count,), generator=generator).float()
     eps = gaussian_like(images, generator)
@@ -49,6 +57,36 @@ def target_of(
     return alpha.to(images) * eps - sigma.to(images) * images
 
 
-def prediction_loss(network: nn.Module, x: Tensor, t: Tensor, target: Tensor) -> Tensor:
-    """Mean squared error of the prediction (for eps: Ho et al. 2020, equation 14)."""
-    return nn.functional.mse_loss(network(x, t).float(), target)
+def beyond_range(prediction: str, images: Tensor) -> Tensor:
+    """Which way a prediction leaves the range [-1, 1] at each pixel that lies at an end of it.
+
+    1 where a larger prediction means a clean pixel further out, -1 where a smaller one does, 0 at
+    pixels inside the range. Noise is subtracted, so its sign is the other one.
+    """
+    ends = (images >= 1).to(images.dtype) - (images <= -1).to(images.dtype)
+    return ends if prediction == "x0" else -ends
+
+
+def prediction_loss(
+    network: nn.Module,
+    x: Tensor,
+    t: Tensor,
+    target: Tensor,
+    answer: Tensor | None = None,
+    beyond: Tensor | None = None,
+) -> Tensor:
+    """Mean squared error of the prediction (for eps: Ho et al. 2020, equation 14).
+
+    Args:
+        network: (x, t) -> its prediction.
+        x, t: noised images [B, C, H, W] and their times [B].
+        target: what the data say, [B, C, H, W].
+        answer: of a teacher, to learn instead.
+        beyond: as `beyond_range` gives it. Samplers clip the clean image that a prediction means:
+            a prediction further out than `target` is no error there.
+    """
+    prediction = network(x, t).float()
+    error = prediction - (target if answer is None else answer)
+    if beyond is not None:
+        error = error.masked_fill(beyond * (prediction - target) > 0, 0)
+    return error.square().mean()

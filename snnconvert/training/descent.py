@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from snnconvert.checkpoint.recipe import Recipe
-from snnconvert.training.tasks import Batch, loss_of, taught
+from snnconvert.training.tasks import Batch, answer_of, loss_of
 
 WARM_UP = 3  # steps before recording: allocations and lazy initialisations are behind them
 SMALLEST_CEILING = 1e-4  # a ceiling that learns its way to zero would divide by it
@@ -108,8 +108,9 @@ class Descent:
         kind = batch.target.device.type
         with torch.autocast(kind, torch.bfloat16, enabled=self.bfloat16,
                             cache_enabled=self.side is None):  # fmt: skip
-            aim = batch if self.teacher is None else taught(self.recipe, self.teacher, batch)
-            loss = loss_of(self.recipe, self.network, aim)
+            taught = self.teacher is not None
+            answer = answer_of(self.recipe, self.teacher, batch) if taught else None
+            loss = loss_of(self.recipe, self.network, batch, answer)
         self.optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.grad_clip)

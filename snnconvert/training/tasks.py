@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -10,7 +11,12 @@ from torch import Tensor, nn
 
 from snnconvert.checkpoint.recipe import Recipe
 from snnconvert.checkpoint.schedules import schedule_of
-from snnconvert.diffusion.objectives import noised_batch, prediction_loss, target_of
+from snnconvert.diffusion.objectives import (
+    beyond_range,
+    noised_batch,
+    prediction_loss,
+    target_of,
+)
 from snnconvert.errors import DataError
 from snnconvert.images.datasets import Images
 from snnconvert.images.order import step_indices
@@ -19,25 +25,33 @@ from snnconvert.images.pixels import to_unit_range
 
 @dataclass(frozen=True)
 class Batch:
-    """Arguments of one network call and what it should give; all [B, ...]."""
+    """Arguments of one network call and what it should give; all [B, ...].
+
+    `beyond`: where an error in one direction is none (`beyond_range`); None: nowhere.
+    """
 
     inputs: tuple[Tensor, ...]
     target: Tensor
+    beyond: Tensor | None = None
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
-        """All of it, the target last."""
-        return (*self.inputs, self.target)
+        """All of it."""
+        others = () if self.beyond is None else (self.beyond,)
+        return (*self.inputs, self.target, *others)
 
     def part(self, rank: int, size: int) -> Batch:
         """The share of process `rank` of `size`, which divides the batch."""
         share = len(self.target) // size
         here = slice(rank * share, (rank + 1) * share)
-        return Batch(tuple(value[here] for value in self.inputs), self.target[here])
+        return self._each(lambda value: value[here])
 
     def to(self, device: torch.device) -> Batch:
-        moved = (value.to(device, non_blocking=True) for value in self.inputs)
-        return Batch(tuple(moved), self.target.to(device, non_blocking=True))
+        return self._each(lambda value: value.to(device, non_blocking=True))
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        beyond = None if self.beyond is None else change(self.beyond)
+        return Batch(tuple(map(change, self.inputs)), change(self.target), beyond)
 
 
 def check_task_images(recipe: Recipe, images: Images) -> None:
@@ -54,10 +68,12 @@ def check_task_images(recipe: Recipe, images: Images) -> None:
         )
 
 
-def batch_of(recipe: Recipe, images: Images, step: int, rng: torch.Generator) -> Batch:
+def batch_of(
+    recipe: Recipe, images: Images, step: int, rng: torch.Generator, quantised: bool = False
+) -> Batch:
     """What the networks of `recipe` see in one training step, drawn by `rng`.
 
-    It is computed where the images are kept.
+    It is computed where the images are kept. `quantised`: for a quantised stage.
     """
     indices = step_indices(recipe.seed, step, recipe.batch_size, len(images))
     x = augmented(to_unit_range(images.take(indices)), recipe, rng)
@@ -65,8 +81,14 @@ def batch_of(recipe: Recipe, images: Images, step: int, rng: torch.Generator) ->
         if images.labels is None:
             raise DataError(f"{recipe.dataset}: has no labels")
         return Batch((x,), images.labels[torch.as_tensor(indices)])
-    x_t, t, eps = noised_batch(x, schedule_of(recipe), rng)
-    return Batch((x_t, t), target_of(recipe.prediction, x, eps, schedule_of(recipe), t))
+    schedule, power = schedule_of(recipe), recipe.quantized_time_power if quantised else 1.0
+    x_t, t, eps = noised_batch(x, schedule, rng, power=power)
+    clipped = quantised and recipe.quantized_clipped
+    return Batch(
+        (x_t, t),
+        target_of(recipe.prediction, x, eps, schedule, t),
+        beyond_range(recipe.prediction, x) if clipped else None,
+    )
 
 
 def augmented(images: Tensor, recipe: Recipe, rng: torch.Generator) -> Tensor:
@@ -89,15 +111,21 @@ def shifted(images: Tensor, most: int, rng: torch.Generator) -> Tensor:
 
 
 @torch.no_grad()
-def taught(recipe: Recipe, teacher: nn.Module, batch: Batch) -> Batch:
-    """`batch` with what `teacher` answers as its target: noise, or probabilities of classes."""
-    answer = teacher(*batch.inputs).float()
-    return Batch(batch.inputs, answer.softmax(1) if recipe.family.task == "classes" else answer)
+def answer_of(recipe: Recipe, teacher: nn.Module, batch: Batch) -> Tensor:
+    """What `teacher` says to a batch: its prediction, or probabilities of classes."""
+    answer: Tensor = teacher(*batch.inputs).float()
+    return answer.softmax(1) if recipe.family.task == "classes" else answer
 
 
-def loss_of(recipe: Recipe, network: nn.Module, batch: Batch) -> Tensor:
-    """Mean loss over a batch: squared error of the noise, or cross entropy of the classes."""
+def loss_of(
+    recipe: Recipe, network: nn.Module, batch: Batch, answer: Tensor | None = None
+) -> Tensor:
+    """Mean loss over a batch: squared error of the prediction, or cross entropy of the classes.
+
+    answer: what a teacher says, to learn instead of the batch's target.
+    """
     if recipe.family.task == "classes":
-        return F.cross_entropy(network(*batch.inputs).float(), batch.target)
+        aim = batch.target if answer is None else answer
+        return F.cross_entropy(network(*batch.inputs).float(), aim)
     x_t, t = batch.inputs
-    return prediction_loss(network, x_t, t, batch.target)
+    return prediction_loss(network, x_t, t, batch.target, answer, batch.beyond)
