@@ -17,6 +17,7 @@ from snnconvert.conversion.spiking.network import SpikingNetwork
 from snnconvert.conversion.spiking.simulation import Run
 from snnconvert.errors import InputError
 from snnconvert.files.atomic import json_writer, write_atomically
+from snnconvert.report.measures.as_clipped import AsClipped
 from snnconvert.report.measures.by_step import ByStep
 from snnconvert.report.measures.by_time import ByTime
 from snnconvert.report.measures.clip_recorder import ClipRecorder
@@ -129,6 +130,7 @@ class _Comparison:
         self.classic_steps: list[int] = []
         self.classic_spikes = self.classic_counts = 0.0
         self.by_step, self.by_time = ByStep(), ByTime(snn.program)
+        self.as_clipped = AsClipped(snn, self.by_time.index)
         self.steps = 0
         self.cost = Cost()
         self.images = 0
@@ -159,6 +161,7 @@ class _Comparison:
             "latency_steps": self.steps,
             "output": self.output.to_dict(),
             "output_ann": self.output_ann.to_dict() if self.float_ann is not None else None,
+            "output_ann_clipped": self.as_clipped.to_dict(),
             "counts": {"mismatched_fraction": mismatched / neurons},
             "layers": [layer.to_dict() for layer in self.layers],
             "layers_add_up": all(layer.adds_up for layer in self.layers),
@@ -210,9 +213,10 @@ class _Comparison:
         found = run.output if clocked else self.snn(*args, **kwargs)
         self.output.add(found, wanted)
         exact = None if self.float_ann is None else self.float_ann(*args, **kwargs)
+        inputs = self.snn.program.bind(args, kwargs)
         if exact is not None:
             self.output_ann.add(found, exact)
-        inputs = self.snn.program.bind(args, kwargs)
+            self.as_clipped.add(inputs, found, exact)
         self.by_time.add(inputs, found, wanted, exact)
         self.steps = max(self.steps, run.steps)
         if self.classic is not None:

@@ -73,6 +73,8 @@ def test_changes_apply_and_are_checked(tmp_path):
         ("model = 'resnet'\nbeta_first = 0.001", ["beta_first", "resnet"]),
         ("optimizer = 'lion'", ["optimizer", "adam"]),
         ("quantized_target = 'teacher'", ["quantized_target", "ann"]),
+        ("quantized_time_power = 20.0", ["quantized_time_power", "0.1 ... 10"]),
+        ('model = "resnet"\nquantized_clipped = true', ["quantized_clipped"]),
     ],
 )
 def test_mistakes_are_refused_on_the_command_line(text, words, tmp_path):

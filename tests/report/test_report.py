@@ -15,8 +15,8 @@ from tests.support.unets import tiny_unet, unet_inputs
 
 KEYS = {  # the command adds "trajectory"
     "timesteps", "firing", "signed", "settle", "norm", "neuron", "images", "latency_steps",
-    "output", "output_ann", "counts", "layers", "layers_add_up", "cost", "timing", "immediate",
-    "by_step",
+    "output", "output_ann", "output_ann_clipped", "counts", "layers", "layers_add_up", "cost",
+    "timing", "immediate", "by_step",
 }  # fmt: skip
 LAYER_KEYS = {  # the command adds "trajectory"
     "name", "neuron", "v_threshold", "levels", "clipping", "quantisation", "temporal",

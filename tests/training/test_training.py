@@ -19,7 +19,7 @@ from snnconvert.images.order import step_indices
 from snnconvert.images.pictures import save_png
 from snnconvert.operators.clip import QuantizedClip
 from snnconvert.training.stage import Paused
-from snnconvert.training.tasks import Batch, loss_of, taught
+from snnconvert.training.tasks import Batch, answer_of, loss_of
 from tests.support.command_line import assert_refused, call_cli, run_cli, two_processes
 from tests.support.paths import ROOT
 
@@ -58,7 +58,7 @@ warmup = 4
 save_every = 4
 sample_every = 0
 """
-TAUGHT = SMALL + 'quantized_target = "ann"\n'
+TAUGHT = SMALL + 'quantized_target = "ann"\nquantized_clipped = true\nquantized_time_power = 2.0\n'
 LEAN = SPIKING + "checkpointing = true\n"
 CLASSES = """
 model = "resnet"
@@ -179,7 +179,7 @@ def test_a_taught_network_that_equals_its_teacher_has_nothing_to_learn(folder):
     recipe = load_recipe(folder / "classes.toml")
     network = recipe.family.build(recipe.network(3, "ann")).eval()
     batch = Batch((torch.randn(8, 3, 8, 8),), torch.zeros(8, dtype=torch.long))
-    loss = loss_of(recipe, network, taught(recipe, network, batch))
+    loss = loss_of(recipe, network, batch, answer_of(recipe, network, batch))
     loss.backward()
     gradients = [value.grad.abs().max() for value in network.parameters()]
     assert float(loss.detach()) > 0 and max(gradients) < 1e-6

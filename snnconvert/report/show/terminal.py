@@ -87,8 +87,10 @@ def _verdict(c: dict[str, Any]) -> list[str]:
     if path is not None and path["trials"]:
         lines.append(_path(path))
     if c["output_ann"] is not None:
+        clipped = c.get("output_ann_clipped")
         lines.append(
             f"relative distance from the float ANN {c['output_ann']['relative_error']:.3g}"
+            + (f", as samplers clip it {clipped['relative_error']:.3g}" if clipped else "")
         )
     if c["by_step"]:
         rows = c["by_step"] if len(c["by_step"]) <= 12 else [*c["by_step"][:3], *c["by_step"][-3:]]
