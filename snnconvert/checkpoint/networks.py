@@ -16,6 +16,7 @@ from snnconvert.checkpoint.format import save_checkpoint
 from snnconvert.common.denoises import facts_of, with_facts
 from snnconvert.conversion.capture.captured_network import CapturedNetwork
 from snnconvert.errors import InputError
+from snnconvert.images.pixels import UNIT_RANGE
 from snnconvert.models.family import entry_of, stage_of
 from snnconvert.neurons.spiking import spiking
 
@@ -58,7 +59,11 @@ def load(
         return CapturedNetwork(read_onnx(path, example_inputs, outputs)).eval()
     if example_inputs is not None or outputs is not None:
         raise InputError(f"{path}: example_inputs and outputs are for .onnx files of other origin")
-    checkpoint = open_checkpoint(path)
+    return network_of(open_checkpoint(path), stage)
+
+
+def network_of(checkpoint: Checkpoint, stage: str | None = None) -> nn.Module:
+    """A network of a checkpoint that is read already; as `load` gives it."""
     return with_facts(checkpoint.network(stage), known_of(checkpoint))
 
 
@@ -102,7 +107,7 @@ def known_of(checkpoint: Checkpoint) -> dict[str, Any]:
     found = {
         "prediction": checkpoint.prediction,
         "schedule": checkpoint.schedule() if known else None,
-        "data_range": kept.get("data_range"),
+        "data_range": UNIT_RANGE if checkpoint.has_recipe else kept.get("data_range"),
     }
     return {name: value for name, value in found.items() if value is not None}
 

@@ -51,15 +51,15 @@ KEYS = {
     "radix_levels": "levels of a second quantised stage, 2^T - 1 for the radix code; 0: none",
     "radix_steps": "training steps of that stage",
     "quantized_target": "what quantised stages learn: data, or ann (the float network's answers)",
-    "quantized_clipped": "quantised denoisers: where a clean pixel lies at an end of its range, a "
-    "prediction beyond it is no error, since samplers clip",
-    "quantized_time_power": "quantised denoisers: t goes with u^power, u uniform; above 1 more of "
-    "the little noised, where few levels cost most",
     "batch_size": "images a step, of all processes together",
     "optimizer": "adam (decoupled weight decay) or sgd (momentum 0.9)",
     "weight_decay": "of the optimizer",
     "learning_rate": "of the first stage",
     "quantized_learning_rate": "of the quantised stages",
+    "quantized_clipped": "quantised denoisers: where a clean pixel lies at an end of its range, a "
+    "prediction beyond it is no error, since samplers clip",
+    "quantized_time_power": "quantised denoisers: t goes with u^power, u uniform; above 1 more of "
+    "the little noised, where few levels cost most",
     "warmup": "steps in which the learning rate rises, in each stage",
     "decay": "of the learning rate: cosine (to zero) or constant",
     "grad_clip": "largest norm of the gradient",

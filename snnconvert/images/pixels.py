@@ -10,6 +10,8 @@ from torch import Tensor
 
 from snnconvert.errors import DataError
 
+UNIT_RANGE = (-1.0, 1.0)  # of the images that networks see
+
 
 class Images(Protocol):
     """A finite list of equally sized images.

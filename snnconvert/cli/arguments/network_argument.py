@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from snnconvert.checkpoint.checkpoint import Checkpoint
-from snnconvert.checkpoint.networks import load
+from snnconvert.checkpoint.networks import load, network_of
 from snnconvert.cli.arguments.calibration_argument import calibration_batches, tensors_of
 from snnconvert.cli.arguments.named_network import NamedNetwork
 from snnconvert.conversion.spiking.config import SpikingConfig
@@ -68,7 +68,7 @@ def ann_and_snn(args: argparse.Namespace) -> tuple[NamedNetwork, SpikingNetwork,
         raise InputError("name two networks: the ANN, and the SNN that was converted from it")
     checkpoint = Checkpoint.read(args.snn)
     missing = f"{args.snn}: holds no converted network; `snnconvert convert` writes one"
-    snn = converted(checkpoint.network(), missing, CheckpointError)
+    snn = converted(network_of(checkpoint), missing, CheckpointError)
     if args.model and not args.example_shape and not args.calibrate:
         args.example_shape = ["1"]  # nothing is captured
     if args.file and not args.model and not args.file.endswith(".pt2") and args.stage is None:
@@ -184,6 +184,6 @@ def checkpoint_network(
         held = ", ".join(stages)
         raise CheckpointError(f"{path}: holds no {stage} network to convert, only: {held}")
     batches: list[Any] = list(checkpoint.probe_batches())
-    model = checkpoint.network(stage)
+    model = network_of(checkpoint, stage)
     ann = checkpoint.network("ann") if stage != "ann" and "ann" in stages else None
     return NamedNetwork(path, model, batches[0], batches, batches, checkpoint, ann, stage)
