@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from snnconvert.common.randomness import stream_seed
 from snnconvert.diffusion.correction import Correction
-from snnconvert.diffusion.denoiser import prediction_for, schedule_for
+from snnconvert.diffusion.denoiser import prediction_for, schedule_for, t_range_for
 from snnconvert.diffusion.linear import plus
 from snnconvert.diffusion.moments import between, moment_times
 from snnconvert.diffusion.noise import SampleNoise
 from snnconvert.diffusion.schedule import NoiseLevels
+from snnconvert.diffusion.times import Caller, Range, rows_of
 from snnconvert.errors import InputError
 
 Network = Callable[[Tensor, Tensor], Tensor]
@@ -29,6 +31,8 @@ def measure_correction(
     *,
     prediction: str | None = None,
     times: int = 50,
+    t_range: Range | None = None,
+    arguments: Mapping[str, Any] | None = None,
     seed: int = 0,
     on_call: Callable[[], object] | None = None,
 ) -> Correction:
@@ -37,13 +41,14 @@ def measure_correction(
     Args:
         network, teacher: (x [B, C, ...], t [B]) -> prediction; of one kind of prediction.
         batches: clean data [B, C, ...] in turn; only one is in memory at a time.
-        schedule, prediction, times, seed, on_call: as in `eps_second_moment`.
+        schedule, prediction, times, t_range, arguments, seed, on_call: as in `eps_second_moment`.
 
     Raises:
         InputError: no data, values that are not finite, or a network that hardly follows.
     """
     schedule = schedule_for(network, schedule)
     prediction = prediction_for(network, prediction)
+    calls = [Caller(one, len(schedule), t_range_for(one, t_range)) for one in (network, teacher)]
     points = schedule.points(moment_times(schedule, times))
     sums: list[_Sums | None] = [None] * len(points)
     images = 0
@@ -51,10 +56,11 @@ def measure_correction(
         numbers = range(images, images + len(clean))
         noise = SampleNoise([stream_seed(seed, number, "moments") for number in numbers])
         images += len(clean)
+        for call in calls:
+            call.arguments = rows_of(arguments, numbers)
         for i, point in enumerate(points):
             x = plus(point.alpha * clean, point.sigma, noise.normal_like(clean))
-            t = torch.full((len(x),), point.t, device=x.device)
-            found = _Sums.of(network(x, t), teacher(x, t))
+            found = _Sums.of(*(call(x, point.t) for call in calls))
             before = sums[i]
             sums[i] = found if before is None else before + found
             if on_call is not None:

@@ -12,15 +12,15 @@ import torch
 from torch import Tensor, nn
 
 from snnconvert.checkpoint.checkpoint import Checkpoint
-from snnconvert.checkpoint.networks import load
-from snnconvert.cli.arguments.calibration_argument import calibration_batches, tensors_of
+from snnconvert.checkpoint.networks import known_of, load
+from snnconvert.cli.arguments.calibration_argument import EXAMPLES, calibration_batches, tensors_of
 from snnconvert.cli.arguments.named_network import NamedNetwork
+from snnconvert.common.denoises import with_facts
 from snnconvert.conversion.spiking.config import SpikingConfig
 from snnconvert.conversion.spiking.network import SpikingNetwork, converted
 from snnconvert.errors import CheckpointError, InputError
 from snnconvert.models.state_dicts import weights_of
 
-EXAMPLES = 2  # inputs of a file that serve to capture a network
 KINDS = {"float": torch.float32, "int": torch.int64, "bool": torch.bool}
 
 
@@ -69,6 +69,7 @@ def ann_and_snn(args: argparse.Namespace) -> tuple[NamedNetwork, SpikingNetwork,
     checkpoint = Checkpoint.read(args.snn)
     missing = f"{args.snn}: holds no converted network; `snnconvert convert` writes one"
     snn = converted(checkpoint.network(), missing, CheckpointError)
+    with_facts(snn, known_of(checkpoint))
     if args.model and not args.example_shape and not args.calibrate:
         args.example_shape = ["1"]  # nothing is captured
     if args.file and not args.model and not args.file.endswith(".pt2") and args.stage is None:
@@ -110,12 +111,12 @@ def _from_factory(args: argparse.Namespace) -> NamedNetwork:
     return NamedNetwork(args.model, model.eval(), factory_examples(args))
 
 
-def factory_examples(args: argparse.Namespace) -> tuple[Tensor, ...]:
-    """Example inputs of the shapes that the arguments give, or else the first to calibrate on."""
+def factory_examples(args: argparse.Namespace) -> tuple[Tensor, ...] | None:
+    """Example inputs of the shapes that the arguments give; None: the first to calibrate on."""
     if args.example_shape:
         return tuple(map(example, args.example_shape))
     if args.calibrate and Path(args.calibrate).is_file():
-        return tuple(value[:EXAMPLES] for value in tensors_of(Path(args.calibrate)))
+        return None  # the first ones, once they are noised where that is asked for
     raise InputError(
         "--example-shape: needed with --model (unless --calibrate is a .pt file of inputs), e.g. "
         "--example-shape 2,3,32,32"
