@@ -69,6 +69,20 @@ def test_labels_and_scaled_times_go_the_whole_way(file, tmp_path):
     assert not np.array_equal(found, drawn(file, tmp_path / "c.npz", "--argument", "label=1"))
 
 
+def test_an_onnx_denoiser_goes_the_same_way(file, tmp_path):
+    x, t, label = torch.zeros(2, 1, SIZE, SIZE), torch.zeros(2, 1), torch.zeros(2).long()
+    torch.onnx.export(
+        Labelled().eval(), (x, t, label), str(tmp_path / "net.onnx"), dynamo=False,
+        input_names=["x", "t", "label"], dynamic_axes={k: {0: "B"} for k in ("x", "t", "label")},
+    )  # fmt: skip
+    out = tmp_path / "net.snn.pt"
+    assert main(["convert", str(tmp_path / "net.onnx"), "--calibrate",
+                 str(file.with_name("data.npz")), "--schedule", "linear", "--t-range", "0,0.999",
+                 "--timesteps", "4", "--no-page", "-q", "-o", str(out)]) == 0  # fmt: skip
+    images = [drawn(each, tmp_path / "a.npz", "--argument", "label=2") for each in (file, out)]
+    np.testing.assert_array_equal(*images)
+
+
 def test_images_without_their_labels_are_refused(tmp_path, capsys):
     torch.save(torch.zeros(4, 1, SIZE, SIZE), tmp_path / "x.pt")
     shapes = [f"2,1,{SIZE},{SIZE}", "2,1", "2:int"]

@@ -91,7 +91,7 @@ def _from_onnx(args: argparse.Namespace) -> nn.Module:
     examples: tuple[Tensor, ...] | None = None
     if args.example_shape:
         examples = tuple(map(example, args.example_shape))
-    elif args.calibrate and Path(args.calibrate).is_file():
+    elif args.calibrate and not args.schedule and Path(args.calibrate).is_file():
         examples = tuple(value[:EXAMPLES] for value in tensors_of(Path(args.calibrate)))
     return load(args.file, example_inputs=examples, outputs=args.outputs or None)
 
