@@ -157,6 +157,11 @@ class Signature:
             )
         given = dict(zip(self.parameters, args, strict=False))
         for name, value in kwargs.items():
+            if name in self.parameters and name not in self.values:
+                raise InputError(
+                    f"input {name!r}: was left out when the network was captured; leave it out, or "
+                    "convert again with it"
+                )
             if name in given or name not in self.values:
                 takes = ", ".join(self.values)
                 raise InputError(f"input {name!r}: unknown or given twice; it takes ({takes})")

@@ -253,3 +253,5 @@ def test_arguments_that_do_not_fit_are_refused(arguments):
     snn = snnconvert.convert(Each().eval(), 4, example_inputs=(x, t), calibration=[(x, t)])
     with pytest.raises(InputError):
         snnconvert.sample(snn, **HOW, arguments=arguments)
+    with pytest.raises(InputError, match="'y': was left out when the network was captured"):
+        snnconvert.sample(snn, **HOW, arguments={"y": torch.zeros(5).long()})
