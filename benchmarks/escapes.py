@@ -4,7 +4,9 @@
     python benchmarks/escapes.py ring --samples 1000
 
 A sample has escaped where it ends beyond 2.7 times the float network's largest (ring: |x| > 6).
-Every network is a small one trained here to predict eps; DDIM-50 from equal noise.
+The networks are the ring's and the denoisers of `networks.py`, trained here to predict eps, those
+of images v (so short a training leaves the paths of eps wild in the float network already);
+DDIM-50 from equal noise. The U-Nets take some minutes each.
 """
 
 from __future__ import annotations
@@ -13,19 +15,41 @@ import argparse
 import sys
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 import snnconvert
+from snnconvert.diffusion.objectives import target_of
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from examples.networks import attention_unet
+from examples.networks import FAST
 
 WAYS = [("rate", 8), ("rate", 32), ("radix", 6), ("radix", 8)]
 LINEAR = snnconvert.Schedule.linear()
 BEYOND = 2.7
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A denoiser to be trained.
+
+    Attributes:
+        make: the network, (x, t) -> prediction.
+        data: (count, generator) -> clean data.
+        steps, batch: of the training.
+        t_range: its times at the first and the last diffusion step.
+        prediction: what it learns to predict.
+    """
+
+    make: Callable[[], nn.Module]
+    data: Callable[[int, torch.Generator], Tensor]
+    steps: int
+    batch: int
+    t_range: tuple[float, float] = (0.0, 999.0)
+    prediction: str = "eps"
 
 
 class Ring(nn.Module):
@@ -59,26 +83,35 @@ def waves(count: int, generator: torch.Generator) -> Tensor:
     return (along + phase + colour).sin()
 
 
-NETWORKS: dict[str, tuple[Callable[[], nn.Module], Callable[..., Tensor], int, int]] = {
-    "ring": (Ring, ring, 3000, 256),
-    "ring, SiLU": (lambda: Ring(nn.SiLU), ring, 3000, 256),
-    "DDPM U-Net, attention, ReLU": (attention_unet, waves, 300, 32),
-    "DDPM U-Net, attention, SiLU": (lambda: attention_unet(nn.SiLU), waves, 300, 32),
+def listed(name: str) -> Callable[[], nn.Module]:
+    """The network of `networks.py`."""
+    return lambda: FAST[name]()[0]
+
+
+PLANAR = ("MLP denoiser in the plane", "flow matching, Fourier features, SiLU")
+IMAGES = ("DDPM U-Net, attention, ReLU", "DDPM U-Net, attention, SiLU")
+SUBJECTS = {
+    "ring": Subject(Ring, ring, 3000, 256),
+    "ring, SiLU": Subject(lambda: Ring(nn.SiLU), ring, 3000, 256),
+    **{name: Subject(listed(name), ring, 3000, 256, t_range=(0.0, 1.0)) for name in PLANAR},
+    **{name: Subject(listed(name), waves, 1500, 32, prediction="v") for name in IMAGES},
 }
 
 
-def trained(name: str) -> nn.Module:
-    """The network, which predicts the noise of its data."""
-    make, data, steps, batch = NETWORKS[name]
+def trained(subject: Subject) -> nn.Module:
+    """The network, which predicts the noise of its data, or v."""
     torch.manual_seed(0)
-    model, generator = make(), torch.Generator().manual_seed(0)
+    model, generator = subject.make(), torch.Generator().manual_seed(0)
     adam = torch.optim.Adam(model.parameters(), 2e-3)
-    rate = torch.optim.lr_scheduler.CosineAnnealingLR(adam, steps)
-    for _ in range(steps):
-        clean = data(batch, generator)
-        t = torch.randint(1000, (batch,), generator=generator).float()
+    rate = torch.optim.lr_scheduler.CosineAnnealingLR(adam, subject.steps)
+    first, last = subject.t_range
+    for _ in range(subject.steps):
+        clean = subject.data(subject.batch, generator)
+        t = torch.randint(1000, (subject.batch,), generator=generator).float()
         eps = torch.randn(clean.shape, generator=generator)
-        loss = (model(LINEAR.add_noise(clean, eps, t), t) - eps).square().mean()
+        wanted = target_of(subject.prediction, clean, eps, LINEAR, t)
+        found = model(LINEAR.add_noise(clean, eps, t), first + (last - first) * t / 999)
+        loss = (found - wanted).square().mean()
         adam.zero_grad()
         loss.backward()
         adam.step()
@@ -87,17 +120,20 @@ def trained(name: str) -> nn.Module:
 
 
 def rows(name: str, samples: int) -> None:
-    """Two lines of the table for each way to spike."""
-    model, data = trained(name), NETWORKS[name][1]
-    clean = data(2048 if data is ring else 256, torch.Generator().manual_seed(5))
-    batches = snnconvert.noised(clean, LINEAR, inputs=len(clean))
-    shape = (samples if data is ring else max(1, samples // 20), *clean.shape[1:])
-    drawing = {"shape": shape, "solver": "ddim", "steps": 50, "schedule": LINEAR, "batch_size": 250}
+    """A line of the table for each way to spike."""
+    subject = SUBJECTS[name]
+    model, planar = trained(subject), subject.data is ring
+    clean = subject.data(2048 if planar else 256, torch.Generator().manual_seed(5))
+    batches = snnconvert.noised(clean, LINEAR, inputs=len(clean), t_range=subject.t_range)
+    shape = (samples if planar else max(1, samples // 20), *clean.shape[1:])
+    known = {"prediction": subject.prediction, "t_range": subject.t_range}
+    drawing = {"shape": shape, "solver": "ddim", "steps": 50, "schedule": LINEAR,
+               "batch_size": 250, **known}  # fmt: skip
     wanted = snnconvert.sample(model, **drawing)
     limit = BEYOND * float(wanted.flatten(1).norm(dim=1).max())
     for code, timesteps in WAYS:
         cells = []
-        for path in (None, snnconvert.SolverPath(LINEAR)):
+        for path in (None, snnconvert.SolverPath(LINEAR, **known)):
             snn = snnconvert.convert(
                 model, timesteps, example_inputs=batches[0], calibration=batches, code=code,
                 simulate="counts", firing="deferred", path=path,
@@ -111,7 +147,7 @@ def rows(name: str, samples: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("networks", nargs="*", metavar="NETWORK", default=[*NETWORKS])
+    parser.add_argument("networks", nargs="*", metavar="NETWORK", default=[*SUBJECTS])
     parser.add_argument("--samples", type=int, default=1000, help="of points; images: 1 in 20")
     args = parser.parse_args()
     warnings.simplefilter("ignore")

@@ -23,6 +23,7 @@ from snnconvert.conversion.capture.pt2 import read_pt2
 from snnconvert.diffusion.correction import Correction
 from snnconvert.diffusion.objectives import noised_batch
 from snnconvert.diffusion.schedule import Schedule, named_schedule
+from snnconvert.diffusion.times import Range, agreed
 from snnconvert.errors import CheckpointError, InputError
 from snnconvert.files.fingerprint import fingerprint
 from snnconvert.images.pixels import to_unit_range
@@ -164,11 +165,7 @@ class Checkpoint:
         return said
 
     def predicts(self, given: str | None = None) -> str:
-        """What its denoisers predict; `given`, or else "eps", where the file does not say.
-
-        Raises:
-            InputError: `given` contradicts the file.
-        """
+        """What they predict, or `given`, or else "eps"; InputError if `given` contradicts."""
         own = self.prediction
         if own is None:
             return given or "eps"
@@ -177,6 +174,10 @@ class Checkpoint:
                 f"prediction: found {given!r}, but {self.source} predicts {own}; leave it out"
             )
         return own
+
+    def takes_times(self, given: Range | None = None) -> Range | None:
+        """The times that its denoisers take, see `Denoiser`; InputError if `given` contradicts."""
+        return agreed(self.content.get("denoiser", {}).get("t_range"), given, self.source)
 
     def schedule(self, named: str | Schedule | None = None) -> Schedule:
         """The schedule that its networks were trained with; `named` if the file does not say.
@@ -228,10 +229,10 @@ class Checkpoint:
         if shapes is None:
             raise CheckpointError(f"{self.source}: holds no recipe, so the image size is unknown")
         first = list(shapes[0]) if shapes else []
-        if len(first) != 4 or len(shapes) != 2 or len(shapes[1]) != 1:
+        if len(first) != 4 or not inputs_of(network).has_time:
             raise CheckpointError(
                 f"{self.source}: takes {len(shapes)} inputs, the first of {max(len(first), 1)} "
-                "dimensions; images are drawn from (x [B, C, H, W], t [B]). In Python, "
+                "dimensions; images are drawn from (x [B, C, H, W], t), a number each. In Python, "
                 "snnconvert.sample(lambda x, t: ..., shape=...) takes any network"
             )
         return first[1], first[2], first[3]

@@ -52,8 +52,8 @@ class ExportedFile(Checkpoint):
         noise = (
             None if facts.schedule is None else torch.tensor(facts.schedule, dtype=torch.float64)
         )
-        known = facts.prediction is not None or noise is not None
-        denoiser = {"prediction": facts.prediction, "alphas_cumprod": noise}
+        known = facts.prediction is not None or noise is not None or bool(facts.ranges)
+        denoiser = {"prediction": facts.prediction, "alphas_cumprod": noise, **facts.ranges}
         content: dict[str, Any] = {
             "format": FORMAT, "version": VERSION, "stage": "snn", "networks": {"snn": {}},
             "recipe": facts.recipe, "probe": None, "provenance": {},

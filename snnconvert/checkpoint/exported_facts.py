@@ -9,7 +9,7 @@ snnconvert.thresholds  {layer: values (or shape, where they are many)}
 snnconvert.signature, snnconvert.inputs, snnconvert.output   how a call's arguments become inputs
 snnconvert.states      {input name: shape, -k for k rows a sample} of the step form
 snnconvert.bound       clock steps after which silence is certain
-snnconvert.prediction, snnconvert.schedule   of a denoiser
+snnconvert.prediction, snnconvert.schedule, snnconvert.ranges   of a denoiser
 snnconvert.recipe      of a training of ours
 """
 
@@ -20,6 +20,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from snnconvert.checkpoint.format import RANGES, is_pair
 from snnconvert.conversion.graph.encoding import decode, encode
 from snnconvert.conversion.graph.signature import Signature
 from snnconvert.conversion.spiking.config import SpikingConfig
@@ -47,6 +48,7 @@ class ExportedFacts:
         bound: clock steps after which nothing can happen; exact where settle is a number.
         prediction, schedule: of a denoiser, alphas_cumprod of its noise; None where unknown.
         recipe: of the training, or {}.
+        ranges: of a denoiser: (low, high) of the data, (first, last) of its times, where known.
     """
 
     form: str
@@ -62,6 +64,7 @@ class ExportedFacts:
     prediction: str | None = None
     schedule: list[float] | None = None
     recipe: dict[str, Any] = field(default_factory=dict)
+    ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     @property
     def decode(self) -> str:
@@ -81,7 +84,7 @@ class ExportedFacts:
             "signature": encode(self.signature.to_dict()) if self.signature else None,
             "states": {name: list(shape) for name, shape in self.states.items()},
             "bound": self.bound, "prediction": self.prediction, "schedule": self.schedule,
-            "recipe": self.recipe,
+            "recipe": self.recipe, "ranges": self.ranges,
         }  # fmt: skip
         return {f"{PREFIX}{key}": json.dumps(value) for key, value in values.items()}
 
@@ -104,8 +107,17 @@ class ExportedFacts:
                 decode(found["output"]), dict(found["layers"]), dict(found["thresholds"]),
                 {name: tuple(shape) for name, shape in found["states"].items()},
                 int(found["bound"]), found["prediction"], found["schedule"], dict(found["recipe"]),
+                ranges_in(found.get("ranges", {})),
             )  # fmt: skip
         except CheckpointError:
             raise
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise CheckpointError(f"{source}: its metadata is damaged ({error})") from error
+
+
+def ranges_in(found: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
+    """The ranges of a denoiser. ValueError for others than there are, or what is no pair."""
+    pairs = {name: tuple(map(float, pair)) for name, pair in found.items()}
+    if not set(pairs) <= RANGES or not all(map(is_pair, pairs.values())):
+        raise ValueError(f"ranges: found {dict(found)}")
+    return pairs  # type: ignore[return-value]

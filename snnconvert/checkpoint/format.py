@@ -9,7 +9,8 @@ provenance        data, seed, steps, images seen, versions
 moments           optional: {stage: {"eps_second_moment": [diffusion_steps], and how measured;
                   "correction": {"slope", "mean", "variance", and how measured}}}
 denoiser          optional, of networks without a recipe: {"prediction", "alphas_cumprod"}, and
-                  "data_range", (low, high) of the clean data, where it is known
+                  "data_range", (low, high) of the clean data, and "t_range", (first, last) of the
+                  times that they take, where known
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from snnconvert.files.tensors import read_file
 FORMAT, VERSION = "snnconvert", 1
 KEYS = {"format", "version", "stage", "networks", "recipe", "probe", "provenance"}
 OPTIONAL = {"moments", "denoiser"}
+RANGES = {"data_range", "t_range"}  # of a denoiser
 
 
 def save_checkpoint(path: str | Path, content: dict[str, Any]) -> None:
@@ -154,11 +156,13 @@ def is_correction(value: object) -> bool:
 
 
 def is_denoiser(value: object) -> bool:
-    """{"prediction": str or None, "alphas_cumprod": float tensor or None}, "data_range": pair."""
+    """{"prediction": str or None, "alphas_cumprod": float tensor or None}, and its ranges."""
     return (
         is_table(value)
-        and set(value) - {"data_range"} == {"prediction", "alphas_cumprod"}  # type: ignore[call-overload]
-        and is_range(value.get("data_range", (0.0, 1.0)))  # type: ignore[attr-defined]
+        and set(value) - RANGES == {"prediction", "alphas_cumprod"}  # type: ignore[call-overload]
+        and is_pair(value.get("t_range", (0.0, 1.0)))  # type: ignore[attr-defined]
+        and is_pair(value.get("data_range", (0.0, 1.0)))  # type: ignore[attr-defined]
+        and rises(value.get("data_range", (0.0, 1.0)))  # type: ignore[attr-defined]
         and isinstance(value["prediction"], str | None)  # type: ignore[index]
         and (value["alphas_cumprod"] is None or is_curve(value["alphas_cumprod"]))  # type: ignore[index]
     )
@@ -168,14 +172,18 @@ def is_stage(value: object) -> bool:
     return isinstance(value, str)
 
 
-def is_range(value: object) -> bool:
-    """(low, high), finite."""
+def is_pair(value: object) -> bool:
+    """Two different numbers, finite."""
     return (
         isinstance(value, tuple)
         and len(value) == 2
         and all(isinstance(number, float) and math.isfinite(number) for number in value)
-        and value[0] < value[1]
+        and value[0] != value[1]
     )
+
+
+def rises(pair: tuple[float, float]) -> bool:
+    return pair[0] < pair[1]
 
 
 FORMS: dict[str, Callable[[object], bool]] = {

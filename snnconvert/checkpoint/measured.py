@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from snnconvert.common.hardware import checked_device
 from snnconvert.diffusion.deviation import measure_correction
 from snnconvert.diffusion.moments import eps_second_moment, moment_times
 from snnconvert.diffusion.sampling import allowed_batch
+from snnconvert.diffusion.times import Range
 from snnconvert.errors import CheckpointError, InputError
 from snnconvert.files.fingerprint import fingerprint
 from snnconvert.images.pixels import to_unit_range
@@ -36,7 +37,7 @@ def measured(
     data_root: str | Path | None = None, schedule: str | None = None, prediction: str | None = None,
     times: int = 100, count: int | None = None, batch_size: int = 64, seed: int = 0,
     device: str = "auto", progress: bool = False, against: nn.Module | None = None,
-    replace: bool = True,
+    replace: bool = True, t_range: Range | None = None, arguments: Mapping[str, Any] | None = None,
 ) -> Checkpoint:  # fmt: skip
     """The checkpoint with the moments of one of its networks, default the most advanced.
 
@@ -48,6 +49,7 @@ def measured(
         prediction: what the network predicts, where the file does not say.
         times: diffusion steps measured, linear between them.
         count: images; default all. batch_size: of a call. seed: of the noise.
+        t_range, arguments: as `eps_second_moment`, where the file does not say.
         replace: whether a better measurement, or one on other images, may give way.
 
     Raises:
@@ -76,7 +78,8 @@ def measured(
         refuse_worse(facts, held.get("correction") if against is not None else held, checkpoint)
     with tqdm(total=calls * -(-count // batch_size), unit="NFE", disable=not progress) as bar:
         how: dict[str, Any] = {"prediction": prediction, "clip": True, "times": times, "seed": seed,
-                               "on_call": bar.update}  # fmt: skip
+                               "on_call": bar.update, "arguments": arguments,
+                               "t_range": checkpoint.takes_times(t_range)}  # fmt: skip
         if against is None:
             curve = eps_second_moment(network, clean, noise, **how)
             return checkpoint.with_moment(stage, {"eps_second_moment": curve, **facts})

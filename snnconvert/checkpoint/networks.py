@@ -12,7 +12,7 @@ from torch import nn
 
 from snnconvert.checkpoint.checkpoint import Checkpoint
 from snnconvert.checkpoint.exported import is_exported, open_checkpoint
-from snnconvert.checkpoint.format import save_checkpoint
+from snnconvert.checkpoint.format import RANGES, save_checkpoint
 from snnconvert.common.denoises import facts_of, with_facts
 from snnconvert.conversion.capture.captured_network import CapturedNetwork
 from snnconvert.errors import InputError
@@ -107,7 +107,8 @@ def known_of(checkpoint: Checkpoint) -> dict[str, Any]:
     found = {
         "prediction": checkpoint.prediction,
         "schedule": checkpoint.schedule() if known else None,
-        "data_range": UNIT_RANGE if checkpoint.has_recipe else kept.get("data_range"),
+        **{name: kept.get(name) for name in RANGES},
+        **({"data_range": UNIT_RANGE} if checkpoint.has_recipe else {}),
     }
     return {name: value for name, value in found.items() if value is not None}
 
@@ -118,6 +119,5 @@ def denoiser_entry(facts: Mapping[str, Any]) -> dict[str, Any]:
         return {}
     noise = facts["schedule"].alphas_cumprod if "schedule" in facts else None
     entry = {"prediction": facts.get("prediction"), "alphas_cumprod": noise}
-    if "data_range" in facts:
-        entry["data_range"] = facts["data_range"]
+    entry |= {name: facts[name] for name in RANGES if name in facts}
     return {"denoiser": entry}

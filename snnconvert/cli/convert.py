@@ -64,24 +64,27 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def denoiser_facts(args: argparse.Namespace, named: NamedNetwork) -> dict[str, Any]:
-    """What is kept of a denoiser from elsewhere: which noise, and what it predicts.
+    """What is kept of a denoiser from elsewhere: which noise, what it predicts, at which times.
 
     Raises:
-        InputError: a prediction that contradicts the file, or that there is not.
+        InputError: a prediction or times that contradict the file, or that there are not.
     """
     from snnconvert.diffusion.denoiser import checked_prediction
-    from snnconvert.diffusion.schedule import named_schedule
+    from snnconvert.diffusion.times import checked_t_range
 
     if args.prediction is not None:
         checked_prediction(args.prediction)
     if named.checkpoint is not None:
         named.checkpoint.predicts(args.prediction)
+        named.checkpoint.takes_times(args.t_range)
         return {}
-    if args.schedule is None and args.prediction is None:
-        return {}
-    noise = None if args.schedule is None else named_schedule(args.schedule).alphas_cumprod
-    known = {} if named.data_range is None else {"data_range": named.data_range}
-    return {"denoiser": {"prediction": args.prediction, "alphas_cumprod": noise, **known}}
+    found = {
+        "schedule": None if args.schedule is None else named_noise(args.schedule),
+        "prediction": args.prediction,
+        "t_range": None if args.t_range is None else checked_t_range(args.t_range),
+        "data_range": named.data_range,
+    }
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def solver_path(args: argparse.Namespace, named: NamedNetwork) -> SolverPath | None:
@@ -98,7 +101,7 @@ def solver_path(args: argparse.Namespace, named: NamedNetwork) -> SolverPath | N
     if not args.solver_path or named.quantised or not named.batches:
         return None
     noise, batch = noise_of(args, named), named.batches[0]
-    if noise is None or len(batch) != 2:
+    if noise is None or len(batch) < 2:
         return None
     with torch.no_grad():
         found = leaves(named.model(*batch))
@@ -107,7 +110,7 @@ def solver_path(args: argparse.Namespace, named: NamedNetwork) -> SolverPath | N
               "can follow it; thresholds are fitted to noised data alone")  # fmt: skip
         return None
     own = named.checkpoint.predicts(args.prediction) if named.checkpoint else args.prediction
-    return SolverPath(noise, own, data_range=named.data_range)
+    return SolverPath(noise, own, t_range=args.t_range, data_range=named.data_range)
 
 
 def origin_of(args: argparse.Namespace) -> str:
@@ -141,6 +144,7 @@ def run_convert(args: argparse.Namespace) -> None:
     from snnconvert.checkpoint.format import writer_of
     from snnconvert.checkpoint.networks import content_of
     from snnconvert.cli.arguments.network_argument import named_network
+    from snnconvert.common.denoises import with_facts
     from snnconvert.conversion.convert import convert
     from snnconvert.files.atomic import Writer, check_destination, write_together
     from snnconvert.models.family import config_of
@@ -150,7 +154,7 @@ def run_convert(args: argparse.Namespace) -> None:
     named = args.file or args.model.partition(":")[2] if args.file or args.model else "network"
     out = Path(args.out) if args.out else Path(named).parent / f"{Path(named).stem}.snn.pt"
     named = named_network(args)
-    denoiser_facts(args, named)  # refused before slow work
+    facts = denoiser_facts(args, named)  # refused before slow work
     check_destination(out)
     paths = report_paths(out.with_name(f"{out.stem}.report.html"))
     if args.file and out.resolve() == Path(args.file).resolve():
@@ -167,8 +171,8 @@ def run_convert(args: argparse.Namespace) -> None:
             named.model, example_inputs=named.examples, calibration=named.batches,
             reset=args.reset, share=True, path=solver_path(args, named), **options,
         )  # fmt: skip
-        found = reported(args, named, snn, show)
-        content = {**content_of(snn, like=named.checkpoint), **denoiser_facts(args, named)}
+        found = reported(args, named, with_facts(snn, facts), show)
+        content = content_of(snn, like=named.checkpoint)
         content["provenance"] = {**content["provenance"], "converted_from": origin_of(args)}
         files: dict[str | Path, Writer] = {paths[".json"]: found.report.write}
         if args.page:
@@ -204,15 +208,14 @@ def reported(
     args: argparse.Namespace, named: NamedNetwork, snn: SpikingNetwork, show: Callable[[str], None]
 ) -> Examination:  # fmt: skip
     """The report of a conversion, with the closer look that a page takes if one is wanted."""
+    from snnconvert.common.denoises import facts_of
     from snnconvert.report.compare import compare
     from snnconvert.report.examine import Examination, examine
     from snnconvert.report.pictures import drawing_of
     from snnconvert.report.trajectory import paths_of
 
     if args.page:
-        facts = denoiser_facts(args, named).get("denoiser", {})
-        noise = None if args.schedule is None else named_noise(args.schedule)
-        drawing = drawing_of(named.checkpoint, snn, noise, facts.get("prediction"))
+        drawing = drawing_of(named.checkpoint, snn, facts_of(snn))
         found = examine(named.model, snn, named.reported(), float_ann=named.float_ann,
                         calibration=named.batches, drawing=drawing, on_phase=show)  # fmt: skip
     else:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from snnconvert.checkpoint import STAGES
 from snnconvert.cli.arguments.lazy import Commands, add_command, add_count, listed
 from snnconvert.cli.arguments.options import add_schedule
+from snnconvert.cli.arguments.solver_options import add_argument_option, given_arguments
 
 if TYPE_CHECKING:
     from torch import nn
@@ -46,6 +47,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     add_schedule(command)
     command.add_argument("--prediction", help="what the network predicts, where the file does not "
                          f"say: {listed(PREDICTIONS)} (default eps)")  # fmt: skip
+    add_argument_option(command)
     command.add_argument("--against", metavar="STAGE|FILE", help="a float network to hold it "
                          "against (ann: that of the same file): measure what `--corrected` "
                          "takes back, instead of what Analytic-DPM needs")  # fmt: skip
@@ -78,7 +80,7 @@ def run_moments(args: argparse.Namespace) -> None:
         prediction=args.prediction, times=args.times, count=args.count,
         batch_size=args.batch_size, seed=args.seed, device=args.device, progress=args.progress,
         against=float_network(checkpoint, args.against) if args.against else None,
-        replace=args.force,
+        replace=args.force, t_range=args.t_range, arguments=given_arguments(args.arguments),
     )  # fmt: skip
     found.save()
     if args.against:

@@ -51,6 +51,7 @@ def run_report(args: argparse.Namespace) -> None:
         run_native(args)
         return
     from snnconvert.cli.arguments.network_argument import ann_and_snn
+    from snnconvert.common.denoises import facts_of, with_facts
     from snnconvert.files.atomic import write_together
     from snnconvert.report.examine import examine
     from snnconvert.report.pictures import drawing_of
@@ -59,6 +60,7 @@ def run_report(args: argparse.Namespace) -> None:
     from snnconvert.report.spikes import chosen_layers, record_spikes, spike_writers
 
     named, snn, file = ann_and_snn(args)
+    with_facts(snn, facts_named(args))
     stem = file.removesuffix(".pt")
     paths = report_paths(args.out or f"{stem}.report.html")
     layers = chosen_layers(snn, args.spikes)
@@ -66,7 +68,7 @@ def run_report(args: argparse.Namespace) -> None:
     with phases(args.quiet) as show:
         found = examine(
             named.model, snn, inputs, float_ann=named.float_ann, advice=args.advice,
-            drawing=drawing_of(named.checkpoint, snn, noise_named(args)), on_phase=show,
+            drawing=drawing_of(named.checkpoint, snn, facts_of(snn)), on_phase=show,
         )  # fmt: skip
         writers = report_writers(found, paths, Path(file).name)
         if layers:
@@ -78,11 +80,14 @@ def run_report(args: argparse.Namespace) -> None:
     say(args, f"{text}\n\nwrote {', '.join(map(str, writers))}", found.content)
 
 
-def noise_named(args: argparse.Namespace) -> Any:
-    """The schedule that --schedule names."""
+def facts_named(args: argparse.Namespace) -> dict[str, Any]:
+    """What the command line says of a denoiser: its noise, its times."""
     from snnconvert.diffusion.schedule import named_schedule
+    from snnconvert.diffusion.times import checked_t_range
 
-    return None if args.schedule is None else named_schedule(args.schedule)
+    noise = {} if args.schedule is None else {"schedule": named_schedule(args.schedule)}
+    times = {} if args.t_range is None else {"t_range": checked_t_range(args.t_range)}
+    return {**noise, **times}
 
 
 def run_native(args: argparse.Namespace) -> None:

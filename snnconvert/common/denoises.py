@@ -3,6 +3,8 @@
 prediction   what it predicts: "eps", "v", "x0", ...
 schedule     the noise that it was trained with, an object with `alphas_cumprod`
 data_range   (low, high) of the clean data
+t_range      (first, last), its times at the cleanest and at the noisiest diffusion step, where
+             they are not the numbers of these steps
 
 Plain attributes of a network, of any module that a user writes too; what has the name and is
 something else is no fact.
@@ -22,13 +24,20 @@ def facts_of(network: object) -> dict[str, Any]:
         "prediction": getattr(network, "prediction", None),
         "schedule": getattr(network, "schedule", None),
         "data_range": getattr(network, "data_range", None),
+        "t_range": getattr(network, "t_range", None),
     }
     is_fact = {
         "prediction": isinstance(found["prediction"], str),
         "schedule": hasattr(found["schedule"], "alphas_cumprod"),
-        "data_range": isinstance(found["data_range"], tuple) and len(found["data_range"]) == 2,
+        "data_range": is_pair(found["data_range"]),
+        "t_range": is_pair(found["t_range"]),
     }
     return {name: value for name, value in found.items() if is_fact[name]}
+
+
+def is_pair(value: object) -> bool:
+    """Whether it is a tuple of two."""
+    return isinstance(value, tuple) and len(value) == 2
 
 
 def with_facts(network: T, facts: Mapping[str, Any]) -> T:

@@ -20,6 +20,12 @@ class Inputs:
     largest_batch: int | None = None
     fixed_batch: int | None = None
 
+    @property
+    def has_time(self) -> bool:
+        """Whether the second input is one number a sample, or one for all."""
+        second = (self.shapes or ())[1:2]
+        return len(second) == 1 and all(size == 1 for size in second[0][1:])
+
 
 class KnowsInputs:
     """A network that says what it takes; here: nothing is known."""

@@ -96,13 +96,11 @@ def convert(
 def known_facts(model: nn.Module, path: Path | None) -> dict[str, Any]:
     """What `model` and `path` say of the denoiser; InputError where they contradict each other."""
     own, given = facts_of(model), facts_of(path)
-    if own.get("prediction", given.get("prediction")) != given.get(
-        "prediction", own.get("prediction")
-    ):
-        raise InputError(
-            f"path: predicts {given['prediction']!r}, but the network predicts "
-            f"{own['prediction']!r}; leave it out"
-        )
+    for name, says in (("prediction", "predicts"), ("t_range", "takes times")):
+        if name in own and name in given and own[name] != given[name]:
+            raise InputError(
+                f"path: {says} {given[name]!r}, but the network {says} {own[name]!r}; leave it out"
+            )
     return {**given, **own}
 
 

@@ -25,6 +25,7 @@ from snnconvert.conversion.graph.nodes import ceiling_name
 from snnconvert.conversion.graph.owned import owned
 from snnconvert.conversion.graph.program import Program
 from snnconvert.conversion.prepare.batch_norm import fold_batch_norms
+from snnconvert.conversion.prepare.own_ceilings import learned_again
 from snnconvert.conversion.prepare.sites import Site
 from snnconvert.errors import InputError
 
@@ -46,7 +47,8 @@ def quantize(
     """`model` with quantised clips for activations, to be trained further and then converted.
 
     Its weights are copies that keep their names, so `state_dict` keys are those of `model` plus one
-    `<activation>_ceiling` each, which learns too. Convert the result with `timesteps=levels` and
+    `<activation>_ceiling` each, which learns too; so do those of quantisers and clips that `model`
+    was trained with, which keep their levels. Convert the result with `timesteps=levels` and
     nothing is lost.
 
     Args:
@@ -103,7 +105,10 @@ def quantized_network(
         quantised, constants = _fitted(network, quantised, constants, found, options)
         if not trainable:
             quantised, constants = fold_batch_norms(quantised, constants)
-    paths, parameters = _named_ceilings(network.captured, quantised, ceilings)
+    captured = network.captured
+    if trainable:
+        captured, constants = learned_again(captured, quantised, constants)
+    paths, parameters = _named_ceilings(captured, quantised, ceilings)
     kept = parameters if trainable else frozenset()
     if trainable:  # parameters become copies by themselves
         buffers = {name: value for name, value in constants.items() if name not in kept}

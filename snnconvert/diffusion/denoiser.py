@@ -14,6 +14,7 @@ from snnconvert.common.registry import nearest
 from snnconvert.diffusion.correction import Correction
 from snnconvert.diffusion.linear import plus
 from snnconvert.diffusion.schedule import CLEAN, NoiseLevels, Point, Schedule, as_schedule
+from snnconvert.diffusion.times import Caller, Range, agreed
 from snnconvert.errors import InputError
 
 PREDICTIONS = ("eps", "x0", "v", "x_prev")
@@ -63,6 +64,11 @@ def schedule_for(network: object, given: Any) -> NoiseLevels:
     return schedule
 
 
+def t_range_for(network: object, given: object) -> Range | None:
+    """The times that `network` takes, as it says itself or as given; see `times.agreed`."""
+    return agreed(facts_of(network).get("t_range"), given, "this network")
+
+
 def checked_range(clip: object) -> tuple[float, float]:
     """(low, high), or InputError."""
     pair = list(clip) if isinstance(clip, (tuple, list)) else []
@@ -79,7 +85,7 @@ class Denoiser:
 
     Args:
         network: predicts one value per element of x; t is float, in x's precision if that is
-            float64, else float32.
+            float64, else float32, or has the form that the network takes (`times.Caller`).
         schedule: the noise it was trained with.
         prediction: what it predicts: "eps" (the noise), "x0" (the clean image),
             "v" (alpha * eps - sigma * x0; Salimans and Ho 2022) or "x_prev" (the mean of x one
@@ -92,6 +98,10 @@ class Denoiser:
         thresholding: dynamic thresholding of the clean image (Saharia et al. 2022): the quantile
             s of its absolute values, per sample and at least 1; clamp to [-s, s], divide by s.
             True means 0.995.
+        t_range: the network's times at the cleanest and at the noisiest diffusion step, such as
+            (0, 0.999) where it takes t / 1000. None: what the network says of itself, or else the
+            numbers of the steps.
+        arguments: further ones of every call, by name; of a tensor [B, ...] each sample has a row.
 
     Attributes:
         nfe: network evaluations so far.
@@ -107,6 +117,8 @@ class Denoiser:
         clip: bool | tuple[float, float] = False,
         thresholding: bool | float = False,
         correction: Correction | None = None,
+        t_range: Range | None = None,
+        arguments: Mapping[str, Any] | None = None,
     ) -> None:
         prediction = prediction_for(network, prediction)
         schedule_for(network, schedule)
@@ -115,7 +127,7 @@ class Denoiser:
             ratio = checked_number("thresholding", ratio, "[0, 1]", note=", True and False")
         if correction is not None:
             correction.check(prediction, schedule)
-        self.network = network
+        self.call = Caller(network, len(schedule), t_range_for(network, t_range), arguments)
         self.correction = correction
         self.schedule = schedule
         self.prediction = prediction
@@ -156,18 +168,7 @@ class Denoiser:
     def _evaluated(self, x: Tensor, point: Point) -> Tensor:
         """What the network answers, counted and checked."""
         self.nfe += 1
-        precision = x.dtype if x.dtype == torch.float64 else torch.float32
-        if isinstance(point.t, Tensor):
-            t = point.t.reshape(-1).to(precision)
-        else:
-            t = torch.full((len(x),), point.t, dtype=precision, device=x.device)
-        output = unwrapped(self.network(x, t))
-        if not isinstance(output, Tensor) or output.shape != x.shape:
-            found = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-            raise InputError(
-                f"denoiser: returned {found} for x of {tuple(x.shape)}; one prediction of x's "
-                "shape is needed (wrap a network that also predicts a variance)"
-            )
+        output = self.call(x, point.t)
         return output if self.correction is None else self.correction.corrected(output, point.t)
 
     def noise_to_draw(self, std: float, of_x0: float, point: Point) -> float:
@@ -218,9 +219,3 @@ class Denoiser:
         leftover = ratio * earlier.sigma**2 * x
         result: Tensor = (mean * point.sigma**2 - leftover) / (earlier.alpha * (1 - ratio**2))
         return result
-
-
-def unwrapped(output: Any) -> Any:
-    """The one item of a dict, dataclass-like output (diffusers) or tuple; else `output` itself."""
-    items = list(output.values()) if isinstance(output, Mapping) else output
-    return items[0] if isinstance(items, list | tuple) and len(items) == 1 else output

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,6 +16,7 @@ from snnconvert.diffusion.linear import plus
 from snnconvert.diffusion.moments import between, moment_times
 from snnconvert.diffusion.noise import SampleNoise
 from snnconvert.diffusion.schedule import NoiseLevels
+from snnconvert.diffusion.times import Range, rows_of
 from snnconvert.errors import InputError
 
 Network = Callable[[Tensor, Tensor], Tensor]
@@ -30,6 +32,8 @@ def measure_correction(
     prediction: str | None = None,
     clip: bool | tuple[float, float] = False,
     times: int = 50,
+    t_range: Range | None = None,
+    arguments: Mapping[str, Any] | None = None,
     seed: int = 0,
     on_call: Callable[[], object] | None = None,
 ) -> Correction:
@@ -38,8 +42,8 @@ def measure_correction(
     Args:
         network, teacher: (x [B, C, ...], t [B]) -> prediction; of one kind of prediction.
         batches: clean data [B, C, ...] in turn; only one is in memory at a time.
-        schedule, prediction, clip, times, seed, on_call: as in `eps_second_moment`; what a
-            clip takes away is no deviation.
+        schedule, prediction, clip, times, t_range, arguments, seed, on_call: as in
+            `eps_second_moment`; what a clip takes away is no deviation.
 
     Raises:
         InputError: no data, values that are not finite, or a network that hardly follows.
@@ -51,10 +55,10 @@ def measure_correction(
             f"correction: a network that predicts {prediction} has none; allowed are "
             f"{', '.join(CORRECTABLE)}"
         )
-    student, exact = (
-        Denoiser(callee, schedule, prediction=prediction, clip=clip)
-        for callee in (network, teacher)
-    )
+    both = [
+        Denoiser(one, schedule, prediction=prediction, clip=clip, t_range=t_range)
+        for one in (network, teacher)
+    ]
     points = schedule.points(moment_times(schedule, times))
     sums: list[_Sums | None] = [None] * len(points)
     images = 0
@@ -62,9 +66,11 @@ def measure_correction(
         numbers = range(images, images + len(clean))
         noise = SampleNoise([stream_seed(seed, number, "moments") for number in numbers])
         images += len(clean)
+        for denoiser in both:
+            denoiser.call.arguments = rows_of(arguments, numbers)
         for i, point in enumerate(points):
             x = plus(point.alpha * clean, point.sigma, noise.normal_like(clean))
-            found = _Sums.of(student.predicted(x, point), exact.predicted(x, point))
+            found = _Sums.of(*(denoiser.predicted(x, point) for denoiser in both))
             before = sums[i]
             sums[i] = found if before is None else before + found
             if on_call is not None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ from snnconvert.diffusion.denoiser import Denoiser, schedule_for
 from snnconvert.diffusion.linear import plus
 from snnconvert.diffusion.noise import SampleNoise
 from snnconvert.diffusion.schedule import NoiseLevels
+from snnconvert.diffusion.times import Range, rows_of
 from snnconvert.errors import InputError
 
 
@@ -38,6 +40,8 @@ def eps_second_moment(
     prediction: str | None = None,
     clip: bool | tuple[float, float] = False,
     times: int = 100,
+    t_range: Range | None = None,
+    arguments: Mapping[str, Any] | None = None,
     seed: int = 0,
     on_call: Callable[[], object] | None = None,
 ) -> Tensor:
@@ -51,6 +55,8 @@ def eps_second_moment(
             Every image is noised anew for every time.
         schedule, prediction: as in `sample`; default the network's own, or DDPM's and "eps".
         clip: as in `sample`, which it should equal.
+        t_range, arguments: as in `sample`; of a tensor [N, ...] among the arguments image i has row
+            i % N.
         times: how many diffusion steps are measured; the curve between them is linear.
         seed: of the noise, 0 ... 2^31 - 1; that of image i depends on it and i alone.
         on_call: called after each evaluation.
@@ -59,12 +65,13 @@ def eps_second_moment(
         InputError: no data, or predictions that are not finite.
     """
     schedule = schedule_for(network, schedule)
-    denoiser = Denoiser(network, schedule, prediction=prediction, clip=clip)
+    denoiser = Denoiser(network, schedule, prediction=prediction, clip=clip, t_range=t_range)
     points = schedule.points(moment_times(schedule, times))
     sums, values, images = torch.zeros(len(points), dtype=torch.float64), 0, 0
     for clean in batches:
         numbers = range(images, images + len(clean))
         noise = SampleNoise([stream_seed(seed, number, "moments") for number in numbers])
+        denoiser.call.arguments = rows_of(arguments, numbers)
         values, images = values + clean.numel(), images + len(clean)
         for i, point in enumerate(points):
             x = plus(point.alpha * clean, point.sigma, noise.normal_like(clean))

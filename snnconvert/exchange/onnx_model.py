@@ -15,6 +15,7 @@ from torch import Tensor
 from snnconvert.checkpoint.checkpoint import Checkpoint
 from snnconvert.checkpoint.exported_facts import ExportedFacts
 from snnconvert.checkpoint.exported_network import LEFT, STEP, STEPS
+from snnconvert.checkpoint.format import RANGES
 from snnconvert.conversion.graph.program import Ref
 from snnconvert.conversion.graph.signature import BATCH
 from snnconvert.conversion.graph.values import substitute
@@ -154,10 +155,13 @@ def known_of(like: Checkpoint | None) -> dict[str, Any]:
     recipe = dict(like.content["recipe"])
     if like.is_classifier:
         return {"recipe": recipe}
-    kept = like.content.get("denoiser", {}).get("alphas_cumprod")
-    noise = like.schedule().alphas_cumprod if like.has_recipe or kept is not None else None
-    schedule = None if noise is None else noise.tolist()
-    return {"prediction": like.prediction, "schedule": schedule, "recipe": recipe}
+    kept = like.content.get("denoiser", {})
+    known = like.has_recipe or kept.get("alphas_cumprod") is not None
+    schedule = like.schedule().alphas_cumprod.tolist() if known else None
+    ranges = {name: kept[name] for name in RANGES if name in kept}
+    return {
+        "prediction": like.prediction, "schedule": schedule, "recipe": recipe, "ranges": ranges,
+    }  # fmt: skip
 
 
 def traced_model(

@@ -48,9 +48,11 @@ def checkpoint_options(
         CheckpointError: moments or a correction are needed that the file does not hold.
     """
     options = image_options(solver, options)
-    data_range = checkpoint.content.get("denoiser", {}).get("data_range")
-    if options.get("clip") is True and data_range is not None:
-        options["clip"] = data_range
+    known = checkpoint.content.get("denoiser", {})
+    if options.get("clip") is True and "data_range" in known:
+        options["clip"] = known["data_range"]
+    if "t_range" in known:
+        options["t_range"] = checkpoint.takes_times(options.get("t_range"))
     options["prediction"] = checkpoint.predicts(options.get("prediction"))
     if options.pop("corrected", False):
         options["correction"] = checkpoint.correction(stage, schedule, options["prediction"])

@@ -108,7 +108,7 @@ def draw(job: Job, indices: list[int], on_call: Callable[..., object] | None = N
     noise = SampleNoise(image_seeds(job.seed, indices))
     device = next((p.device for p in job.network.state_dict().values()), torch.device("cpu"))
     noisiest = noise.normal(job.image_shape).to(device)
-    result, _ = run(job.plan, job.network, noisiest, noise, on_call)
+    result, _ = run(job.plan, job.network, noisiest, noise, on_call, indices)
     return result
 
 

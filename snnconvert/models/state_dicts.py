@@ -74,11 +74,13 @@ def checked_state(
         candidate
         for label, table in tables_in(content)
         for candidate in candidates(label, table, wanted)
-    ]
+    ] + [found for label, values in lists_in(content) if (found := in_order(label, values, model))]
     if not everything:
-        held = f"a table of {', '.join(map(str, content))}" if isinstance(content, dict) else ""
+        held = type(content).__name__
+        if isinstance(content, dict):
+            held = f"a table of {', '.join(map(str, content)) or 'nothing'}"
         raise CheckpointError(
-            f"{path}: holds {held or type(content).__name__}, needed is a state dict with the "
+            f"{path}: holds {held}, needed is a state dict with the "
             f"tensors of the model ({named(wanted)})"
         )
     completed = [with_buffers(found, everything, model) for found in everything]
@@ -100,6 +102,25 @@ def tables_in(
         yield label, {unwrapped(str(name)): value for name, value in content.items()}
     for name, value in content.items():
         yield from tables_in(value, f"{label}.{name}" if label else str(name), depth + 1)
+
+
+def lists_in(content: Any, label: str = "", depth: int = 0) -> Iterator[tuple[str, list[Tensor]]]:
+    """Every list of tensors, such as the `shadow_params` of an average, and where it lies."""
+    if isinstance(content, list) and content and all(isinstance(v, Tensor) for v in content):
+        yield label, content
+    if isinstance(content, Mapping) and depth <= DEEPEST:
+        for name, value in content.items():
+            yield from lists_in(value, f"{label}.{name}" if label else str(name), depth + 1)
+
+
+def in_order(label: str, values: list[Tensor], model: nn.Module) -> Found | None:
+    """Values that are the parameters of `model` in their order (or those that were trained)."""
+    parameters = dict(model.named_parameters())
+    trained = {name: value for name, value in parameters.items() if value.requires_grad}
+    for named_ones in (parameters, trained):
+        if [value.shape for value in values] == [value.shape for value in named_ones.values()]:
+            return Found(label, "", dict(zip(named_ones, values, strict=True)))
+    return None
 
 
 def unwrapped(name: str) -> str:
@@ -229,5 +250,10 @@ def tell(chosen: Found, fitting: list[Found], content: Any, path: str, key: str 
 
 def averages_in(content: Any) -> list[str]:
     """Names in a file that averages are called by."""
-    names = {str(name).partition(".")[0] for name in content} if isinstance(content, dict) else ()
+    counts = (Tensor, int, float)  # how many steps went into it, and such
+    names = {
+        str(name).partition(".")[0]
+        for name, value in (content.items() if isinstance(content, dict) else ())
+        if not isinstance(value, counts) or (isinstance(value, Tensor) and value.ndim)
+    }
     return sorted(name for name in names if Found(name, "", {}).averaged)

@@ -24,6 +24,7 @@ from snnconvert.report.measures.clip_recorder import ClipRecorder
 from snnconvert.report.measures.cost import Cost, count_cost
 from snnconvert.report.measures.difference import Difference
 from snnconvert.report.measures.layers import LayerErrors
+from snnconvert.report.measures.saturation import kept_for, saturation_of
 from snnconvert.report.measures.timing import seconds_per_call
 from snnconvert.report.trials.calls import Call, calls_in, first_of, quantised_and_float
 from snnconvert.report.verdict import remarks, verdict
@@ -134,6 +135,7 @@ class _Comparison:
         self.steps = 0
         self.cost = Cost()
         self.images = 0
+        self.kept = kept_for(snn)
 
     def over(self, first: Call, calls: Iterable[Call]) -> ConversionReport:
         for call in calls:
@@ -170,6 +172,7 @@ class _Comparison:
             "immediate": self._immediate(),
             "by_step": self.by_step.to_list(self.steps, self.images),
             "by_time": self.by_time.to_list(self.float_ann is not None),
+            "saturation": saturation_of(self.snn, self.kept),
         })  # fmt: skip
 
     def _kinds(self) -> dict[str, Any]:
@@ -217,6 +220,8 @@ class _Comparison:
         if exact is not None:
             self.output_ann.add(found, exact)
             self.as_clipped.add(inputs, found, exact)
+        if self.kept is not None:
+            self.kept.add(inputs)
         self.by_time.add(inputs, found, wanted, exact)
         self.steps = max(self.steps, run.steps)
         if self.classic is not None:

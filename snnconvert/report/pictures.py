@@ -12,12 +12,14 @@ from torch.nn.functional import avg_pool2d, pad
 
 from snnconvert.checkpoint.checkpoint import Checkpoint
 from snnconvert.checkpoint.schedules import schedule_of
+from snnconvert.common.denoises import facts_of, with_facts
 from snnconvert.common.inputs import Inputs, KnowsInputs
 from snnconvert.conversion.graph.program import Program
 from snnconvert.conversion.spiking.network import SpikingNetwork
 from snnconvert.diffusion.sampling import sample
 from snnconvert.diffusion.schedule import NoiseLevels
 from snnconvert.diffusion.solvers import SOLVERS
+from snnconvert.diffusion.times import Range
 from snnconvert.report.trajectory import relative_distance
 
 SOLVED_BY = ("ddim", "dpm-solver++")
@@ -32,13 +34,14 @@ class Drawing:
 
     Attributes:
         shape: [C, H, W] of one.
-        schedule, prediction, grid: as `snnconvert.sample`.
+        schedule, prediction, grid, t_range: as `snnconvert.sample`.
     """
 
     shape: Sequence[int]
     schedule: NoiseLevels
     prediction: str = "eps"
     grid: str | None = None
+    t_range: Range | None = None
 
 
 class AsCaptured(nn.Module, KnowsInputs):
@@ -47,6 +50,7 @@ class AsCaptured(nn.Module, KnowsInputs):
     def __init__(self, network: nn.Module, program: Program) -> None:
         super().__init__()
         self.network, self.program = network, program
+        with_facts(self, facts_of(network))
 
     @property
     def takes(self) -> Inputs:
@@ -59,29 +63,29 @@ class AsCaptured(nn.Module, KnowsInputs):
 def drawing_of(
     checkpoint: Checkpoint | None,
     snn: SpikingNetwork,
-    schedule: NoiseLevels | None = None,
-    prediction: str | None = None,
+    facts: Mapping[str, Any],
 ) -> Drawing | None:
     """How the denoiser in a checkpoint draws; None for any other network.
 
     Args:
-        schedule, prediction: of a denoiser from elsewhere.
+        facts: what is known of a denoiser from elsewhere.
     """
     if checkpoint is not None and checkpoint.has_recipe:
         if checkpoint.is_classifier:
             return None
         recipe = checkpoint.denoiser_recipe
         return Drawing(checkpoint.image_shape(snn), schedule_of(recipe), recipe.prediction)
-    shapes = snn.program.takes.shapes
-    if shapes is None:
+    takes = snn.program.takes
+    shapes = takes.shapes
+    if "schedule" not in facts or shapes is None or [len(shapes), len(shapes[0])] != [2, 4]:
         return None
-    images = len(shapes) == 2 and len(shapes[0]) == 4 and len(shapes[1]) == 1
-    if schedule is None or not images:
+    if not takes.has_time:
         return None
     captured = snn.program.signature
     whole = captured is not None and not captured.dtypes[snn.program.inputs[1]].is_floating_point
     grid = "uniform" if whole else None
-    return Drawing(shapes[0][1:], schedule, prediction or "eps", grid)
+    prediction = facts.get("prediction", "eps")
+    return Drawing(shapes[0][1:], facts["schedule"], prediction, grid, facts.get("t_range"))
 
 
 def noise_of(images: Tensor) -> float:
@@ -119,7 +123,8 @@ def draw_side_by_side(
                 on_draw(f"{name}, {solver}, {nfe} evaluations")
                 found[name] = sample(
                     network, shape=shape, solver=solver, steps=nfe, schedule=drawing.schedule,
-                    prediction=drawing.prediction, grid=drawing.grid, seed=seed, **clip,
+                    prediction=drawing.prediction, grid=drawing.grid, seed=seed,
+                    t_range=drawing.t_range, **clip,
                 )  # fmt: skip
             first = next(iter(found.values()))
             rows.append({

@@ -34,9 +34,11 @@ class Recorded:
         self.network = network
         with_facts(self, facts_of(network))
         self.calls: list[tuple[Tensor, Tensor, Tensor]] = []
+        self.arguments: dict[str, Any] = {}  # further ones, the same in every call
 
-    def __call__(self, x: Tensor, t: Tensor) -> Tensor:
-        output: Tensor = leaves(self.network(x, t))[0]
+    def __call__(self, x: Tensor, t: Tensor, **arguments: Any) -> Tensor:
+        self.arguments = arguments
+        output: Tensor = leaves(self.network(x, t, **arguments))[0]
         self.calls.append((x, t, output))
         return output
 
@@ -50,11 +52,12 @@ class Counted(Recorded):
         super().__init__(network)
         self.costs: list[dict[str, float]] = []
 
-    def __call__(self, x: Tensor, t: Tensor) -> Tensor:
-        run = self.network.run(x, t, record="counts")
+    def __call__(self, x: Tensor, t: Tensor, **arguments: Any) -> Tensor:
+        run = self.network.run(x, t, record="counts", **arguments)
         output: Tensor = leaves(run.output)[0]
         self.calls.append((x, t, output))
-        self.costs.append(call_cost(self.network, (x, t), run))
+        inputs = self.network.program.bind((x, t), arguments)
+        self.costs.append(call_cost(self.network, inputs, run))
         return output
 
     def reset(self) -> None:
@@ -139,7 +142,11 @@ def call_rows(reference: Recorded, paths: Mapping[str, Counted]) -> Iterator[dic
     local = paths["call"].network
     for number, (x, t, eps) in enumerate(reference.calls):
         found = paths["call"].calls[number][0]
-        own = paths["call"].calls[number][2] if torch.equal(found, x) else leaves(local(x, t))[0]
+        own = (
+            paths["call"].calls[number][2]
+            if torch.equal(found, x)
+            else leaves(local(x, t, **reference.arguments))[0]
+        )
         yield {
             "t": float(t[0]),
             "eps_error": relative_distance(own, eps),

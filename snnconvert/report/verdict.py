@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from snnconvert.conversion.calibration.saturation import far_beyond
+
 WORDS = {"clipping": "clipping", "quantisation": "quantisation", "timing": "spike timing"}
 SOME = 0.02  # a share worth a word
 WELL_DRIVEN = 0.9  # share of the multiplications driven by spikes
@@ -76,6 +78,11 @@ def remarks(content: dict[str, Any]) -> list[str]:
             f"it costs {cost['energy_snn_mj'] / cost['energy_qann_mj']:.2g} times the energy of "
             "the quantised ANN of the same width (45 nm, arithmetic only)"
         )
+    saturated = far_beyond(content["saturation"]) if content.get("saturation") else ""
+    if saturated:
+        followed = (content["calibration"] or {}).get("path")
+        better = "more timesteps" if followed else "thresholds fitted along it (`path`)"
+        found.append(f"{saturated}; samples may run away there: {better} or `clip` help")
     if not content["layers_add_up"]:
         found.append("the error terms of a layer do not add up; please report this")
     return found

@@ -123,11 +123,13 @@ def test_a_float_denoiser_is_calibrated_on_clean_images_that_get_noised(tmp_path
     [
         ([*SHAPES, "--schedule", "linear"], ["--calibrate", "give both"]),
         ([*SHAPES, "--schedule", "linaer", "--calibrate", "x.pt"], ["did you mean 'linear'"]),
-        ([*SHAPES, "--schedule", "linear", "--calibrate", "xt.pt"], ["noised already"]),
         ([*SHAPES, "--schedule", "linear", "--calibrate", "wide.pt"], ["[4, 1, 8, 9]", "8, 8]"]),
         ([*SHAPES, "--schedule", "linear", "--calibrate", "whole.pt"], ["int64", "uint8"]),
         ([*SHAPES, "--calibrate", "folder"], ["or, with --schedule, denoisers"]),
-        (["--schedule", "linear", "--calibrate", "x.pt"], ["[[2, 1, 8, 8]]", "t [B]"]),
+        (
+            ["--schedule", "linear", "--calibrate", "xt.pt", "--t-range", "1,1"],
+            ["t_range", "(first, last)"],
+        ),
     ],
 )
 def test_what_calibration_of_a_denoiser_lacks_is_said(

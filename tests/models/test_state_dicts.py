@@ -154,3 +154,20 @@ def test_the_command_line_says_what_it_took(tmp_path):
     assert result.returncode == 0 and not result.stderr
     assert_refused(call_cli(*asked, "--weights-key", "x", cwd=tmp_path), "'model', 'ema'")
     assert_refused(call_cli("check", "w.pt", "--weights-key", "x", cwd=tmp_path), "no snnconvert")
+
+
+def test_an_average_may_be_a_list_in_the_order_of_the_parameters():
+    plain, average = states(2)
+    names = [name for name, _ in network().named_parameters()]
+    content = {"model": under("module.", plain), "step": 7,
+               "ema": {"decay": 0.999, "shadow_params": [average[n] for n in names]}}  # fmt: skip
+    found, said = taken(content)
+    assert same(found, {**plain, **{name: average[name] for name in names}})
+    assert len(said) == 1 and "'ema.shadow_params' (an average)" in said[0]
+    assert same(taken(content, "model.module")[0], plain)
+
+
+def test_how_many_steps_an_average_is_of_is_no_average():
+    (state,) = states(1)
+    found, said = taken({"n_averaged": torch.tensor(5), **under("module.", state)})
+    assert same(found, state) and not said

@@ -14,9 +14,10 @@ from torch import Tensor
 
 from snnconvert.cli.arguments.named_network import NamedNetwork
 from snnconvert.common.checks import checked_integer
-from snnconvert.common.inputs import inputs_of
+from snnconvert.common.inputs import Inputs, KnowsInputs, inputs_of
 from snnconvert.diffusion.noising import noised as noise_data
 from snnconvert.diffusion.schedule import Schedule, named_schedule
+from snnconvert.diffusion.times import Range
 from snnconvert.errors import InputError
 from snnconvert.files.tensors import read_file
 from snnconvert.images.datasets import DATASETS
@@ -24,6 +25,7 @@ from snnconvert.images.datasets.folder import in_channels
 from snnconvert.images.pixels import to_unit_range
 from snnconvert.models.family import config_of
 
+EXAMPLES = 2  # inputs of a file that serve to capture a network
 BATCH = 32  # small enough for networks whose own code does something else with large batches
 
 
@@ -41,14 +43,10 @@ def calibration_batches(args: argparse.Namespace, named: NamedNetwork) -> Iterat
     else:
         channels, size = image_size(named, schedule is not None)
         values = [calibration_images(args, path, size, channels, count)]
-    if args.schedule is not None and len(values) > 1:
-        raise InputError(
-            f"--schedule: {path} holds {len(values)} tensors, so x is noised already; leave it out"
-        )
-    if schedule is not None and len(values) == 1:
-        clean, named.data_range = clean_data(values[0], named, args)
-        x, t = together(clean, schedule)
-        values = [x, t if named.examples is None else t.to(named.examples[1].dtype)]
+    if schedule is not None and lacks_times(values, named):
+        values = noised_values(values, named, args, schedule)
+    if named.examples is None and not isinstance(named.model, KnowsInputs):
+        named.examples = tuple(value[:EXAMPLES] for value in values)
     fixed = inputs_of(named.model).fixed_batch
     if fixed is not None:  # whole batches only
         if len(values[0]) < fixed:
@@ -59,6 +57,36 @@ def calibration_batches(args: argparse.Namespace, named: NamedNetwork) -> Iterat
             )
         values = [value[: len(value) // fixed * fixed] for value in values]
     yield from zip(*(value.split(fixed or BATCH) for value in values), strict=True)
+
+
+def lacks_times(values: list[Tensor], named: NamedNetwork) -> bool:
+    """Whether tensors to calibrate a denoiser on are clean data, with all inputs but the times.
+
+    Raises:
+        InputError: they are neither that nor all inputs, or the network takes no time.
+    """
+    takes = len(inputs_of(named.model).shapes or named.examples or ()) or max(2, len(values))
+    if takes == 1:
+        raise InputError("--schedule: the network takes one input, so no time; leave it out")
+    if len(values) not in (takes - 1, takes):
+        raise InputError(
+            f"--calibrate: found {len(values)} tensors for a network of {takes} inputs; give clean "
+            f"data and what belongs to it, all but the times ({takes - 1}), or noised data and all "
+            f"other inputs ({takes})"
+        )
+    return len(values) == takes - 1
+
+
+def noised_values(
+    values: list[Tensor], named: NamedNetwork, args: argparse.Namespace, schedule: Schedule
+) -> list[Tensor]:
+    """(x_t, t, what else there is) of clean data and of what belongs to it row by row."""
+    clean, named.data_range = clean_data(values[0], named, args)
+    x, t, *others = together((clean, *values[1:]), schedule, args.t_range)
+    if named.examples is not None:
+        like = named.examples[1]
+        t = t.to(like.dtype).view(-1, *like.shape[1:])
+    return [x, t, *others]
 
 
 def noise_of(args: argparse.Namespace, named: NamedNetwork) -> Schedule | None:
@@ -118,14 +146,17 @@ def noised(images: Tensor, size: int, schedule: Schedule) -> tuple[Tensor, Tenso
     Raises:
         InputError: images of another size than the network's.
     """
-    return together(clean_images(images, size), schedule)
-
-
-def together(clean: Tensor, schedule: Schedule) -> tuple[Tensor, Tensor]:
-    """(x_t, t) of clean data: an input of each image, and of vectors more."""
-    batches = noise_data(clean, schedule, inputs=len(clean) if clean.ndim == 4 else None)
-    x, t = (torch.cat(parts) for parts in zip(*batches, strict=True))
+    x, t = together((clean_images(images, size),), schedule)
     return x, t
+
+
+def together(
+    data: tuple[Tensor, ...], schedule: Schedule, t_range: Range | None = None
+) -> list[Tensor]:
+    """x_t, t and what else belongs to clean data: an input of each image, and of vectors more."""
+    count = len(data[0]) if data[0].ndim == 4 else None
+    batches = noise_data(data, schedule, inputs=count, t_range=t_range)
+    return [torch.cat(parts) for parts in zip(*batches, strict=True)]
 
 
 def clean_data(
@@ -133,14 +164,15 @@ def clean_data(
 ) -> tuple[Tensor, tuple[float, float]]:
     """Clean vectors or images as the network takes them, and the range (low, high) of all such."""
     shapes = inputs_of(named.model).shapes or [value.shape for value in named.examples or ()]
-    if values.ndim == 2 and values.is_floating_point() and shapes:
-        if list(shapes[0][1:]) != list(values.shape[1:]):
+    if values.ndim == 2 and values.is_floating_point():
+        if shapes and list(shapes[0][1:]) != list(values.shape[1:]):
             raise InputError(
                 f"--calibrate: found clean data {list(values.shape)}, the network takes "
                 f"[N, {', '.join(map(str, shapes[0][1:]))}]"
             )
         return values.float(), (float(values.min()), float(values.max()))
-    images = clean_images(values, image_size(named, True)[1])
+    size = image_size(named, True)[1] if shapes or named.checkpoint else values.shape[-1]
+    images = clean_images(values, size)
     mean, std = torch.tensor(args.mean), torch.tensor(args.std)
     low, high = float((-mean / std).min()), float(((1 - mean) / std).max())
     return images, (min(low, float(images.min())), max(high, float(images.max())))
@@ -175,7 +207,8 @@ def image_size(named: NamedNetwork, noisy: bool) -> tuple[int, int]:
     examples = [value.shape for value in named.examples or ()]
     shapes = [list(shape) for shape in inputs_of(named.model).shapes or examples]
     square = bool(shapes) and len(shapes[0]) == 4 and shapes[0][2] == shapes[0][3]
-    if not square or [len(shape) for shape in shapes[1:]] != [1] * noisy:
+    timed = Inputs(tuple(map(tuple, shapes))).has_time
+    if not square or not (timed if noisy else len(shapes) == 1):
         raise InputError(
             f"--calibrate: found a network of inputs {shapes}; images fit networks whose only "
             "input is [B, C, H, H], or, with --schedule, denoisers of x [B, C, H, H] and t [B]; "

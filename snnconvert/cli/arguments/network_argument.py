@@ -13,14 +13,13 @@ from torch import Tensor, nn
 
 from snnconvert.checkpoint.checkpoint import Checkpoint
 from snnconvert.checkpoint.networks import load, network_of
-from snnconvert.cli.arguments.calibration_argument import calibration_batches, tensors_of
+from snnconvert.cli.arguments.calibration_argument import EXAMPLES, calibration_batches, tensors_of
 from snnconvert.cli.arguments.named_network import NamedNetwork
 from snnconvert.conversion.spiking.config import SpikingConfig
 from snnconvert.conversion.spiking.network import SpikingNetwork, converted
 from snnconvert.errors import CheckpointError, InputError
 from snnconvert.models.state_dicts import weights_of
 
-EXAMPLES = 2  # inputs of a file that serve to capture a network
 KINDS = {"float": torch.float32, "int": torch.int64, "bool": torch.bool}
 
 
@@ -90,7 +89,7 @@ def _from_onnx(args: argparse.Namespace) -> nn.Module:
     examples: tuple[Tensor, ...] | None = None
     if args.example_shape:
         examples = tuple(map(example, args.example_shape))
-    elif args.calibrate and Path(args.calibrate).is_file():
+    elif args.calibrate and not args.schedule and Path(args.calibrate).is_file():
         examples = tuple(value[:EXAMPLES] for value in tensors_of(Path(args.calibrate)))
     return load(args.file, example_inputs=examples, outputs=args.outputs or None)
 
@@ -110,12 +109,12 @@ def _from_factory(args: argparse.Namespace) -> NamedNetwork:
     return NamedNetwork(args.model, model.eval(), factory_examples(args))
 
 
-def factory_examples(args: argparse.Namespace) -> tuple[Tensor, ...]:
-    """Example inputs of the shapes that the arguments give, or else the first to calibrate on."""
+def factory_examples(args: argparse.Namespace) -> tuple[Tensor, ...] | None:
+    """Example inputs of the shapes that the arguments give; None: the first to calibrate on."""
     if args.example_shape:
         return tuple(map(example, args.example_shape))
     if args.calibrate and Path(args.calibrate).is_file():
-        return tuple(value[:EXAMPLES] for value in tensors_of(Path(args.calibrate)))
+        return None  # the first ones, once they are noised where that is asked for
     raise InputError(
         "--example-shape: needed with --model (unless --calibrate is a .pt file of inputs), e.g. "
         "--example-shape 2,3,32,32"

@@ -91,10 +91,16 @@ def add_calibration(command: argparse.ArgumentParser) -> None:
 
 
 def add_schedule(command: argparse.ArgumentParser) -> None:
+    """The noise of a denoiser's training, and how it counts its steps."""
     command.add_argument(
         "--schedule", metavar="NAME|FIRST,LAST,STEPS",
         help="noise that the network was trained with, where the file does not say: linear, "
         "cosine, or betas and their number",
+    )  # fmt: skip
+    command.add_argument(
+        "--t-range", type=numbers, metavar="FIRST,LAST", help="times that the network takes at the "
+        "cleanest and at the noisiest diffusion step, where the file does not say: 0,0.999 where "
+        "it takes t / 1000 (default: the numbers of the steps)",
     )  # fmt: skip
 
 

@@ -6,9 +6,12 @@ Imports the registries when a command asks for its arguments, not before.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from snnconvert.cli.arguments.lazy import listed
+from snnconvert.errors import InputError
 
 DEFAULT_SOLVER = "dpm-solver++"
 SHARED = (
@@ -17,6 +20,8 @@ SHARED = (
     "denoise_to_zero",
     "prediction",
     "corrected",
+    "t_range",
+    "arguments",
 )  # options of every solver
 
 
@@ -54,9 +59,53 @@ def add_solver_options(
     add("--denoise-to-zero", action=switch, help="one more evaluation, from t = 0 to clean data")
     add("--prediction", help="what the network predicts, where the file does not say: "
         f"{listed(PREDICTIONS)} (default eps)")  # fmt: skip
+    add_argument_option(group)
     add("--corrected", action="store_true", default=None,
         help="take back how the network deviates from the float one; run `moments --against` "
         "first")  # fmt: skip
+
+
+def add_argument_option(group: argparse._ActionsContainer) -> None:
+    """What else the network takes."""
+    group.add_argument(
+        "--argument", dest="arguments", action="append", default=[], metavar="NAME=VALUE",
+        help="a further argument of the network, once for each: numbers (y=0,1,2: image i has "
+        "number i, over and over), a .pt or .npz file with a row for each image, or none",
+    )  # fmt: skip
+
+
+def given_arguments(words: Sequence[str]) -> dict[str, Any]:
+    """The further arguments of a network by name, of NAME=VALUE. InputError for other words."""
+    found = {}
+    for word in words:
+        name, equals, text = word.partition("=")
+        if not name or not equals:
+            raise InputError(f"--argument {word}: write NAME=VALUE, such as y=0,1,2")
+        found[name] = argument_value(text, f"--argument {word}")
+    return found
+
+
+def argument_value(text: str, option: str) -> Any:
+    """A tensor [N, ...] of the numbers in `text` or in the file that it names; None for "none"."""
+    import torch
+
+    from snnconvert.cli.arguments.calibration_argument import tensors_of
+
+    if text.lower() == "none":
+        return None
+    if Path(text).suffix in (".pt", ".npz"):
+        values = tensors_of(Path(text))
+        if len(values) != 1:
+            raise InputError(f"{option}: the file holds {len(values)} tensors, needed is one")
+        return values[0]
+    try:
+        found = [float(part) for part in text.split(",")]
+    except ValueError:
+        raise InputError(
+            f"{option}: found {text!r}, allowed are numbers (0,1,2), a .pt or .npz file, and none"
+        ) from None
+    whole = not any(mark in text for mark in ".einEIN")
+    return torch.tensor(found, dtype=torch.int64 if whole else torch.float32)
 
 
 def grid_times(text: str) -> str | list[float]:
@@ -70,4 +119,5 @@ def grid_times(text: str) -> str | list[float]:
 def given_options(args: argparse.Namespace) -> dict[str, Any]:
     """The options of solvers on the command line."""
     found = {name: getattr(args, name) for name in option_names()}
+    found["arguments"] = given_arguments(args.arguments) or None
     return {name: value for name, value in found.items() if value is not None}

@@ -18,18 +18,19 @@ import torch
 from torch import Tensor
 
 from snnconvert.common.warning import warn
-from snnconvert.conversion.calibration.batches import Kept, cut
+from snnconvert.conversion.calibration.batches import Kept
 from snnconvert.conversion.calibration.path import Call, Follower, Path
-from snnconvert.conversion.calibration.saturation import Saturation
+from snnconvert.conversion.calibration.saturation import Saturation, far_beyond, saturation_along
 from snnconvert.conversion.execution.interpreter import Interpreter
 from snnconvert.conversion.graph.program import Program
+from snnconvert.errors import InputError
 
 REACHES = (0.0, 0.5, 0.85, 1.0, 1.25)  # tried; see `SiteDistributions.reached`
 FIRST_REACH = 1.0  # of the passes before one is chosen
 SLACK = 1.05  # times the least error, within which the farthest reach is taken
-COUNTED = 256  # calibration inputs whose saturated values are counted
 DIVERGED = 4.0  # times the largest noised |x|: samples of a network that is trained stay within
 ESCAPED = 2.0  # times the largest end of the float network: beyond, a sample has escaped
+ANOTHER_SCALE = 10.0  # times the largest t of the calibration data
 STRAYED = 2.0  # times the largest |x| that the float network met: nothing is learned there
 
 Quantised = tuple[Program, dict[str, Tensor]]
@@ -136,6 +137,19 @@ class AlongPath:
         self._choose()
         return self.found
 
+    def _check_times(self, call: Call) -> None:
+        """InputError where the path's times are of another scale than the calibration data's."""
+        found, known = (
+            float(inputs[self.follower.time].double().abs().max())
+            for inputs in (call, self.follower.template)
+        )
+        if min(found, known) > 0 and max(found / known, known / found) > ANOTHER_SCALE:
+            raise InputError(
+                f"path: the solver begins at t = {found:g}, the calibration data are at t up to "
+                f"{known:g}; where the network takes scaled times, say so: t_range=(first, last), "
+                "such as (0, 0.999) for t / 1000 (--t-range on the command line)"
+            )
+
     def _choose(self) -> None:
         _, wanted = self._followed(self.plain, "judged")
         for reach in REACHES:
@@ -143,13 +157,14 @@ class AlongPath:
             self.found.trials.append(Trial.of(reach, ends, wanted))
         self.found.reach = chosen(self.found.trials)
         program, constants = self.quantised(self.found.reach)
-        saturation = Saturation(program, constants, self.follower.time)
-        for call in cut(program, self.kept.sample(COUNTED)):
-            saturation.add(call, on_path=False)
-        self._followed(lambda call: saturation.add(call, on_path=True), "judged")
-        self.found.saturation = saturation
-        if any(t.escaped for t in self.found.trials if t.reach == self.found.reach):
-            saturation.warn()
+        found = saturation_along(program, constants, self.follower, self.kept, self.path)
+        self.found.saturation = found
+        said = far_beyond(found.to_dict())
+        if said and any(t.escaped for t in self.found.trials if t.reach == self.found.reach):
+            warn(
+                f"{said}, and samples run away there: give more calibration inputs, more "
+                "timesteps, or sample with clip=(low, high), the range of the data"
+            )
 
     def _quantised(self, reach: float) -> Callable[[Call], Any]:
         program, constants = self.quantised(reach)
@@ -160,6 +175,8 @@ class AlongPath:
         calls: list[Call] = []
 
         def called(call: Call) -> Any:
+            if not calls:
+                self._check_times(call)
             calls.append(call)
             return run(call)
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from snnconvert.conversion.capture.examples import check_precision
-from snnconvert.conversion.graph.any_rows import filled
+from snnconvert.conversion.graph.any_rows import alike, filled
 from snnconvert.conversion.graph.program import Program
 from snnconvert.conversion.graph.signature import arguments_of
 from snnconvert.errors import InputError
@@ -64,6 +64,12 @@ def cut(program: Program, inputs: Sequence[Tensor]) -> Iterator[list[Tensor]]:
     """Pieces of at most `CHUNK` rows that the network takes; where it takes batches of one size
     alone, such, the last filled up with rows that are there already.
     """
+    for some in alike(program, inputs):
+        yield from _pieces(program, some)
+
+
+def _pieces(program: Program, inputs: Sequence[Tensor]) -> Iterator[list[Tensor]]:
+    """As `cut`, of inputs with one number for all rows where the network takes one."""
     along = program.batch_inputs
     if program.fixed_batch is not None:
         yield from filled(program, inputs)
@@ -82,15 +88,17 @@ def cut(program: Program, inputs: Sequence[Tensor]) -> Iterator[list[Tensor]]:
 
 
 def within(program: Program, call: tuple[Any, Any]) -> list[tuple[Any, Any]]:
-    """The call (args, kwargs), in pieces where the network's own code takes no such batch."""
+    """The call (args, kwargs) as it was captured, in pieces where the network takes no such batch.
+
+    What the network was converted from, which knows no other form, takes it so too.
+    """
     largest, fixed = program.largest_batch, program.fixed_batch
-    if largest is None and fixed is None:
-        return [call]
-    inputs = program.bind(*call, any_batch=True)
-    rows = program.batch_size(inputs)
-    if rows == fixed or (fixed is None and largest is not None and rows <= largest):
-        return [call]
-    return [program.unbind(part, positional=len(call[0])) for part in cut(program, inputs)]
+    found: list[list[Tensor]] = []
+    for some in alike(program, program.bind(*call, any_batch=True)):
+        rows = program.batch_size(some)
+        fits = rows == fixed if fixed is not None else largest is None or rows <= largest
+        found += [some] if fits else cut(program, some)
+    return [program.unbind(part, positional=len(call[0])) for part in found]
 
 
 class Kept:

@@ -7,14 +7,15 @@ from typing import Any
 
 from torch import Tensor
 
-from snnconvert.common.warning import warn
-from snnconvert.conversion.calibration.path import Call
+from snnconvert.conversion.calibration.batches import Kept, cut
+from snnconvert.conversion.calibration.path import Call, Follower, Path
 from snnconvert.conversion.execution.interpreter import Interpreter
 from snnconvert.conversion.graph.nodes import Clip
 from snnconvert.conversion.graph.program import Node, Program
 from snnconvert.conversion.rules.layer_names import layer_names
 from snnconvert.operators.clip import along_channels, quantized_clip
 
+COUNTED = 256  # calibration inputs whose saturated values are counted
 FAR_BEYOND = 10.0  # times the share that calibration data saturates: worth a warning
 LEAST = 0.001  # share of a layer's values that is too small for one
 
@@ -72,24 +73,45 @@ class Saturation:
         }
         return {"t": list(self.path), "layers": layers}
 
-    def warn(self) -> None:
-        """Warn where the path saturates far beyond calibration."""
-        worst, layers = (0.0, "", 0.0, 0.0), 0
-        for name, layer in self.layers.items():
-            usual, path = self.shares(name)
-            most = max(path, default=0.0)
-            if most > max(LEAST, FAR_BEYOND * usual):
-                layers += 1
-                t = list(self.path)[path.index(most)]
-                worst = max(worst, (most, layer, usual, t))
-        if layers:
-            most, layer, usual, t = worst
-            warn(
-                f"{layers} layers saturate far more on the solver's path than on calibration data "
-                f"(most in {layer}, {most:.2%} of its values at t = {t:g}, else {usual:.2%}), and "
-                "samples run away there: give more calibration inputs, more timesteps, or sample "
-                "with clip=(low, high), the range of the data"
-            )
+
+def saturation_along(
+    program: Program, constants: Mapping[str, Tensor], follower: Follower, kept: Kept, path: Path
+) -> Saturation:
+    """What a quantised network saturates on calibration data, and on a path that it follows.
+
+    Args:
+        program, constants: the network.
+        follower: calls it as a path does.
+        kept: calibration inputs.
+    """
+    found = Saturation(program, constants, follower.time)
+    for call in cut(program, kept.sample(COUNTED)):
+        found.add(call, on_path=False)
+    network = follower.network(lambda call: found.add(call, on_path=True))
+    path.follow(network, follower.like, "judged")
+    return found
+
+
+def far_beyond(found: Mapping[str, Any]) -> str:
+    """What to say where layers saturate far more on a path; "" where they do not.
+
+    Args:
+        found: as `Saturation.to_dict` gives it.
+    """
+    worst, layers = (0.0, "", 0.0, 0.0), 0
+    for layer, shares in found["layers"].items():
+        most = max(shares["path"], default=0.0)
+        if most > max(LEAST, FAR_BEYOND * shares["calibration"]):
+            layers += 1
+            t = found["t"][shares["path"].index(most)]
+            worst = max(worst, (most, layer, shares["calibration"], t))
+    if not layers:
+        return ""
+    most, layer, usual, t = worst
+    return (
+        f"{layers} layers saturate far more on the solver's path than on calibration data (most "
+        f"in {layer}, {most:.2%} of its values at t = {t:g}, else {usual:.2%})"
+    )
 
 
 def _share(counts: tuple[int, int]) -> float:

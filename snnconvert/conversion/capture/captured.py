@@ -44,16 +44,18 @@ class HoldsProgram(KnowsInputs, ABC):
     def of_any_batch(
         self, run: Callable[..., Any], args: Any, kwargs: Any, plain: Callable[[], Any]
     ) -> Any:
-        """`run` on a call; where the network fixes the batch, on the calls that it becomes.
+        """`run` on a call, or on the calls that it becomes where the network takes no such one.
 
         plain: gives the same function, without anything that a call leaves behind.
         """
-        rows, calls = in_calls(self.program, args, kwargs)
-        if calls and self._rows_stand_alone is None:
-            self._rows_stand_alone = rows_stand_alone(self.program, plain(), calls[0])
-        if not calls or not self._rows_stand_alone:
+        calls = in_calls(self.program, args, kwargs)
+        fixed = self.program.fixed_batch is not None
+        if calls and fixed and self._rows_stand_alone is None:
+            self._rows_stand_alone = rows_stand_alone(self.program, plain(), calls[0][0])
+        if not calls or (fixed and not self._rows_stand_alone):
             return run(*args, **kwargs)
-        return joined([run(*args, **kwargs) for args, kwargs in calls], rows)
+        outputs = [run(*args, **kwargs) for (args, kwargs), _ in calls]
+        return joined(outputs, [rows for _, rows in calls])
 
     @abstractmethod
     def captured(self) -> Captured:

@@ -36,6 +36,8 @@ TORCH = str(Path(torch.__file__).parent) + os.sep  # torchvision is no part of i
 CAUSES = {  # words of an error, and what they mean
     "PackedParams": "it is an int8 network (torch.ao.quantization.convert), whose arithmetic is "
                     "not PyTorch's: convert the float network, or the one with fake quantisation",
+    "uninitialized parameter": "it has lazy layers, whose shapes are not known yet: call it once "
+                               "on an input",
     "which is not a known type": "it returns an object of a class of its own: return tensors, or "
                                  "tuples, dicts or dataclasses of tensors",
 }  # fmt: skip

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from snnconvert.conversion.capture.usual_form import EVALUATED_NORM, usual
+from snnconvert.conversion.capture.usual_form import EVALUATED_NORM, picked, usual
 from snnconvert.conversion.graph.program import Node, Program, Ref
 from snnconvert.conversion.graph.values import references, substitute
 from snnconvert.conversion.rules import View, rule_of
@@ -28,7 +28,7 @@ def functionalized(program: Program, paths: Mapping[str, str]) -> Program:
         UnsupportedOpError: a constant is written, or a tensor through a view that is no slice of
             it.
     """
-    return _Pass(program, paths).run()
+    return _Pass(picked(program), paths).run()
 
 
 class _Pass:

@@ -25,6 +25,7 @@ from snnconvert.conversion.capture.export import smallest_batch
 from snnconvert.conversion.capture.exported_graph import CHECKS
 from snnconvert.conversion.capture.functionalize import functionalized, holds_state
 from snnconvert.conversion.capture.pt2_graph import GraphReader
+from snnconvert.conversion.capture.pt2_parts import without_unknown
 from snnconvert.conversion.execution.trial import known_part, try_program
 from snnconvert.conversion.graph.program import Program, Ref
 from snnconvert.conversion.graph.signature import BATCH, Signature
@@ -96,6 +97,9 @@ class _Archive:
         nodes = [node for node in nodes if node.op not in CHECKS]
         program = functionalized(Program(inputs, tuple(nodes), output, signature), paths)
         _check_references(program, constants)
+        parts = without_unknown(program, constants)
+        if parts is not program:
+            program = functionalized(parts, paths)
         try_program(known_part(program), constants)
         return Captured(program, constants, paths, trainable)
 

@@ -1,7 +1,9 @@
-"""Calls of any number of rows to a network that takes batches of one size alone.
+"""Calls that a network takes only in parts.
 
-Its rows go in calls of that size, the last one filled up with rows that are there already, and
-what belongs to these is cut off again. That is right only where no row depends on another.
+A network of batches of one size alone gets its rows in calls of that size, the last one filled up
+with rows that are there already, and what belongs to these is cut off again. That is right only
+where no row depends on another. A network that takes one number for all samples (a time) gets a
+call for each run of samples that have the same.
 """
 
 from __future__ import annotations
@@ -32,27 +34,56 @@ def filled(program: Program, inputs: Sequence[Tensor]) -> Iterator[list[Tensor]]
         yield [v[some.to(v.device)] if i in along else v for i, v in enumerate(inputs)]
 
 
+def alike(program: Program, inputs: Sequence[Tensor]) -> list[list[Tensor]]:
+    """Inputs in which every sample has the number that the network takes for all of them."""
+    shapes = program.signature.shapes if program.signature else {}
+    each = [i for i, n in enumerate(program.inputs) if shapes.get(n) == () and inputs[i].ndim]
+    if not each:
+        return [list(inputs)]
+    rows = len(inputs[each[0]])
+    numbers = torch.stack([inputs[i].double() for i in each], 1)
+    _, sizes = torch.unique_consecutive(numbers, dim=0, return_counts=True)
+    along = {*program.batch_inputs, *program.fixed_inputs}
+    return [
+        [
+            value[some[0]] if i in each else value[some.to(value.device)] if i in along else value
+            for i, value in enumerate(inputs)
+        ]
+        for some in torch.arange(rows).split(sizes.tolist())
+    ]
+
+
 def in_calls(
     program: Program, args: Sequence[Any], kwargs: Mapping[str, Any]
-) -> tuple[int, list[Call]]:
-    """Rows of a call, and the calls that it becomes; none where it can go as it is.
+) -> list[tuple[Call, int]]:
+    """The calls that one becomes, and how many rows of each count; none where it can go as it is.
 
     Raises:
         InputError: other inputs than the captured ones, but for their number.
     """
-    if program.fixed_batch is None:
-        return 0, []
+    shapes = program.signature.shapes.values() if program.signature else ()
+    if program.fixed_batch is None and () not in shapes:
+        return []
     inputs = program.bind(args, kwargs, any_batch=True)
-    rows = program.batch_size(inputs)
-    if rows in (0, program.fixed_batch):
-        return rows, []
-    return rows, [program.unbind(call) for call in filled(program, inputs)]
+    if program.batch_size(inputs) == 0:
+        return []
+    parts = []
+    for some in alike(program, inputs):
+        left = program.batch_size(some)
+        for call in filled(program, some):
+            size = program.batch_size(call)
+            parts.append((program.unbind(call), min(size, left)))
+            left -= size
+    return parts if len(parts) > 1 or left < 0 else []
 
 
-def joined(outputs: Sequence[Any], rows: int) -> Any:
-    """The outputs of several calls as one, without what filled the last of them up."""
+def joined(outputs: Sequence[Any], rows: Sequence[int]) -> Any:
+    """The outputs of several calls as one, of each its first rows."""
     flat, spec = zip(*map(pytree.tree_flatten, outputs), strict=True)
-    whole = [torch.cat(parts)[:rows] for parts in zip(*flat, strict=True)]
+    whole = [
+        torch.cat([part[:count] for part, count in zip(parts, rows, strict=True)])
+        for parts in zip(*flat, strict=True)
+    ]
     return pytree.tree_unflatten(whole, spec[0])
 
 

@@ -91,8 +91,8 @@ class Program:
     ) -> list[Tensor]:
         """The inputs, in order, of a call; InputError where it is not like the captured one.
 
-        any_batch: take more than `largest_batch`, and other batches than a fixed one; the caller
-            cuts them into calls.
+        any_batch: take more than `largest_batch`, other batches than a fixed one, and a number a
+            sample in place of one for all; the caller cuts them into calls.
         """
         if self.signature is not None:
             fixed = self.fixed_batch if any_batch else None
@@ -141,7 +141,7 @@ class Program:
         found = dict(zip(self.inputs, inputs, strict=True))
         given = substitute(self.signature.values, lambda ref: found[ref.name])
         first = self.signature.parameters[:positional]
-        return tuple(given.pop(name) for name in first), given
+        return tuple(given.pop(name, None) for name in first), given
 
     @property
     def batch_inputs(self) -> list[int]:
@@ -151,7 +151,7 @@ class Program:
 
     def batch_size(self, inputs: Sequence[Tensor]) -> int:
         """Rows of a call's inputs; where the batch is fixed or unknown, of its first input."""
-        first = inputs[next(iter(self.batch_inputs), 0)]
+        first = inputs[next(iter(self.batch_inputs or self.fixed_inputs), 0)]
         return len(first) if first.ndim else 1
 
     @property

@@ -63,7 +63,8 @@ class Signature:
     ) -> list[Tensor]:  # fmt: skip
         """The tensors of a call in the order of `inputs`.
 
-        any_batch: take more than `largest_batch`; the caller cuts them into calls.
+        any_batch: take more than `largest_batch`, and a number a sample where one for all was
+            captured; the caller cuts them into calls.
 
         Raises:
             InputError: other arguments, fixed values or shapes than the captured ones.
@@ -82,8 +83,9 @@ class Signature:
             _match(name, expected, given[name], found)
         found = self._shaped(found)
         batches = {
-            name: self._batch_of(name, value) for name, value in found.items() if name in inputs
-        }
+            name: self._batch_of(name, value, any_batch)
+            for name, value in found.items() if name in inputs
+        }  # fmt: skip
         sizes = {size for size in batches.values() if size is not None}
         if len(sizes) > 1:
             raise InputError(f"inputs: found batches of different sizes, {sorted(sizes)}")
@@ -155,18 +157,25 @@ class Signature:
             )
         given = dict(zip(self.parameters, args, strict=False))
         for name, value in kwargs.items():
+            if name in self.parameters and name not in self.values:
+                raise InputError(
+                    f"input {name!r}: was left out when the network was captured; leave it out, or "
+                    "convert again with it"
+                )
             if name in given or name not in self.values:
                 takes = ", ".join(self.values)
                 raise InputError(f"input {name!r}: unknown or given twice; it takes ({takes})")
             given[name] = value
         return given
 
-    def _batch_of(self, name: str, value: Tensor) -> int | None:
+    def _batch_of(self, name: str, value: Tensor, any_batch: bool) -> int | None:
         """The batch size of an input, None where it has none; InputError for another shape."""
         expected = self.shapes.get(name)
         if expected is None:
             return None
         shape = tuple(value.shape)
+        if any_batch and expected == () and len(shape) == 1:
+            return shape[0]
         fits = len(shape) == len(expected) and all(
             wanted in (BATCH, size) for size, wanted in zip(shape, expected, strict=True)
         )
@@ -253,8 +262,9 @@ def as_captured(value: Tensor, shape: tuple[int, ...], batch: int) -> Tensor:
     if value.ndim == len(shape) or value.numel() != (len(value) if value.ndim else 1):
         return value
     if shape == ():
-        same = value.numel() > 0 and bool((value == value.flatten()[0]).all())
-        return value.flatten()[0] if same else value
+        value = value.flatten()
+        same = value.numel() > 0 and bool((value == value[0]).all())
+        return value[0] if same else value
     if shape[0] == BATCH and all(size == 1 for size in shape[1:]):
         return value.reshape(-1).expand(max(batch, value.numel())).reshape(-1, *shape[1:])
     return value

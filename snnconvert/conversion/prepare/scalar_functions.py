@@ -27,6 +27,7 @@ ALSO = {"aten.clone.default", "aten.detach.default", "aten.alias.default", "aten
         "aten._to_copy.default", "aten.to.dtype_layout", "aten.type_as.default",
         "aten.zeros_like.default", "aten.ones_like.default", "aten.full_like.default",
         "aten.hardswish.default", "aten.softplus.default", "aten.threshold.default",
+        "aten.floor_divide.default",
         "aten.lift_fresh_copy.default", "aten.heaviside.default", "aten.expand_as.default",
         "aten.masked_fill.Scalar", "aten.masked_fill.Tensor", "aten.contiguous.default",
         "aten.silu.default", "aten.gelu.default", "aten.mish.default", "aten.hardtanh.default",

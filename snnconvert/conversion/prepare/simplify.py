@@ -94,5 +94,7 @@ def prepared(captured: Captured, fold: bool = True) -> tuple[Program, dict[str, 
             program, constants = fold_constants(program, constants)
         fixed = fixed_values(program, constants)
         program, constants = recognise_spellings(program, constants, fixed)
+        if fold:  # what was recognised may have brought more of it
+            program, constants = fold_constants(program, constants)
     program = without_unread(program)
     return absorb_relu(program, constants), constants

@@ -31,6 +31,9 @@ from snnconvert.conversion.rules import (
 )
 from snnconvert.conversion.rules.layer_names import layer_names
 
+ANSWERS = {"gt", "ge", "lt", "le", "eq", "ne", "logical_and", "logical_or", "logical_not",
+           "logical_xor", "bitwise_and", "bitwise_or", "bitwise_not", "bitwise_xor", "isfinite",
+           "greater", "greater_equal", "less", "less_equal"}  # fmt: skip
 GATED = Activation(replaces=False, signed=True)
 
 
@@ -176,7 +179,8 @@ class _Search:
         guard = "clamp" in node.op or node.op == "aten.nan_to_num.default"
         if guard or not is_pointwise(node) or not self.driven(node):
             return None
-        if is_commuting(node, [name for name in node.refs if name in self.after_weights]):
+        driven = [name for name in node.refs if name in self.after_weights]
+        if is_commuting(node, driven) and not self._is_answer(node.refs[0]):
             return None
         if not self._reaches_weights(node.name, set()):
             return None
@@ -190,6 +194,11 @@ class _Search:
                     axis = channel_axis(node, self.by_name)
                     return Site(node, activation, axis, reads=function.source)
         return None
+
+    def _is_answer(self, name: str) -> bool:
+        """Whether a value is true or false, so that what makes a number of it is its function."""
+        made = self.by_name.get(name)
+        return made is not None and made.op.split(".")[1] in ANSWERS
 
     def _origin(self, name: str) -> Node | None:
         """The operation that made a value, before others only moved it."""

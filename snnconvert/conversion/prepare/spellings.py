@@ -198,11 +198,15 @@ def _clip_nodes(
         made = Node(node.name, "aten.clamp.Tensor", args, {}, node.layer)
         return [made], {name: bound, zero: torch.zeros(())}
     values, nodes = {name: as_ceiling(bound)}, []
-    if stair.start != 1 / 2:  # rounds elsewhere: to the nearest, of a shifted value
-        shift = f"{node.name}_shift"
-        values[shift] = bound * ((stair.start - 1 / 2) / stair.levels)
-        moved = f"{node.name}_shifted"
-        nodes.append(Node(moved, "aten.add.Tensor", (source, Ref(shift)), {}, node.layer))
-        source = Ref(moved)
+    if stair.start != 1 / 2:  # rounds elsewhere: to the nearest, of a value that is shifted
+        start = (stair.start - 1 / 2) / stair.levels  # in ceilings, which may go on learning
+        steps: dict[str, tuple[str, tuple[object, ...]]] = {
+            "laid_out": ("aten.view.default", (Ref(name), list(bound.shape))),
+            "shift": ("aten.mul.Tensor", (Ref(f"{node.name}_laid_out"), start)),
+            "shifted": ("aten.add.Tensor", (source, Ref(f"{node.name}_shift"))),
+        }
+        for step, (op, reads) in steps.items():
+            nodes.append(Node(f"{node.name}_{step}", op, reads, {}, node.layer))
+        source = Ref(f"{node.name}_shifted")
     clip = Clip(source, Ref(name), stair.levels, stair.signed)
     return [*nodes, clip.node(node.name, node.layer)], values

@@ -15,9 +15,8 @@ add(Rule("static"), """
     _weight_norm.default _weight_norm_interface.default
     embedding.default arange.default arange.start
     arange.start_step linspace.default zeros.default ones.default full.default empty.memory_format
-    eye.default eye.m scalar_tensor.default one_hot.default tril.default triu.default
-    div.Tensor_mode fill.Scalar fill.Tensor meshgrid.default meshgrid.indexing
-    broadcast_tensors.default""")  # fmt: skip
+    eye.default eye.m scalar_tensor.default tril.default triu.default
+    div.Tensor_mode fill.Scalar fill.Tensor""")  # fmt: skip
 # private ones that exports and decompositions give (`by_default` takes public ones only)
 add(Rule("static"), """
     _embedding_bag.default _embedding_bag_forward_only.default _pdist_forward.default

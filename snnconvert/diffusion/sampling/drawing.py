@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import chain
 from typing import Any
 
@@ -13,7 +14,7 @@ from tqdm import tqdm
 from snnconvert.common.checks import checked_integer
 from snnconvert.diffusion.denoiser import schedule_for
 from snnconvert.diffusion.noise import SampleNoise, image_seeds
-from snnconvert.diffusion.sampling.plans import Network, OnCall, Plan, allowed_batch, plan, run
+from snnconvert.diffusion.sampling.plans import Network, OnCall, allowed_batch, plan, run
 from snnconvert.diffusion.schedule import CLEAN, NoiseLevels
 from snnconvert.diffusion.solvers import SOLVERS
 from snnconvert.errors import InputError
@@ -38,8 +39,8 @@ def sample(
     """x_0 [B, ...], in the precision and on the device of `x`; with `return_nfe`, (x_0, nfe).
 
     Args:
-        denoiser: `(x [B, ...], t [B]) -> prediction`; any network of any stage. t is float,
-            0 ... diffusion_steps - 1; networks with a table of times must round or interpolate.
+        denoiser: `(x [B, ...], t [B]) -> prediction`; any network of any stage. t is float, 0 ...
+            diffusion_steps - 1 (or as `t_range` says), or has another form that it takes.
         x: the start at the noisiest time, or
         shape: [B, ...] to draw it, in float32, sample i from `seed` and i alone.
         solver: name of a registered solver.
@@ -52,8 +53,9 @@ def sample(
         batch_size: samples per network call; by default all, or as many as a converted network
             takes. It never changes a sample.
         on_call: called after each evaluation with (x, t, predicted x_0).
-        options: `denoise_to_zero` (one more evaluation, from t = 0 to clean data), `prediction`,
-            `clip`, `thresholding` and `correction` as in Denoiser, and the solver's own keywords.
+        options: `denoise_to_zero` (one more evaluation, from t = 0 to clean data); `prediction`,
+            `clip`, `thresholding`, `correction`, `t_range` as in Denoiser; `arguments`, {"y": ...},
+            of tensors [N, ...] sample i has row i % N; and the solver's own keywords.
 
     Raises:
         InputError: before any evaluation, for unknown names and values outside their range.
@@ -64,8 +66,7 @@ def sample(
     batch_size = allowed_batch(denoiser, batch_size)
     seeds = image_seeds(seed, range(count))
     device = x.device if x is not None else device_of(denoiser)
-    results, nfe = [], 0
-    firsts = range(0, count, batch_size)
+    results, nfe, firsts = [], 0, range(0, count, batch_size)
     total = chosen.calls and chosen.calls * len(firsts)
     with tqdm(total=total, unit="NFE", disable=not progress) as bar:
         report = both(lambda *_: bar.update(), on_call) if progress else on_call
@@ -73,7 +74,8 @@ def sample(
             noise = SampleNoise(seeds[first : first + batch_size])
             drawn = noise.normal(image_shape).to(device)  # if `x` is given, too: equal draws later
             noisiest = drawn if x is None else x[first : first + batch_size]
-            result, calls = run(chosen, denoiser, noisiest, noise, report)
+            own = range(first, first + len(noise))
+            result, calls = run(chosen, denoiser, noisiest, noise, report, own)
             results.append(result)
             nfe = max(nfe, calls)
     joined = torch.cat(results)
@@ -117,8 +119,7 @@ def invert(
     back = [time for time in reversed(chosen.times) if time != CLEAN]
     if len(back) < 2:
         raise InputError("grid: inversion needs two times besides clean data; raise steps")
-    backward = Plan(solver, chosen.schedule, back, chosen.options, chosen.corrections)
-    result, _ = run(backward, denoiser, x, SampleNoise(range(count)))
+    result, _ = run(replace(chosen, times=back), denoiser, x, SampleNoise(range(count)))
     return result
 
 

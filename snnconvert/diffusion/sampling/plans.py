@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,7 @@ from snnconvert.diffusion.grids import log_snr_in_groups, make_grid
 from snnconvert.diffusion.noise import SampleNoise
 from snnconvert.diffusion.schedule import CLEAN, NoiseLevels, as_schedule
 from snnconvert.diffusion.solvers import SOLVERS
+from snnconvert.diffusion.times import rows_of
 from snnconvert.errors import InputError
 
 Network = Callable[[Tensor, Tensor], Tensor]
@@ -25,6 +26,7 @@ OF_DENOISER = (
     "clip",
     "thresholding",
     "correction",
+    "t_range",
 )  # options that every solver shares
 
 
@@ -37,16 +39,19 @@ class Plan:
     times: list[float]
     options: dict[str, object]  # of the solver
     corrections: dict[str, object] = field(default_factory=dict)  # of the denoiser
+    arguments: dict[str, Any] = field(default_factory=dict)  # further ones of every call
 
-    def denoiser(self, network: Network) -> Denoiser:
-        """The network as the solver will see it."""
-        return Denoiser(network, self.schedule, **self.corrections)  # type: ignore[arg-type]
+    def denoiser(self, network: Network, numbers: Sequence[int] = ()) -> Denoiser:
+        """The network as the solver will see it, for the samples of these numbers."""
+        given: dict[str, Any] = self.corrections
+        return Denoiser(network, self.schedule, arguments=rows_of(self.arguments, numbers), **given)
 
     @property
     def all_options(self) -> dict[str, object]:
         """Options of solver and denoiser, those left at their defaults too."""
         defaults = SOLVERS[self.solver].options
-        return {"prediction": "eps", **defaults, **self.options, **self.corrections}
+        given = {"arguments": self.arguments} if self.arguments else {}
+        return {"prediction": "eps", **defaults, **self.options, **self.corrections, **given}
 
     @property
     def adaptive(self) -> bool:
@@ -66,6 +71,7 @@ def plan(
     grid: str | Tensor | Sequence[float] | None = None,
     *,
     denoise_to_zero: bool = False,
+    arguments: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> Plan:
     """Check everything that can be checked without the network. Arguments as `sample`.
@@ -91,7 +97,7 @@ def plan(
     if entry.groups and isinstance(grid, str) and grid == "log_snr":
         sizes = entry.groups(steps, own)
         times = log_snr_in_groups(schedule, sizes) if sizes else times
-    return Plan(solver, schedule, [*times, *zero], own, corrections)
+    return Plan(solver, schedule, [*times, *zero], own, corrections, rows_of(arguments))
 
 
 def rehearse(plan: Plan) -> None:
@@ -104,11 +110,15 @@ def rehearse(plan: Plan) -> None:
 
 
 def run(
-    plan: Plan, network: Network, x: Tensor, noise: SampleNoise, on_call: OnCall | None = None
-) -> tuple[Tensor, int]:
-    """Follow a plan from `x` [B, ...] at its first time: the result and the network's calls."""
+    plan: Plan, network: Network, x: Tensor, noise: SampleNoise, on_call: OnCall | None = None,
+    numbers: Sequence[int] | None = None,
+) -> tuple[Tensor, int]:  # fmt: skip
+    """Follow a plan from `x` [B, ...] at its first time: the result and the network's calls.
+
+    numbers: of these samples, by which each has its row of `plan.arguments`; default 0, 1, ...
+    """
     start_over(network)
-    denoiser = plan.denoiser(network)
+    denoiser = plan.denoiser(network, range(len(x)) if numbers is None else numbers)
     denoiser.on_call = on_call
     with torch.no_grad():
         result = SOLVERS[plan.solver].solve(

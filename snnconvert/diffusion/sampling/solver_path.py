@@ -16,6 +16,7 @@ from snnconvert.diffusion.denoiser import checked_prediction, checked_range
 from snnconvert.diffusion.noise import SampleNoise
 from snnconvert.diffusion.sampling.plans import Network, Plan, plan, run
 from snnconvert.diffusion.schedule import NoiseLevels, as_schedule
+from snnconvert.diffusion.times import Range, checked_t_range
 from snnconvert.errors import InputError
 
 VALUES = 1 << 14  # that all samples of a path hold together
@@ -33,6 +34,8 @@ class SolverPath:
         schedule: a Schedule, a tensor of betas, or None for DDPM's, as in `sample`.
         prediction: what the network predicts, as in `sample`; None: what it says, or "eps".
         solver, steps, grid, clip: as in `sample`.
+        t_range: the network's times at the cleanest and at the noisiest diffusion step, as in
+            `sample`; None: what it says, or the numbers of the steps.
         data_range: (low, high) of the clean data, kept with the converted network for `clip=True`.
         samples: drawn at once; None: by the size of x, 16 ... 1,024.
         passes: how often the converted network is calibrated on what it visited itself.
@@ -48,6 +51,7 @@ class SolverPath:
     steps: int = 20
     grid: str | Sequence[float] | None = None
     clip: bool | tuple[float, float] = False
+    t_range: Range | None = None
     data_range: tuple[float, float] | None = None
     samples: int | None = None
     passes: int = 2
@@ -57,6 +61,8 @@ class SolverPath:
         object.__setattr__(self, "schedule", as_schedule(self.schedule))
         if self.prediction is not None:
             checked_prediction(self.prediction)
+        if self.t_range is not None:
+            object.__setattr__(self, "t_range", checked_t_range(self.t_range))
         if self.data_range is not None:
             object.__setattr__(self, "data_range", checked_range(self.data_range))
         set_integers(self, {"passes": 0, "seed": 0}, "path: ")

@@ -8,6 +8,7 @@ from typing import Annotated
 
 from torch import Tensor
 
+from snnconvert.common.checks import checked_number
 from snnconvert.diffusion.analytic import analytic_variance, at_time, check_moment, pixel_variance
 from snnconvert.diffusion.denoiser import Denoiser
 from snnconvert.diffusion.linear import plus
@@ -16,7 +17,6 @@ from snnconvert.diffusion.schedule import CLEAN, NoiseLevels
 from snnconvert.diffusion.solvers import solver
 from snnconvert.diffusion.solvers.ddim import Eta
 from snnconvert.diffusion.transition import checked_eta, ddim_mean, ddim_share, posterior_variance
-from snnconvert.errors import InputError
 
 ClipPixel = Annotated[
     float, "grey levels of noise in the last noisy step, 0: no bound; commands take 2 for images"
@@ -54,11 +54,9 @@ def analytic_ddim(
     """
     curve = check_moment(eps_second_moment, schedule).tolist()
     eta = checked_eta(eta)
-    if not 0 <= clip_pixel <= 255 or not (largest_variance is None or largest_variance > 0):
-        raise InputError(
-            f"clip_pixel, largest_variance: found {clip_pixel}, {largest_variance}; allowed are "
-            "0 ... 255 and positive numbers (or None)"
-        )
+    clip_pixel = checked_number("clip_pixel", clip_pixel, "[0, 255]")
+    if largest_variance is not None:
+        checked_number("largest_variance", largest_variance, "(0, inf]", note=" and None")
     last_noisy = [time for time in times if time != CLEAN][-1]
     for t, s in pairwise(schedule.points(times)):
         scatter = eta * posterior_variance(t, s) ** 0.5

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 from torch import nn
 
 import snnconvert
 from snnconvert.conversion.calibration.along_path import Trial, chosen
-from snnconvert.conversion.calibration.saturation import Saturation
+from snnconvert.conversion.calibration.saturation import Saturation, far_beyond
 from snnconvert.errors import InputError
 from tests.support.planar import LabelledDenoiser, NormalDenoiser, points
 
@@ -91,8 +93,29 @@ def test_a_path_that_saturates_far_beyond_calibration_is_warned_of():
     saturation = Saturation(qann.program, qann.constants, 1)
     saturation.add([0.1 * points(64), torch.zeros(64)], on_path=False)
     saturation.add([50 * points(64), torch.full((64,), 99.0)], on_path=True)
-    with pytest.warns(UserWarning, match=r"1 layers saturate far more .* at t = 99"):
-        saturation.warn()
+    assert re.match(r"1 layers saturate far more .* at t = 99", far_beyond(saturation.to_dict()))
+    usual = Saturation(qann.program, qann.constants, 1)
+    for on_path in (False, True):
+        usual.add([points(64), torch.zeros(64)], on_path=on_path)
+    assert far_beyond(usual.to_dict()) == ""
+
+
+def test_a_report_counts_what_saturates_on_a_path_that_nobody_asked_for():
+    batches = snnconvert.noised(points(128), LINEAR, inputs=128)
+    model = NormalDenoiser(LINEAR).eval()
+    narrow = [(0.2 * x, t) for x, t in batches]  # what the solver visits lies far beyond
+    snn = snnconvert.convert(model, 8, example_inputs=narrow[0], calibration=narrow)
+    assert snnconvert.compare(model, snn, narrow).to_dict()["saturation"] is None
+    snn.schedule = LINEAR
+    report = snnconvert.compare(model, snn, narrow)
+    found = report.to_dict()["saturation"]
+    (shares,) = found["layers"].values()
+    assert len(found["t"]) == len(shares["path"]) == 20
+    assert max(shares["path"]) > 10 * shares["calibration"]
+    assert "saturate far more on the solver's path" in str(report)
+    along = converted(8, path=PATH)
+    told = snnconvert.compare(model, along, batches).to_dict()["saturation"]
+    assert told == along.calibration["path"]["saturation"]
 
 
 def test_schedule_prediction_and_range_travel_with_the_network(tmp_path):

@@ -57,6 +57,8 @@ def int8() -> nn.Module:
          UnsupportedOpError, "distribution .Categorical"),
         (lambda: Returns(Boxed), X, UnsupportedOpError, "class of its own"),
         (int8, X, UnsupportedOpError, "int8"),
+        (lambda: nn.Sequential(nn.LazyLinear(4), nn.ReLU(), nn.LazyLinear(2)), X,
+         UnsupportedOpError, "lazy layers.*call it once"),
     ],
 )  # fmt: skip
 def test_what_is_no_network_of_floats_is_refused_in_words(make, x, error, words):

@@ -94,6 +94,10 @@ def tensor_bounds(x, ceiling):
     return torch.round(y / ceiling * LEVELS) / LEVELS * ceiling
 
 
+def floor_divided(x, ceiling):
+    return (torch.clamp(x, 0, 1.7) + ceiling / LEVELS / 2) // (ceiling / LEVELS) * ceiling / LEVELS
+
+
 def switches(x, ceiling):
     steps = [(x >= (i - 0.5) * ceiling / LEVELS).float() for i in range(1, LEVELS + 1)]
     return sum(steps) * ceiling / LEVELS
@@ -102,7 +106,8 @@ def switches(x, ceiling):
 QUANTISERS = {
     "qcfs": (qcfs,), "lsq": (lsq,), "signed lsq": (signed_lsq,), "ste": (straight_through,),
     "pact": (pact,), "pact by where": (pact_by_where,), "floor": (rounds_down,),
-    "tensor bounds": (tensor_bounds,), "switches": (switches,), "a channel": (qcfs, 1, 6),
+    "tensor bounds": (tensor_bounds,), "floor divided": (floor_divided,),
+    "switches": (switches,), "a channel": (qcfs, 1, 6),
     "a channel, one axis": (pact_by_where, 6), "one value": (lsq, 1),
 }  # fmt: skip
 
@@ -241,3 +246,58 @@ def test_what_stays_analog_is_reported():
     text = " ".join(format_report(report.to_dict()).split())
     assert "nothing was lost: bit-equal to the quantised ANN, part of which stays analog" in text
     assert "1 maximum" in text
+
+
+@pytest.mark.parametrize("name", [*QUANTISERS, *CLIPS])
+def test_ceilings_of_its_own_go_on_learning(name):
+    torch.manual_seed(0)
+    activation = Parametrised(*QUANTISERS.get(name, CLIPS.get(name) and (CLIPS[name],)))
+    model, x = Activated(activation).eval(), torch.randn(64, 6) * 2
+    levels = LEVELS if name in QUANTISERS else 256
+    qann = snnconvert.quantize(model, levels, example_inputs=x)
+    learned = {k: v for k, v in qann.named_parameters() if "ceiling" in k}
+    assert len(learned) == 1 and len(list(qann.parameters())) == len(list(model.parameters()))
+    (ceiling,) = learned.values()
+    torch.testing.assert_close(ceiling.flatten(), activation.ceiling.flatten())
+    before = ceiling.detach().clone()
+    qann(x).square().mean().backward()
+    assert bool((ceiling.grad != 0).all())
+    torch.optim.SGD(qann.parameters(), 0.1).step()
+    assert not torch.equal(ceiling, before)
+    snn = snnconvert.convert(qann.eval(), levels)
+    with torch.no_grad():
+        assert torch.equal(snn(x), qann(x))
+    (cell,) = snn.neurons.values()
+    torch.testing.assert_close(cell.ceiling.flatten(), ceiling.detach().flatten())
+    if name in QUANTISERS:  # it still rounds where it did, in units of the ceiling
+        model.load_state_dict(
+            {
+                **qann.state_dict(),
+                "activation.ceiling": ceiling.detach().view(activation.ceiling.shape),
+            },
+            strict=False,
+        )
+        torch.testing.assert_close(qann(x), model(x), rtol=1e-4, atol=1e-5)
+
+
+def test_a_learned_ceiling_keeps_its_name_and_shape():
+    model = Activated(Parametrised(qcfs, 1)).eval()
+    qann = snnconvert.quantize(model, LEVELS, example_inputs=torch.randn(8, 6))
+    assert set(qann.state_dict()) == set(model.state_dict())
+    model.load_state_dict(qann.state_dict())
+
+
+ANSWERS = {
+    "above": lambda x: (x > 0).float(),
+    "in x's type": lambda x: x.gt(0.3).type_as(x),
+    "between": lambda x: ((x > 0) & (x < 1)).float(),
+    "not": lambda x: torch.logical_not(x > 0).to(x.dtype),
+}
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_numbers_made_of_answers_are_a_function_with_neurons_behind_it(name):
+    torch.manual_seed(0)
+    snn = held(Activated(ANSWERS[name]), torch.randn(64, 6), timesteps=4, close=1e-5)
+    (function,) = snn.functions.values()
+    assert function is not None
