@@ -77,11 +77,14 @@ def denoiser_facts(args: argparse.Namespace, named: NamedNetwork) -> dict[str, A
     if named.checkpoint is not None:
         named.checkpoint.predicts(args.prediction)
         return {}
-    if args.schedule is None and args.prediction is None:
+    noise, prediction = named.known.get("schedule"), named.known.get("prediction")
+    noise = noise if args.schedule is None else named_schedule(args.schedule)
+    prediction = args.prediction or prediction
+    if noise is None and prediction is None:
         return {}
-    noise = None if args.schedule is None else named_schedule(args.schedule).alphas_cumprod
+    levels = None if noise is None else noise.alphas_cumprod
     known = {} if named.data_range is None else {"data_range": named.data_range}
-    return {"denoiser": {"prediction": args.prediction, "alphas_cumprod": noise, **known}}
+    return {"denoiser": {"prediction": prediction, "alphas_cumprod": levels, **known}}
 
 
 def solver_path(args: argparse.Namespace, named: NamedNetwork) -> SolverPath | None:
@@ -106,7 +109,8 @@ def solver_path(args: argparse.Namespace, named: NamedNetwork) -> SolverPath | N
         print("note: the network does not return one prediction of x's shape, so that no solver "
               "can follow it; thresholds are fitted to noised data alone")  # fmt: skip
         return None
-    own = named.checkpoint.predicts(args.prediction) if named.checkpoint else args.prediction
+    own = args.prediction or named.known.get("prediction")
+    own = named.checkpoint.predicts(args.prediction) if named.checkpoint else own
     return SolverPath(noise, own, data_range=named.data_range)
 
 

@@ -37,6 +37,8 @@ def named_network(args: argparse.Namespace) -> NamedNetwork:
         raise InputError("name a FILE, or a network by --model MODULE:FACTORY")
     elif args.file.endswith(".pt2"):
         named = NamedNetwork(args.file, load(args.file), None)
+    elif Path(args.file).is_dir():
+        named = _from_folder(args)
     elif args.file.endswith(".onnx"):
         named = NamedNetwork(args.file, _from_onnx(args), None)
     else:
@@ -93,6 +95,17 @@ def _from_onnx(args: argparse.Namespace) -> nn.Module:
     elif args.calibrate and Path(args.calibrate).is_file():
         examples = tuple(value[:EXAMPLES] for value in tensors_of(Path(args.calibrate)))
     return load(args.file, example_inputs=examples, outputs=args.outputs or None)
+
+
+def _from_folder(args: argparse.Namespace) -> NamedNetwork:
+    """A model of diffusers, which knows its noise where a pipeline's scheduler is beside it."""
+    from snnconvert.exchange.diffusers_folder import example_call, load_diffusers
+
+    model = load_diffusers(args.file)
+    in_file = args.calibrate and Path(args.calibrate).is_file()
+    whole = in_file and len(tensors_of(Path(args.calibrate))) > 1  # not clean images alone
+    examples = factory_examples(args) if args.example_shape or whole else example_call(model)
+    return NamedNetwork(args.file, model, examples)
 
 
 def _from_factory(args: argparse.Namespace) -> NamedNetwork:
