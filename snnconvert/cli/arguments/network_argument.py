@@ -158,14 +158,17 @@ def first_line(error: Exception) -> str:
 
 
 def example(text: str) -> Tensor:
-    """An example input of the shape "2,3,32,32" or "2:int"."""
+    """An example input of the shape "2,3,32,32" or "2:int", or the whole number "16000:number"."""
     sizes, _, kind = text.partition(":")
+    if kind == "number" and sizes.removeprefix("-").isdecimal():
+        return torch.tensor(int(sizes))
     try:
         shape = [int(size) for size in sizes.split(",")]
     except ValueError:
         shape = [-1]
     if min(shape) < 1 or (kind or "float") not in KINDS:
-        raise InputError(f"--example-shape: found {text!r}, write e.g. 2,3,32,32 or 2:int")
+        raise InputError(f"--example-shape: found {text!r}, write e.g. 2,3,32,32, 2:int or "
+                         "16000:number")  # fmt: skip
     dtype = KINDS[kind or "float"]
     values = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     return values if dtype == torch.float32 else torch.zeros(shape, dtype=dtype)

@@ -49,7 +49,7 @@ def add_network_arguments(command: argparse.ArgumentParser) -> None:
         default=[],
         metavar="B,C,H,W[:int]",
         help="shape of an input of --model, or of an .onnx file where it may be any; batch first, "
-        "once per input",
+        "once per input; 16000:number is the number itself",
     )
     command.add_argument(
         "--outputs",

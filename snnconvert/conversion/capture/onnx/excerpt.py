@@ -6,7 +6,7 @@ weights at the end, such as the suppression of boxes, is left out: no neuron wou
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,8 +15,7 @@ from onnx_ir.passes import common
 from torch import Tensor
 
 from snnconvert.common.registry import nearest
-from snnconvert.common.warning import warn
-from snnconvert.conversion.capture.onnx.build import every_node, needed, outer_of
+from snnconvert.conversion.capture.onnx.build import every_node, needed, outer_of, title
 from snnconvert.conversion.capture.onnx.file import opened
 from snnconvert.conversion.capture.onnx.inputs import Wanted
 from snnconvert.conversion.capture.onnx.quantisers import constant_of
@@ -82,20 +81,24 @@ class Excerpt:
                 return more
         raise cause
 
-    def announce(self, fixed: dict[str, Tensor]) -> None:
-        """Warn of what is fixed and left out."""
-        for name, value in fixed.items():
-            warn(f"{self.path}: input {name!r} chooses between branches; the network is the one "
-                 f"for {name} = {value.item()}")  # fmt: skip
+    def notes(self, fixed: Mapping[str, Tensor]) -> list[str]:
+        """What a user must know: which inputs are fixed, and what is left out."""
+        found = [
+            f"input {name!r} chooses between branches; the network is the one for {name} = "
+            f"{value.item()}"
+            for name, value in fixed.items()
+        ]
         if self.left:
             graph = replace(self, left=frozenset()).model().graph
             behind = _behind(graph, self.left)
             first = next(node for node in behind if self.left & _names(node.outputs))
             ends = ", ".join(str(value.name) for value in self.model().graph.outputs)
-            warn(f"{self.path}: {first.op_type} ({first.name or first.outputs[0].name}) gives a "
-                 f"result whose size depends on the data; it and what is behind it "
-                 f"({len(behind)} operations, none with weights) are left out: the network "
-                 f"ends at {ends}")  # fmt: skip
+            found.append(
+                f"{first.op_type} ({title(first)}) gives a result whose size depends on the data; "
+                f"it and what is behind it ({len(behind)} operations, none with weights) are left "
+                f"out: the network ends at {ends}"
+            )
+        return found
 
 
 def cut_off(graph: ir.Graph, outputs: Sequence[str], path: Path) -> None:

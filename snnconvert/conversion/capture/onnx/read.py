@@ -10,6 +10,7 @@ from typing import Any
 import onnx_ir as ir
 from torch import Tensor
 
+from snnconvert.common.warning import warn
 from snnconvert.conversion.capture.captured import Captured
 from snnconvert.conversion.capture.export import capture, quiet_tracer
 from snnconvert.conversion.capture.onnx.any_batch import free_batch
@@ -58,7 +59,7 @@ def read_onnx(
     path = Path(path)
     try:
         with quiet_tracer():  # parsers and tracers log what becomes an error of ours
-            network, examples = imported(path, example_inputs, outputs)
+            network, examples, notes = imported(path, example_inputs, outputs)
     except SnnconvertError as error:
         if str(error).startswith(str(path)):
             raise
@@ -68,13 +69,15 @@ def read_onnx(
         raise CheckpointError(
             f"{path}: is damaged, or no ONNX file ({type(error).__name__}: {first(error)})"
         ) from error
+    for note in notes:
+        warn(f"{path}: {note}")
     return capture(network, examples)
 
 
 def imported(
     path: Path, example_inputs: Any, outputs: Sequence[str] | None
-) -> tuple[OnnxNetwork, tuple[Any, ...]]:
-    """The network of a file, held against onnxruntime, and example inputs to capture it with."""
+) -> tuple[OnnxNetwork, tuple[Any, ...], list[str]]:
+    """The network of a file, held against onnxruntime, example inputs to capture it with, notes."""
     excerpt = Excerpt(path, None if outputs is None else tuple(outputs))
     while True:
         model = excerpt.model()
@@ -88,12 +91,11 @@ def imported(
     runtime = Runtime(path, wanted, content)
     check_parity(network, runtime, examples, path)
     examples = free_batch(network, runtime, wanted, examples)
-    excerpt.announce(network.fixed)
     numbers = [
         value.item() if item.name in excerpt.fixed else value
         for item, value in zip(wanted, examples, strict=True)
     ]
-    return network, tuple(numbers)
+    return network, tuple(numbers), excerpt.notes(network.fixed)
 
 
 def network_of(
