@@ -11,26 +11,11 @@ import torch
 
 import snnconvert
 from snnconvert.errors import InputError, UnsupportedOpError
-from tests.support.onnx_files import model_of, relative, written
-
-BOXES = """g (float[1,3,8,8] x) => (int64[K,3] kept, int64[M,3] more, float[1,16,4] boxes) {
-    c = Conv<strides=[2,2], kernel_shape=[2,2]>(x, w)  r = Relu(c)
-    b = Conv(r, wb)  flat = Reshape(b, as_boxes)  boxes = Transpose<perm=[0,2,1]>(flat)
-    s = Conv(r, ws)  rows = Reshape(s, as_scores)  scores = Sigmoid(rows)
-    one = Slice(scores, zero, first, axis)  two = Slice(scores, first, second, axis)
-    kept = NonMaxSuppression(boxes, one, most, overlap, least)
-    more = NonMaxSuppression(boxes, two, most, overlap, least)
-}"""
-SIZES = {
-    "w": (6, 3, 2, 2), "wb": (4, 6, 1, 1), "ws": (2, 6, 1, 1), "as_boxes": np.array([1, 4, 16]),
-    "as_scores": np.array([1, 2, 16]), "zero": np.array([0]), "first": np.array([1]),
-    "second": np.array([2]), "axis": np.array([1]), "most": np.array(5),
-    "overlap": np.float32(0.5), "least": np.float32(0.1),
-}  # fmt: skip
+from tests.support.onnx_files import detector, model_of, relative, written
 
 
 def test_post_processing_without_weights_is_left_out_with_a_warning(tmp_path):
-    path = written(model_of(BOXES, 13, **SIZES), tmp_path)
+    path = written(detector(), tmp_path)
     with pytest.warns(UserWarning, match=r"NonMaxSuppression .* ends at boxes, scores"):
         network = snnconvert.load(path)
     x = torch.rand(1, 3, 8, 8)
