@@ -172,7 +172,7 @@ def _ends(model: ir.Model, results: frozenset[str]) -> list[str]:
     common.ShapeInferencePass()(model)
     graph = model.graph
     left, moving = _behind(graph, results), _moving(graph)
-    if any(map(_has_weight, left)):
+    if any(map(_has_weight, every_node(left))):
         return []
     inside = {value for node in left for value in node.outputs}
     own = [value for value in graph.outputs if value not in inside]

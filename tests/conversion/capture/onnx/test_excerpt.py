@@ -59,6 +59,15 @@ def test_an_input_that_chooses_a_branch_is_fixed_at_its_example(tmp_path):
         fast(x, torch.tensor(8))
 
 
+def test_weights_inside_of_a_branch_are_never_left_out(tmp_path):
+    """Without an example of `rate`: what is before the branch is not all that there is."""
+    before = BRANCH.replace("fast = Equal", "h = MatMul(x, v)  r = Relu(h)  fast = Equal")
+    text = before.replace("MatMul(x, w)", "MatMul(r, w)")
+    path = written(model_of(text, w=(3, 4), v=(3, 3), fast_rate=np.array(16)), tmp_path)
+    with pytest.raises(UnsupportedOpError, match="give example_inputs"):
+        snnconvert.load(path)
+
+
 def test_without_an_example_a_branch_is_refused_by_name(tmp_path):
     path = written(model_of(BRANCH, w=(3, 4), fast_rate=np.array(16)), tmp_path)
     with warnings.catch_warnings():
