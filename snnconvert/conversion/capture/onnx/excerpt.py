@@ -132,7 +132,8 @@ def _read(node: ir.Node) -> list[ir.Value]:
 
 def _behind(graph: ir.Graph, results: frozenset[str]) -> list[ir.Node]:
     """The nodes that give `results`, and all that read them."""
-    found, values = [], set()
+    found: list[ir.Node] = []
+    values: set[ir.Value] = set()
     for node in graph:
         if results & _names(node.outputs) or values.intersection(_read(node)):
             found.append(node)

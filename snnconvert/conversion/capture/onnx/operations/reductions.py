@@ -64,7 +64,8 @@ def _on_host(function: Any, sizes: Any) -> Any:
         array, keep = call.host(0), bool(call.attribute("keepdims", 1))
         axes = axes_of(call, array.ndim)
         if not array.size:
-            return OPERATIONS[call.node.op].run(call)
+            empty: Value = OPERATIONS[call.node.op].run(call)
+            return empty
         if not axes:
             return array
         if not array.dtype.hasobject:

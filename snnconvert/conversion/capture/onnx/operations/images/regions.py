@@ -116,8 +116,8 @@ def _aligned(
         found = corners[0] + corners[1] + corners[2] + corners[3]
     found = torch.where(outside.unsqueeze(-1), torch.zeros_like(found), found)
     found = found.unflatten(2, (bins[1], samples[1])).unflatten(1, (bins[0], samples[0]))
-    found = found.amax((2, 4)) if largest else found.mean((2, 4))
-    return found.permute(0, 3, 1, 2)
+    whole: Tensor = found.amax((2, 4)) if largest else found.mean((2, 4))
+    return whole.permute(0, 3, 1, 2)
 
 
 def _samples(start: Tensor, size: Tensor, bins: int, samples: int) -> Tensor:
@@ -127,7 +127,8 @@ def _samples(start: Tensor, size: Tensor, bins: int, samples: int) -> Tensor:
 
 
 def _outside(at: Tensor, size: Any) -> Tensor:
-    return (at < -1) | (at > size)
+    found: Tensor = (at < -1) | (at > size)
+    return found
 
 
 def _between(at: Tensor, size: Any) -> tuple[Tensor, Tensor, Tensor]:
@@ -194,6 +195,6 @@ def col2im(call: Call) -> Tensor:
     flat_places = call.made("places", places.reshape(-1))
     values = x.unflatten(1, (-1, math.prod(kernel))).flatten(2)
     sums = values.new_zeros([*values.shape[:2], math.prod(padded)])
-    whole = sums.index_add(2, flat_places, values).unflatten(2, padded)
+    whole: Tensor = sums.index_add(2, flat_places, values).unflatten(2, padded)
     cut = tuple(slice(pads[a], pads[a] + image[a]) for a in range(axes))
     return whole[(slice(None), slice(None), *cut)]
