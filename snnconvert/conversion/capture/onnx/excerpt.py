@@ -20,7 +20,7 @@ from snnconvert.conversion.capture.onnx.file import opened
 from snnconvert.conversion.capture.onnx.inputs import Wanted
 from snnconvert.conversion.capture.onnx.quantisers import constant_of
 from snnconvert.conversion.capture.onnx.steps.call import DataDependent
-from snnconvert.errors import InputError
+from snnconvert.errors import InputError, UnsupportedOpError
 
 SIZES = ("Shape", "Size")  # what they give depends on no data
 MATRIX = 2  # axes of a weight
@@ -68,7 +68,7 @@ class Excerpt:
             given: whether their example values are a caller's.
 
         Raises:
-            DataDependent: `cause`, where there is none.
+            UnsupportedOpError: there is none, since inputs are unknown or weights would be lost.
         """
         graph = replace(self, left=frozenset()).model().graph
         choosing = _choosing(graph, cause.value, wanted) - self.fixed
@@ -79,7 +79,9 @@ class Excerpt:
             more = replace(self, left=left)
             if left != self.left and more.model().graph.outputs:
                 return more
-        raise cause
+        ends = _ends(replace(self, left=frozenset()).model(), own, whole=False)
+        hint = f"; before it are {', '.join(ends)}" if ends else ""
+        raise UnsupportedOpError(f"{cause}{hint}") from cause
 
     def notes(self, fixed: Mapping[str, Tensor]) -> list[str]:
         """What a user must know: which inputs are fixed, and what is left out."""
@@ -165,15 +167,15 @@ def _alike(graph: ir.Graph, op: str) -> set[str]:
     ))  # fmt: skip
 
 
-def _ends(model: ir.Model, results: frozenset[str]) -> list[str]:
+def _ends(model: ir.Model, results: frozenset[str], whole: bool = True) -> list[str]:
     """Names of the numbers before `results`, from which all behind them can be computed.
 
-    The graph's own outputs first; none where a weight would be left out.
+    The graph's own outputs first; if it shall be `whole`, none where a weight would be left out.
     """
     common.ShapeInferencePass()(model)
     graph = model.graph
     left, moving = _behind(graph, results), _moving(graph)
-    if any(map(_has_weight, every_node(left))):
+    if whole and any(map(_has_weight, every_node(left))):
         return []
     inside = {value for node in left for value in node.outputs}
     own = [value for value in graph.outputs if value not in inside]

@@ -33,7 +33,7 @@ from snnconvert.conversion.capture.onnx.parity import (
 )
 from snnconvert.conversion.capture.onnx.quantisers import lay_open_quantisers
 from snnconvert.conversion.capture.onnx.steps.call import DataDependent, Run
-from snnconvert.errors import CheckpointError, SnnconvertError, UnsupportedOpError
+from snnconvert.errors import CheckpointError, SnnconvertError
 
 
 def read_onnx(
@@ -61,10 +61,8 @@ def read_onnx(
         with quiet_tracer():  # parsers and tracers log what becomes an error of ours
             network, examples, notes = imported(path, example_inputs, outputs)
     except SnnconvertError as error:
-        if str(error).startswith(str(path)):
-            raise
-        kind = UnsupportedOpError if isinstance(error, DataDependent) else type(error)
-        raise kind(f"{path}: {error}") from error
+        text = str(error)
+        raise (error if text.startswith(str(path)) else type(error)(f"{path}: {text}")) from error
     except Exception as error:  # damaged bytes can raise nearly anything inside the parsers
         raise CheckpointError(
             f"{path}: is damaged, or no ONNX file ({type(error).__name__}: {first(error)})"
