@@ -44,6 +44,16 @@ def test_convert(data, folder):
     assert network(torch.rand(3, 3, 8, 8)).shape == (3, 10)
 
 
+def test_a_conversion_is_verified_and_reported_against_the_file(folder):
+    """Immediate firing until silence: every count is the quantised ANN's."""
+    made = call_cli("convert", "net.onnx", "--calibrate", "inputs.pt", "--timesteps", "4",
+                    "--no-page", "-o", "own.snn.pt", cwd=folder)  # fmt: skip
+    assert made.returncode == 0, made.stderr
+    for command in ("verify", "report"):
+        result = call_cli(command, "net.onnx", "own.snn.pt", "--calibrate", "inputs.pt", cwd=folder)
+        assert result.returncode == 0, result.stderr
+
+
 def test_calibration_from_what_is_no_archive(folder):
     (folder / "broken.npz").write_bytes(b"PK no archive")
     result = call_cli("convert", "net.onnx", "--calibrate", "broken.npz", cwd=folder)

@@ -73,7 +73,8 @@ def ann_and_snn(args: argparse.Namespace) -> tuple[NamedNetwork, SpikingNetwork,
     snn = converted(checkpoint.network(), missing, CheckpointError)
     if args.model and not args.example_shape and not args.calibrate:
         args.example_shape = ["1"]  # nothing is captured
-    if args.file and not args.model and not args.file.endswith(".pt2") and args.stage is None:
+    foreign = bool(args.model) or is_foreign(args.file)
+    if args.file and not foreign and args.stage is None:
         ann = Checkpoint.read(args.file)
         if ann.has_recipe:
             named = checkpoint_network(ann, ann.quantised_at(snn.config.levels)
@@ -85,6 +86,11 @@ def ann_and_snn(args: argparse.Namespace) -> tuple[NamedNetwork, SpikingNetwork,
     if named.batches is None:
         raise InputError(f"{named.name}: --data is needed: inputs to measure on")
     return named, snn, args.snn
+
+
+def is_foreign(file: str | None) -> bool:
+    """Whether a file is no checkpoint of ours, by its name."""
+    return file is not None and (file.endswith((".pt2", ".onnx")) or Path(file).is_dir())
 
 
 def _from_onnx(args: argparse.Namespace) -> nn.Module:
