@@ -13,7 +13,7 @@ from torch import Tensor
 from snnconvert.common.warning import warn
 from snnconvert.conversion.capture.captured import Captured
 from snnconvert.conversion.capture.export import capture, quiet_tracer
-from snnconvert.conversion.capture.onnx.any_batch import free_batch
+from snnconvert.conversion.capture.onnx.any_batch import free_batch, tied
 from snnconvert.conversion.capture.onnx.build import Builder, needed, refuse_unknown
 from snnconvert.conversion.capture.onnx.excerpt import Excerpt
 from snnconvert.conversion.capture.onnx.fusions import fuse
@@ -69,7 +69,10 @@ def read_onnx(
         ) from error
     for note in notes:
         warn(f"{path}: {note}")
-    return capture(network, examples)
+    captured = capture(network, examples)
+    if network.run.frees and captured.program.fixed_batch is not None:  # it cannot vary after all
+        return capture(network, tied(network, examples))
+    return captured
 
 
 def imported(

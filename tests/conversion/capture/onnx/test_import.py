@@ -120,6 +120,19 @@ def test_a_batch_of_the_file_stays_where_rows_meet(tmp_path):
         network(torch.rand(3, 6))
 
 
+def test_a_batch_that_shapes_follow_from_stays_the_one_of_the_file(tmp_path):
+    """A loop over the rows gives the same for any number of them, and is unrolled for one."""
+    text = """g (float[1,3] x) => (float[1,4] y) {
+        s = Shape(x)  zero = Constant<value_ints=[0]>()  n = Gather(s, zero)  count = Squeeze(n)
+        go = Constant<value_int=1>()  on = Cast<to=9>(go)
+        r = Loop(count, on) <body = l (int64 i, bool k) => (bool k2, float[4] row) {
+            k2 = Identity(k)  part = Gather<axis=0>(x, i)  m = MatMul(part, w)  row = Relu(m) }>
+        y = Neg(r) }"""
+    with pytest.warns(UserWarning, match=r"as large as the example \(1\)"):
+        network = snnconvert.load(written(model_of(text, 13, w=(3, 4)), tmp_path))
+    assert network.program.takes.fixed_batch == 1 and network(torch.rand(1, 3)).shape == (1, 4)
+
+
 def test_pairs_behind_activations_become_thresholds(tmp_path):
     text = """g (float[N,3] x) => (float[N,2] y) {
         wq = DequantizeLinear(w8, ws)
