@@ -20,8 +20,8 @@ from .evaluation.metrics.features import Inception as Inception
 from .evaluation.metrics.gaussian import Statistics as Statistics
 from .evaluation.metrics.gaussian import load_statistics as load_statistics
 from .exchange.diffusers import for_pipeline as for_pipeline
-from .exchange.diffusers import load_diffusers as load_diffusers
 from .exchange.diffusers import sampling_of as sampling_of
+from .exchange.diffusers_folder import load_diffusers as load_diffusers
 from .exchange.from_spikingjelly import from_spikingjelly as from_spikingjelly
 from .exchange.nir import to_nir as to_nir
 from .exchange.onnx_export import export_onnx as export_onnx

@@ -32,6 +32,8 @@ FOLDERS = [  # a folder may import those above it, never those below
     "conversion/capture",
     "conversion/capture/onnx/steps",
     "conversion/capture/onnx/operations",
+    "conversion/capture/onnx/operations/images",
+    "conversion/capture/onnx/operations/microsoft",
     "conversion/capture/onnx",
     "conversion/prepare",
     "conversion/spiking/simulation",

@@ -70,6 +70,7 @@ def denoiser_facts(args: argparse.Namespace, named: NamedNetwork) -> dict[str, A
         InputError: a prediction or times that contradict the file, or that there are not.
     """
     from snnconvert.diffusion.denoiser import checked_prediction
+    from snnconvert.diffusion.schedule import named_schedule
     from snnconvert.diffusion.times import checked_t_range
 
     if args.prediction is not None:
@@ -78,13 +79,13 @@ def denoiser_facts(args: argparse.Namespace, named: NamedNetwork) -> dict[str, A
         named.checkpoint.predicts(args.prediction)
         named.checkpoint.takes_times(args.t_range)
         return {}
-    found = {
-        "schedule": None if args.schedule is None else named_noise(args.schedule),
+    given = {
+        "schedule": None if args.schedule is None else named_schedule(args.schedule),
         "prediction": args.prediction,
         "t_range": None if args.t_range is None else checked_t_range(args.t_range),
         "data_range": named.data_range,
     }
-    return {name: value for name, value in found.items() if value is not None}
+    return {**named.known, **{name: v for name, v in given.items() if v is not None}}
 
 
 def solver_path(args: argparse.Namespace, named: NamedNetwork) -> SolverPath | None:
@@ -109,7 +110,8 @@ def solver_path(args: argparse.Namespace, named: NamedNetwork) -> SolverPath | N
         print("note: the network does not return one prediction of x's shape, so that no solver "
               "can follow it; thresholds are fitted to noised data alone")  # fmt: skip
         return None
-    own = named.checkpoint.predicts(args.prediction) if named.checkpoint else args.prediction
+    own = args.prediction or named.known.get("prediction")
+    own = named.checkpoint.predicts(args.prediction) if named.checkpoint else own
     return SolverPath(noise, own, t_range=args.t_range, data_range=named.data_range)
 
 

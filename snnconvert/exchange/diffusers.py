@@ -10,10 +10,8 @@ images = snnconvert.sample(network, shape=..., **snnconvert.sampling_of(pipeline
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,7 +20,7 @@ from torch import Tensor, nn
 from snnconvert.conversion.graph.values import Outputs, leaves
 from snnconvert.conversion.spiking.network import SpikingNetwork, converted
 from snnconvert.diffusion.schedule import Schedule
-from snnconvert.errors import CheckpointError, InputError
+from snnconvert.errors import InputError
 
 PREDICTIONS = {"epsilon": "eps", "v_prediction": "v", "sample": "x0"}
 SPACINGS = ("leading", "linspace", "trailing")
@@ -100,45 +98,6 @@ def for_pipeline(network: nn.Module, like: nn.Module) -> PipelineModel:
         raise InputError(f"for_pipeline: {type(like).__name__} has no config; give the model that "
                          "the network was converted from")  # fmt: skip
     return PipelineModel(snn, like).eval()
-
-
-def load_diffusers(path: str | Path) -> nn.Module:
-    """The model in a folder that diffusers wrote (`config.json`, `.safetensors`), to be converted.
-
-    Raises:
-        CheckpointError: no such folder, or its files do not fit together.
-        InputError: diffusers is missing.
-    """
-    folder = Path(path)
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        name = str(config["_class_name"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(
-            f"{path}: is no folder of a diffusers model (its config.json: {error}); of a pipeline "
-            "name the folder inside, such as PIPELINE/unet"
-        ) from error
-    kind = getattr(package(), name, None)
-    if not (isinstance(kind, type) and issubclass(kind, nn.Module)):
-        raise CheckpointError(f"{path}: holds a {name}, which this diffusers has no model for")
-    try:
-        model = kind.from_pretrained(  # type: ignore[attr-defined]
-            str(folder), local_files_only=True, use_safetensors=True, low_cpu_mem_usage=False
-        )
-    except Exception as error:  # whatever diffusers raises at missing and damaged weights
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise CheckpointError(f"{path}: diffusers cannot read it ({reason})") from error
-    result: nn.Module = model.eval()
-    return result
-
-
-def package() -> Any:
-    """The package diffusers. InputError where it is missing."""
-    try:
-        import diffusers
-    except ImportError as error:
-        raise InputError("diffusers is missing: pip install 'snnconvert[diffusers]'") from error
-    return diffusers
 
 
 def sampling_of(scheduler: Any) -> dict[str, Any]:

@@ -35,7 +35,7 @@ class Bad(nn.Module):
         super().__init__()
         self.deep = good()
     def forward(self, x, t):
-        return torch.histc(self.deep(x)) + torch.rand_like(x).mean()
+        return self.deep(x - torch.histc(self.deep(x), 1)) + torch.rand_like(x).mean()
 
 def bad():
     return Bad()

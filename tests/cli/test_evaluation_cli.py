@@ -224,6 +224,22 @@ def test_converted_network_has_the_fid_of_its_quantised_one(tmp_path, checkpoint
     assert figures[0] == figures[1] == figures[2]
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_exported_network_has_the_fid_of_what_it_was_exported_from(tmp_path, checkpoint):
+    """onnxruntime draws the images."""
+    folder = write_images(tmp_path / "real", 4)
+    assert run("stats", folder, "--dims", 64, "-o", "real.npz") == 0
+    x, t = torch.randn(2, 1, SIZE, SIZE), torch.tensor([3.0, 40.0])
+    snn = convert(Checkpoint.read(checkpoint).network("qann"), 4, example_inputs=(x, t),
+                  firing="deferred")  # fmt: skip
+    snnconvert.export_onnx(snn, "tiny.onnx", examples=[(x, t)], like=Checkpoint.read(checkpoint))
+    drawn_by = [
+        fid(file, "--against", "real.npz", "--samples", 4, "--steps", 2)["fid"]
+        for file in (checkpoint, "tiny.onnx")
+    ]
+    assert drawn_by[0] == pytest.approx(drawn_by[1], rel=1e-3)
+
+
 def drawn(checkpoint: Path, count: int, seed: int = 0, batch_size: int = 64) -> torch.Tensor:
     drawing = Drawing(plan("ddim", 1), seed, batch_size)
     source = SampledSource.of(Checkpoint.read(checkpoint), drawing, count)

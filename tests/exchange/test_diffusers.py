@@ -7,7 +7,8 @@ import torch
 
 import snnconvert
 from snnconvert.errors import CheckpointError, InputError
-from snnconvert.exchange.diffusers import for_pipeline, load_diffusers, sampling_of
+from snnconvert.exchange.diffusers import for_pipeline, sampling_of
+from snnconvert.exchange.diffusers_folder import load_diffusers
 
 diffusers = pytest.importorskip("diffusers")
 

@@ -22,7 +22,7 @@ from torch import nn
 
 import snnconvert
 from snnconvert.errors import SnnconvertError
-from tests.support.onnx_files import mutated
+from tests.support.onnx_files import detector, mutated
 
 MEMORY = 6 << 30  # bytes of address space above the present ones
 TEXT = """<ir_version: 8, opset_import: ["" : 13]>
@@ -41,11 +41,12 @@ g (float[N,3,8,8] x) => (float[N,4] y) <float[4,3,3,3] w = {WEIGHTS}> {
 
 
 def sources(folder: Path) -> list[Path]:
-    """Small files to start from: the notation above, a network of PyTorch's older exporter."""
+    """Small files to start from: written out, and of PyTorch's older exporter."""
     values = ",".join(["0.1"] * 108)
     (folder / "text.onnx").write_bytes(
         notation.parse_model(TEXT.replace("WEIGHTS", values)).SerializeToString()
     )
+    (folder / "detector.onnx").write_bytes(detector().SerializeToString())
     model = nn.Sequential(
         nn.Conv2d(3, 4, 3, 2), nn.BatchNorm2d(4), nn.Hardswish(), nn.Upsample(scale_factor=2),
         nn.Flatten(), nn.Linear(144, 8), nn.LayerNorm(8), nn.GELU(), nn.Linear(8, 2),

@@ -29,6 +29,21 @@ SMALL_CNN = """g (float[N,3,8,8] x) => (float[N,10] y) {
 }"""
 SMALL_WEIGHTS = {"w": (4, 3, 3, 3), "b": (4,), "fw": (10, 64), "fb": (10,)}
 
+DETECTOR = """g (float[1,3,8,8] x) => (int64[K,3] kept, int64[M,3] more, float[1,16,4] boxes) {
+    c = Conv<strides=[2,2], kernel_shape=[2,2]>(x, w)  r = Relu(c)
+    b = Conv(r, wb)  flat = Reshape(b, as_boxes)  boxes = Transpose<perm=[0,2,1]>(flat)
+    s = Conv(r, ws)  rows = Reshape(s, as_scores)  scores = Sigmoid(rows)
+    one = Slice(scores, zero, first, axis)  two = Slice(scores, first, second, axis)
+    kept = NonMaxSuppression(boxes, one, most, overlap, least)
+    more = NonMaxSuppression(boxes, two, most, overlap, least)
+}"""
+DETECTOR_WEIGHTS = {
+    "w": (6, 3, 2, 2), "wb": (4, 6, 1, 1), "ws": (2, 6, 1, 1), "as_boxes": np.array([1, 4, 16]),
+    "as_scores": np.array([1, 2, 16]), "zero": np.array([0]), "first": np.array([1]),
+    "second": np.array([2]), "axis": np.array([1]), "most": np.array(5),
+    "overlap": np.float32(0.5), "least": np.float32(0.1),
+}  # fmt: skip
+
 
 def model_of(text: str, opset: int = 13, **constants: Any) -> onnx.ModelProto:
     """A model in ONNX's own notation, with its initializers: arrays, or shapes to fill."""
@@ -44,6 +59,11 @@ def model_of(text: str, opset: int = 13, **constants: Any) -> onnx.ModelProto:
 
 def small_cnn() -> onnx.ModelProto:
     return model_of(SMALL_CNN, **SMALL_WEIGHTS)
+
+
+def detector() -> onnx.ModelProto:
+    """Boxes and scores, and which boxes of two classes stay."""
+    return model_of(DETECTOR, **DETECTOR_WEIGHTS)
 
 
 def written(model: onnx.ModelProto, folder: Path, name: str = "net.onnx") -> Path:

@@ -93,7 +93,8 @@ def noise_of(args: argparse.Namespace, named: NamedNetwork) -> Schedule | None:
     """The noise to put on clean images, for a denoiser; None for any other network."""
     checkpoint = named.checkpoint
     if checkpoint is None:
-        return None if args.schedule is None else named_schedule(args.schedule)
+        known: Schedule | None = named.known.get("schedule")
+        return known if args.schedule is None else named_schedule(args.schedule)
     if args.schedule is None and checkpoint.recipe.family.task != "noise":
         return None
     return checkpoint.schedule(args.schedule)

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from snnconvert.checkpoint.checkpoint import Checkpoint
+from snnconvert.common.denoises import facts_of
 
 REPORTED_BATCHES = 8  # of the calibration data, in the report of a conversion
 
@@ -37,6 +38,11 @@ class NamedNetwork:
     float_ann: nn.Module | None = None
     stage: str = "ann"
     data_range: tuple[float, float] | None = None
+
+    @property
+    def known(self) -> dict[str, Any]:
+        """What a denoiser from elsewhere says of itself; {} of one of ours, which has a recipe."""
+        return facts_of(self.model) if self.checkpoint is None else {}
 
     @property
     def quantised(self) -> bool:

@@ -36,6 +36,8 @@ def named_network(args: argparse.Namespace) -> NamedNetwork:
         raise InputError("name a FILE, or a network by --model MODULE:FACTORY")
     elif args.file.endswith(".pt2"):
         named = NamedNetwork(args.file, load(args.file), None)
+    elif Path(args.file).is_dir():
+        named = _from_folder(args)
     elif args.file.endswith(".onnx"):
         named = NamedNetwork(args.file, _from_onnx(args), None)
     else:
@@ -70,7 +72,8 @@ def ann_and_snn(args: argparse.Namespace) -> tuple[NamedNetwork, SpikingNetwork,
     snn = converted(network_of(checkpoint), missing, CheckpointError)
     if args.model and not args.example_shape and not args.calibrate:
         args.example_shape = ["1"]  # nothing is captured
-    if args.file and not args.model and not args.file.endswith(".pt2") and args.stage is None:
+    foreign = bool(args.model) or is_foreign(args.file)
+    if args.file and not foreign and args.stage is None:
         ann = Checkpoint.read(args.file)
         if ann.has_recipe:
             named = checkpoint_network(ann, ann.quantised_at(snn.config.levels)
@@ -84,6 +87,11 @@ def ann_and_snn(args: argparse.Namespace) -> tuple[NamedNetwork, SpikingNetwork,
     return named, snn, args.snn
 
 
+def is_foreign(file: str | None) -> bool:
+    """Whether a file is no checkpoint of ours, by its name."""
+    return file is not None and (file.endswith((".pt2", ".onnx")) or Path(file).is_dir())
+
+
 def _from_onnx(args: argparse.Namespace) -> nn.Module:
     """The network in an ONNX file; axes of any size are as in the examples, if there are some."""
     examples: tuple[Tensor, ...] | None = None
@@ -92,6 +100,17 @@ def _from_onnx(args: argparse.Namespace) -> nn.Module:
     elif args.calibrate and not args.schedule and Path(args.calibrate).is_file():
         examples = tuple(value[:EXAMPLES] for value in tensors_of(Path(args.calibrate)))
     return load(args.file, example_inputs=examples, outputs=args.outputs or None)
+
+
+def _from_folder(args: argparse.Namespace) -> NamedNetwork:
+    """A model of diffusers, which knows its noise where a pipeline's scheduler is beside it."""
+    from snnconvert.exchange.diffusers_folder import example_call, load_diffusers
+
+    model = load_diffusers(args.file)
+    in_file = args.calibrate and Path(args.calibrate).is_file()
+    whole = in_file and len(tensors_of(Path(args.calibrate))) > 1  # not clean images alone
+    examples = factory_examples(args) if args.example_shape or whole else example_call(model)
+    return NamedNetwork(args.file, model, examples)
 
 
 def _from_factory(args: argparse.Namespace) -> NamedNetwork:
@@ -144,14 +163,17 @@ def first_line(error: Exception) -> str:
 
 
 def example(text: str) -> Tensor:
-    """An example input of the shape "2,3,32,32" or "2:int"."""
+    """An example input of the shape "2,3,32,32" or "2:int", or the whole number "16000:number"."""
     sizes, _, kind = text.partition(":")
+    if kind == "number" and sizes.removeprefix("-").isdecimal():
+        return torch.tensor(int(sizes))
     try:
         shape = [int(size) for size in sizes.split(",")]
     except ValueError:
         shape = [-1]
     if min(shape) < 1 or (kind or "float") not in KINDS:
-        raise InputError(f"--example-shape: found {text!r}, write e.g. 2,3,32,32 or 2:int")
+        raise InputError(f"--example-shape: found {text!r}, write e.g. 2,3,32,32, 2:int or "
+                         "16000:number")  # fmt: skip
     dtype = KINDS[kind or "float"]
     values = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     return values if dtype == torch.float32 else torch.zeros(shape, dtype=dtype)

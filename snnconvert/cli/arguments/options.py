@@ -28,7 +28,7 @@ def add_network_arguments(command: argparse.ArgumentParser) -> None:
         metavar="FILE",
         nargs="?",
         help="a checkpoint of snnconvert, a .pt2 file (torch.export.save; no code in it runs), an "
-        ".onnx file, or, with --model, its weights (a state dict)",
+        ".onnx file, a folder of a diffusers model, or, with --model, its weights (a state dict)",
     )
     add_stage_argument(command)
     command.add_argument(
@@ -49,7 +49,7 @@ def add_network_arguments(command: argparse.ArgumentParser) -> None:
         default=[],
         metavar="B,C,H,W[:int]",
         help="shape of an input of --model, or of an .onnx file where it may be any; batch first, "
-        "once per input",
+        "once per input; 16000:number is the number itself",
     )
     command.add_argument(
         "--outputs",

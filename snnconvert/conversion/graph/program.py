@@ -190,3 +190,11 @@ class Program:
             if any(name in found for name in node.refs):
                 found.add(node.name)
         return found
+
+    def upstream_of(self, ends: set[str]) -> set[str]:
+        """Names of nodes that any of `ends` (which are included) depends on, and of inputs."""
+        found = set(ends)
+        for node in reversed(self.nodes):
+            if node.name in found:
+                found.update(node.refs)
+        return found

@@ -250,11 +250,18 @@ def _match(path: str, expected: Any, value: Any, found: dict[str, Tensor]) -> No
             raise InputError(f"input {path!r}: it was captured as a dict of {list(expected)}")
         for key, wanted in expected.items():
             _match(f"{path}[{key!r}]", wanted, value[key], found)
-    elif isinstance(value, Tensor) or value != expected:
+    elif _number(value) != expected:
         raise InputError(
-            f"input {path!r}: found {value!r}, the network was captured with {expected!r}; give "
-            "it as a tensor in example_inputs where it shall vary"
+            f"input {path!r}: found {value!r}, the network was captured with {expected!r}; "
+            "capture it again with that value, or as a tensor where it may vary"
         )
+
+
+def _number(value: Any) -> Any:
+    """What a tensor of one element holds; None for a larger one, anything else as it is."""
+    if not isinstance(value, Tensor):
+        return value
+    return value.item() if value.numel() == 1 else value.shape
 
 
 def as_captured(value: Tensor, shape: tuple[int, ...], batch: int) -> Tensor:

@@ -12,7 +12,7 @@ from snnconvert.conversion.capture.captured import Captured
 from snnconvert.conversion.graph.nodes import BatchNorm
 from snnconvert.conversion.graph.program import Node, Program
 from snnconvert.conversion.prepare.sites import Site
-from snnconvert.conversion.rules import REMEDY, Rule, listed_rule, rule_of
+from snnconvert.conversion.rules import REMEDY, Rule, has_weights, listed_rule, rule_of
 from snnconvert.errors import UnsupportedOpError
 
 LISTED = 40  # problems printed in one error
@@ -63,8 +63,9 @@ def find_problems(
     """
     problems = _value_problems(program, constants, captured.trainable, captured.paths)
     dynamic = program.downstream_of({site.node.name for site in sites})
+    weighed = dynamic & program.upstream_of({n.name for n in program.nodes if has_weights(n)})
     for node in program.nodes:
-        problem = _problem(node, node.name in dynamic)
+        problem = _problem(node, node.name in weighed)
         if problem is not None:
             problems.append(problem)
     if not sites and not problems:
@@ -76,15 +77,20 @@ def find_problems(
     return problems
 
 
-def _problem(node: Node, dynamic: bool) -> Problem | None:
+def _problem(node: Node, weighed: bool) -> Problem | None:
+    """What is wrong with a node.
+
+    weighed: whether it depends on spikes, and weights on it. What the output alone reads may be
+        any function of what has accumulated.
+    """
     rule = rule_of(node.op)
-    misplaced = rule is not None and rule.kind == "static" and dynamic
+    misplaced = rule is not None and rule.kind == "static" and weighed
     if rule is None or not rule.converts or (misplaced and listed_rule(node.op) is None):
         return Problem(node.layer, node.op, *_no_rule(node.op, rule))
     if misplaced:
         return Problem(
             node.layer, node.op, "depends on spikes but only makes sense without them",
-            "move it before the first activation",
+            "move it before the first activation, or behind the last weights",
         )  # fmt: skip
     if BatchNorm.found(node) and BatchNorm.of(node).training:
         return Problem(

@@ -5,7 +5,7 @@ bilinear     linear while at most one operand depends on spikes, else accumulate
 divided      linear in its first operand while no other depends on spikes, else accumulated
 accumulated  must see the accumulated input (norms, softmax, max pool, other functions)
 fires        is replaced by neurons
-static       allowed only where nothing depends on spikes
+static       allowed only where nothing depends on spikes, or no weights depend on it
 refused      known, but never converted; its rule may say why, or how it shares memory
 """
 

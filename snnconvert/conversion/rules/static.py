@@ -1,4 +1,4 @@
-"""Operations allowed only where nothing depends on spikes, and arithmetic of batch sizes."""
+"""Operations allowed only before spikes or behind the last weights; arithmetic of batch sizes."""
 
 from __future__ import annotations
 

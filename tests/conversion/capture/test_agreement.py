@@ -55,7 +55,8 @@ class AlwaysDrops(Net):
 
 class TakesTheMode(Net):
     def forward(self, x):
-        return torch.mode(self.net(x + torch.rand_like(x)))[0]
+        found = self.net(x + torch.rand_like(x))
+        return self.net(x - torch.mode(found, 1, keepdim=True)[0])
 
 
 class WritesACopy(Net):

@@ -90,6 +90,20 @@ def test_an_unknown_operation_behind_spikes_is_refused_before_calibration(betwee
         )
 
 
+def test_what_the_output_alone_reads_needs_no_rule():
+    class Last(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = Around(lambda h: h)
+
+        def forward(self, x):
+            y = self.inner(x)
+            return y - y.round().mode(1, keepdim=True)[0]
+
+    torch.manual_seed(0)
+    held(Last(), torch.randn(16, 6))
+
+
 def test_dropout_and_noise_stay_refused():
     model = Around(lambda h: h, lambda x: functional.dropout(x, 0.5, True) + torch.rand_like(x))
     assert [problem.op for problem in snnconvert.check(model, torch.randn(4, 6))] == [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -47,6 +48,17 @@ def free_batch(
     run.frees = False
     network.fixed_batch = batch
     return examples
+
+
+def tied(network: OnnxNetwork, examples: Sequence[Any]) -> tuple[Any, ...]:
+    """The part of `examples` that is the file's own batch, which `network` has from here on."""
+    run, size = network.run, len(examples[0])
+    run.frees, network.fixed_batch = False, run.file_batch
+    return tuple(
+        value[: run.file_batch] if isinstance(value, Tensor) and value.ndim and len(value) == size
+        else value
+        for value in examples
+    )  # fmt: skip
 
 
 def chosen(network: OnnxNetwork, inputs: Sequence[Tensor]) -> bool:

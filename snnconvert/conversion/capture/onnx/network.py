@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 import keyword
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -28,11 +29,14 @@ class OnnxNetwork(nn.Module):
     Args:
         block: its main graph.
         run: what the steps share.
-        names: of its inputs.
+        fixed: inputs whose value is part of it: a call's own value is not looked at.
         halves: whether the file computes in half precision, which is read as float32.
     """
 
-    def __init__(self, block: Block, run: Run, names: Sequence[str], halves: bool = False) -> None:
+    def __init__(
+        self, block: Block, run: Run, fixed: Mapping[str, Tensor] = MappingProxyType({}),
+        halves: bool = False,
+    ) -> None:  # fmt: skip
         super().__init__()
         for name, step in zip(block.order, block.steps, strict=True):
             self.add_module(name, step)
@@ -40,7 +44,8 @@ class OnnxNetwork(nn.Module):
         self.run = run
         self.halves = halves
         self.fixed_batch: int | None = None
-        self.forward = named(self.computed, names)
+        self.fixed = dict(fixed)
+        self.forward = named(self.computed, block.inputs)
 
     @property
     def block(self) -> Block:

@@ -11,9 +11,17 @@ from typing import Any
 import onnx_ir as ir
 from onnx_ir import convenience
 
+from snnconvert.conversion.capture.onnx.build import STANDARD
 from snnconvert.conversion.capture.onnx.operations import PAIR
 
 UINT8 = 2
+BETWEEN = {  # of com.microsoft: the float operation, and where its quantised inputs begin
+    "QLinearAdd": ("Add", (0, 3)), "QLinearMul": ("Mul", (0, 3)),
+    "QLinearSigmoid": ("Sigmoid", (0,)),
+    "QLinearLeakyRelu": ("LeakyRelu", (0,)),
+    "QLinearAveragePool": ("AveragePool", (0,)), "QLinearReduceMean": ("ReduceMean", (0,)),
+    "QLinearGlobalAveragePool": ("GlobalAveragePool", (0,)),
+}  # fmt: skip
 
 
 def lay_open_quantisers(graph: ir.Graph) -> None:
@@ -23,6 +31,13 @@ def lay_open_quantisers(graph: ir.Graph) -> None:
             expand_conv(graph, node)
         elif node.op_type == "QLinearMatMul" and all(is_number(node.inputs[i]) for i in (1, 4)):
             expand_matmul(graph, node)
+        elif node.op_type in BETWEEN and not node.attributes.get_int("channels_last", 0):
+            op, places = BETWEEN[node.op_type]
+            starts = [node.inputs[at : at + 3] for at in places]
+            expand_between(graph, node, op, starts, node.inputs[3 * len(places) :])
+        elif node.op_type == "QLinearConcat":
+            parts = [node.inputs[at : at + 3] for at in range(2, len(node.inputs), 3)]
+            expand_between(graph, node, "Concat", parts, node.inputs[:2])
     for node in list(graph):
         if node.op_type == "DequantizeLinear" and node.inputs[0] is not None:
             first = node.inputs[0].producer()
@@ -48,7 +63,8 @@ def made(op: str, inputs: Any, node: ir.Node, part: str, **attributes: int) -> i
     """A new node that stands for a part of `node`."""
     label = node.name or str(node.outputs[0].name)
     listed = [ir.AttrInt64(name, value) for name, value in attributes.items()]
-    new = ir.Node("", op, inputs, listed, name=f"{label}_{part}", version=node.version)
+    version = node.version if node.domain in STANDARD else None
+    new = ir.Node("", op, inputs, listed, name=f"{label}_{part}", version=version)
     new.outputs[0].name = f"{label}_{part}_result"
     return new
 
@@ -84,6 +100,16 @@ def expand_matmul(graph: ir.Graph, node: ir.Node) -> None:
     product = made("MatMul", [first.outputs[0], second.outputs[0]], node, "product")
     result = made("QuantizeLinear", [product.outputs[0], y_scale, y_zero], node, "output")
     replace(graph, node, [first, second, product, result])
+
+
+def expand_between(graph: ir.Graph, node: ir.Node, op: str, parts: Any, result: Any) -> None:
+    """`op` of dequantised parts (value, scale, zero point), quantised by `result`."""
+    first = [made("DequantizeLinear", part, node, f"input_{i}") for i, part in enumerate(parts)]
+    inner = made(op, [new.outputs[0] for new in first], node, op.lower())
+    for attribute in node.attributes.values():
+        inner.attributes[attribute.name] = attribute
+    last = made("QuantizeLinear", [inner.outputs[0], *result], node, "output")
+    replace(graph, node, [*first, inner, last])
 
 
 def is_pair(first: ir.Node, second: ir.Node) -> bool:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import onnx_ir as ir
 from torch import Tensor
 
-from snnconvert.common.registry import nearest
+from snnconvert.common.warning import warn
 from snnconvert.conversion.capture.captured import Captured
 from snnconvert.conversion.capture.export import capture, quiet_tracer
-from snnconvert.conversion.capture.onnx.any_batch import free_batch
+from snnconvert.conversion.capture.onnx.any_batch import free_batch, tied
 from snnconvert.conversion.capture.onnx.build import Builder, needed, refuse_unknown
-from snnconvert.conversion.capture.onnx.file import opened
+from snnconvert.conversion.capture.onnx.excerpt import Excerpt
 from snnconvert.conversion.capture.onnx.fusions import fuse
 from snnconvert.conversion.capture.onnx.inputs import (
     EXAMPLES,
@@ -31,8 +32,8 @@ from snnconvert.conversion.capture.onnx.parity import (
     first,
 )
 from snnconvert.conversion.capture.onnx.quantisers import lay_open_quantisers
-from snnconvert.conversion.capture.onnx.steps.call import Run
-from snnconvert.errors import CheckpointError, InputError, SnnconvertError
+from snnconvert.conversion.capture.onnx.steps.call import DataDependent, Run
+from snnconvert.errors import CheckpointError, SnnconvertError
 
 
 def read_onnx(
@@ -58,7 +59,7 @@ def read_onnx(
     path = Path(path)
     try:
         with quiet_tracer():  # parsers and tracers log what becomes an error of ours
-            network, examples = imported(path, example_inputs, outputs)
+            network, examples, notes = imported(path, example_inputs, outputs)
     except SnnconvertError as error:
         text = str(error)
         raise (error if text.startswith(str(path)) else type(error)(f"{path}: {text}")) from error
@@ -66,27 +67,45 @@ def read_onnx(
         raise CheckpointError(
             f"{path}: is damaged, or no ONNX file ({type(error).__name__}: {first(error)})"
         ) from error
-    return capture(network, tuple(examples))
+    for note in notes:
+        warn(f"{path}: {note}")
+    captured = capture(network, examples)
+    if network.run.frees and captured.program.fixed_batch is not None:  # it cannot vary after all
+        return capture(network, tied(network, examples))
+    return captured
 
 
 def imported(
     path: Path, example_inputs: Any, outputs: Sequence[str] | None
-) -> tuple[OnnxNetwork, list[Tensor]]:
-    """The network of a file, held against onnxruntime, and example inputs to capture it with."""
-    model, content = opened(path), None
-    if outputs is not None:
-        cut_off(model.graph, outputs, path)
-        content = ir.serde.serialize_model(model).SerializeToString()
-    wanted = inputs_wanted(model.graph)
-    network = network_of(model, path)
-    examples = settled(network, wanted, example_inputs)
+) -> tuple[OnnxNetwork, tuple[Any, ...], list[str]]:
+    """The network of a file, held against onnxruntime, example inputs to capture it with, notes."""
+    excerpt = Excerpt(path, None if outputs is None else tuple(outputs))
+    while True:
+        model = excerpt.model()
+        content = None if excerpt.whole else ir.serde.serialize_model(model).SerializeToString()
+        wanted = inputs_wanted(model.graph)
+        try:
+            network, examples = settled(model, excerpt, wanted, example_inputs)
+            break
+        except DataDependent as error:
+            excerpt = excerpt.without(error, wanted, example_inputs is not None)
     runtime = Runtime(path, wanted, content)
     check_parity(network, runtime, examples, path)
-    return network, free_batch(network, runtime, wanted, examples)
+    examples = free_batch(network, runtime, wanted, examples)
+    numbers = [
+        value.item() if item.name in excerpt.fixed else value
+        for item, value in zip(wanted, examples, strict=True)
+    ]
+    return network, tuple(numbers), excerpt.notes(network.fixed)
 
 
-def network_of(model: ir.Model, path: Path) -> OnnxNetwork:
+def network_of(
+    model: ir.Model, path: Path, fixed: Mapping[str, Tensor] = MappingProxyType({})
+) -> OnnxNetwork:
     """The main graph of a model, which is rewritten, as a module.
+
+    Args:
+        fixed: values of inputs that every call shall have.
 
     Raises:
         CheckpointError: values that the file does not hold.
@@ -99,40 +118,33 @@ def network_of(model: ir.Model, path: Path) -> OnnxNetwork:
     refuse_unknown(nodes, path)
     run = Run()
     opset = model.opset_imports.get("", model.opset_imports.get("ai.onnx", 0))
-    block = Builder(opset, run, path).block(graph, {}, nodes, graph.outputs)
+    known = {name: value.numpy() for name, value in fixed.items()}
+    block = Builder(opset, run, path).block(graph, known, nodes, graph.outputs)
     halves = any(
         value.dtype in (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
         for value in graph.initializers.values()
     )
-    return OnnxNetwork(block, run, block.inputs, halves)
+    return OnnxNetwork(block, run, fixed, halves)
 
 
-def cut_off(graph: ir.Graph, outputs: Sequence[str], path: Path) -> None:
-    """Let a graph end at the values that have these names, and nowhere else."""
-    known = {str(value.name): value for node in graph for value in node.outputs if value.name}
-    for name in outputs:
-        if name not in known:
-            raise InputError(
-                f"{path}: computes no value {name!r}; {nearest(name, known)}its own outputs are "
-                f"{', '.join(str(value.name) for value in graph.outputs)}"
-            )
-    ends = [known[name] for name in outputs]
-    nodes = set(needed(graph, ends))
-    graph.outputs.clear()
-    graph.outputs.extend(ends)
-    graph.remove([node for node in graph if node not in nodes], safe=True)
-
-
-def settled(network: OnnxNetwork, wanted: Sequence[Wanted], example_inputs: Any) -> list[Tensor]:
-    """Example inputs with which the network can be computed, after it took up its weights."""
+def settled(
+    model: ir.Model, excerpt: Excerpt, wanted: Sequence[Wanted], example_inputs: Any
+) -> tuple[OnnxNetwork, list[Tensor]]:
+    """The network of a model, which took up its weights, and example inputs to compute it with."""
     if example_inputs is not None:
         examples = given(wanted, example_inputs)
-        network.settle(examples)
-        return examples
-    try:
+    else:
         examples = made_up(wanted, free_size(wanted, EXAMPLES))
+    fixed = {
+        item.name: value
+        for item, value in zip(wanted, examples, strict=True) if item.name in excerpt.fixed
+    }  # fmt: skip
+    network = network_of(model, excerpt.path, fixed)
+    try:
         network.settle(examples)
-    except CheckpointError:  # it says that any batch will do, and yet takes one only
-        examples = made_up(wanted, 1)
+    except CheckpointError:
+        if example_inputs is not None:
+            raise
+        examples = made_up(wanted, 1)  # it says that any batch will do, and yet takes one only
         network.settle(examples)
-    return examples
+    return network, examples

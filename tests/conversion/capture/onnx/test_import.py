@@ -120,6 +120,19 @@ def test_a_batch_of_the_file_stays_where_rows_meet(tmp_path):
         network(torch.rand(3, 6))
 
 
+def test_a_batch_that_shapes_follow_from_stays_the_one_of_the_file(tmp_path):
+    """A loop over the rows gives the same for any number of them, and is unrolled for one."""
+    text = """g (float[1,3] x) => (float[1,4] y) {
+        s = Shape(x)  zero = Constant<value_ints=[0]>()  n = Gather(s, zero)  count = Squeeze(n)
+        go = Constant<value_int=1>()  on = Cast<to=9>(go)
+        r = Loop(count, on) <body = l (int64 i, bool k) => (bool k2, float[4] row) {
+            k2 = Identity(k)  part = Gather<axis=0>(x, i)  m = MatMul(part, w)  row = Relu(m) }>
+        y = Neg(r) }"""
+    with pytest.warns(UserWarning, match=r"as large as the example \(1\)"):
+        network = snnconvert.load(written(model_of(text, 13, w=(3, 4)), tmp_path))
+    assert network.program.takes.fixed_batch == 1 and network(torch.rand(1, 3)).shape == (1, 4)
+
+
 def test_pairs_behind_activations_become_thresholds(tmp_path):
     text = """g (float[N,3] x) => (float[N,2] y) {
         wq = DequantizeLinear(w8, ws)
@@ -223,8 +236,8 @@ def test_a_network_can_be_cut_off(tmp_path):
         """g (float[N,3] x) => (int64[2,M] y) { a = MatMul(x, w)  r = Relu(a)  y = NonZero(r) }"""
     )
     path = written(model_of(text, w=(3, 4)), tmp_path)
-    with pytest.raises(UnsupportedOpError, match="outputs="):
-        snnconvert.load(path)
+    with pytest.warns(UserWarning, match=r"NonZero \(y\).*1 operations.*ends at r"):
+        assert snnconvert.load(path)(torch.rand(5, 3)).shape == (5, 4)
     assert snnconvert.load(path, outputs=["r"])(torch.rand(5, 3)).shape == (5, 4)
     with pytest.raises(InputError, match="computes no value 'rr'; did you mean 'r'"):
         snnconvert.load(path, outputs=["rr"])

@@ -9,12 +9,19 @@ from snnconvert.conversion.capture.onnx.operations import (  # noqa: F401 (regis
     indexing,
     norms,
     padding,
-    pools,
     quantised,
     recurrent,
     reductions,
-    resize,
     shapes,
+    signals,
+)
+from snnconvert.conversion.capture.onnx.operations.images import (  # noqa: F401 (register)
+    pools,
+    regions,
+    resize,
+)
+from snnconvert.conversion.capture.onnx.operations.microsoft import (  # noqa: F401 (register)
+    fused,
 )
 from snnconvert.conversion.capture.onnx.operations.quantised import PAIR
 from snnconvert.conversion.capture.onnx.steps.registry import OPERATIONS

@@ -39,7 +39,7 @@ def loop(call: Call) -> Any:
             call.refuse(f"takes more than {LONGEST} rounds", "replace it before export")
         condition, *found = body(np.array(at), np.array(True), *carried)
         if not isinstance(condition, np.ndarray):
-            call.refuse("ends where the data says so", "fix its number of rounds before export")
+            call.depends(1)
         going, carried = is_true(condition), found[: len(carried)]
         rows.append(found[len(carried) :])
         at += 1

@@ -28,9 +28,8 @@ def with_arrays(function: Callable[..., Any]) -> Callable[[Call], Any]:
         if math.prod(shape) > LARGEST_HOST and not any(kind.hasobject for kind in kinds):
             return OPERATIONS[call.node.op].run(call)
         result = np.frompyfunc(function, len(arrays), 1)(*arrays)
-        dtype = None
-        if len(kinds) == 1 and not arrays[0].dtype.hasobject:
-            dtype = kinds.pop()
+        numbers = arrays[-1] if arrays[0].dtype == bool else arrays[0]  # Where has a condition
+        dtype = None if any(kind.hasobject for kind in kinds) else numbers.dtype
         items = flat(np.asarray(result, dtype=object)) if shape else [result]
         if any(isinstance(item, (bool, np.bool_)) for item in items):
             dtype = np.dtype(bool)

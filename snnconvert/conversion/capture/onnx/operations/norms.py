@@ -72,7 +72,7 @@ def layer_norm(call: Call) -> Any:
     return result, mean, torch.rsqrt(deviation + epsilon)
 
 
-@operation("RMSNormalization")
+@operation("RMSNormalization", "SimplifiedLayerNormalization")
 def rms_norm(call: Call) -> Tensor:
     x, epsilon = call.tensor(0), call.attribute("epsilon", 1e-5)
     axis = call.attribute("axis", -1)

@@ -44,7 +44,7 @@ def code_of(call: Call) -> int:
     return CODES.get(call.tensor(2).dtype, 0) if call.has(2) else 2
 
 
-@operation("QuantizeLinear")
+@operation("QuantizeLinear", "com.microsoft::QuantizeLinear")
 def quantize(call: Call) -> Tensor:
     x, code = call.tensor(0), code_of(call)
     if code not in RANGES:
@@ -56,7 +56,7 @@ def quantize(call: Call) -> Tensor:
     return scaled.clamp(low, high).to(TORCH_TYPES[code])
 
 
-@operation("DequantizeLinear")
+@operation("DequantizeLinear", "com.microsoft::DequantizeLinear")
 def dequantize(call: Call) -> Tensor:
     x, scale = call.tensor(0), call.tensor(1)
     moved = x.to(scale.dtype)

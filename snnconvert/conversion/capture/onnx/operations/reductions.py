@@ -6,11 +6,12 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from snnconvert.conversion.capture.onnx.steps.call import Call, Value, flat, host_array
-from snnconvert.conversion.capture.onnx.steps.registry import operation
+from snnconvert.conversion.capture.onnx.steps.registry import OPERATIONS, operation
 
 
 def axes_of(call: Call, rank: int) -> list[int] | None:
@@ -23,16 +24,18 @@ def axes_of(call: Call, rank: int) -> list[int] | None:
 
 def reduction(
     name: str, function: Callable[[Tensor, list[int], bool], Tensor], start: float,
-    each: Callable[[Tensor], Tensor] | None = None, host: Any = None,
+    each: Callable[[Tensor], Tensor] | None = None, host: Any = None, sizes: Any = None,
 ) -> None:  # fmt: skip
     """File a reduction.
 
     Args:
         start: what it gives for no elements.
         each: what is done to the elements first.
+        host: the same of arrays, as numpy has it.
+        sizes: the same of a list of numbers that may be symbolic.
     """
 
-    @operation(name, host=_on_host(function, start, each, host))
+    @operation(name, host=None if host is None else _on_host(host, sizes))
     def run(call: Call) -> Tensor:
         return _reduced(call, function, start, each)
 
@@ -54,17 +57,23 @@ def _reduced(call: Call, function: Any, start: float, each: Any) -> Tensor:
     return result
 
 
-def _on_host(function: Any, start: float, each: Any, simple: Any) -> Any:
+def _on_host(function: Any, sizes: Any) -> Any:
     """Sizes that are symbolic are multiplied, added or compared one by one."""
 
     def handler(call: Call) -> Value:
-        array = call.host(0)
+        array, keep = call.host(0), bool(call.attribute("keepdims", 1))
+        axes = axes_of(call, array.ndim)
+        if not array.size:
+            empty: Value = OPERATIONS[call.node.op].run(call)
+            return empty
+        if not axes:
+            return array
         if not array.dtype.hasobject:
-            return _reduced(call, function, start, each).numpy()
-        if simple is None or array.ndim != 1:
+            found = function(array, axis=tuple(axes), keepdims=keep)
+            return np.asarray(found).astype(array.dtype)
+        if sizes is None or array.ndim != 1:
             call.refuse("of sizes that vary is not known", "fix the shapes before export")
-        shape = (1,) if call.attribute("keepdims", 1) else ()
-        return host_array([simple(flat(array))], shape)
+        return host_array([sizes(flat(array))], (1,) if keep else ())
 
     return handler
 
@@ -98,11 +107,19 @@ def logarithm(x: Tensor, axes: list[int], keep: bool) -> Tensor:
     return total(x, axes, keep).log()
 
 
-reduction("ReduceSum", total, 0, host=sum)
-reduction("ReduceMean", average, math.nan)
-reduction("ReduceProd", product, 1, host=math.prod)
-reduction("ReduceMax", lambda x, axes, keep: x.amax(axes, keepdim=keep), -math.inf, host=max)
-reduction("ReduceMin", lambda x, axes, keep: x.amin(axes, keepdim=keep), math.inf, host=min)
+def largest(x: Tensor, axes: list[int], keep: bool) -> Tensor:
+    return x.amax(axes, keepdim=keep)
+
+
+def least(x: Tensor, axes: list[int], keep: bool) -> Tensor:
+    return x.amin(axes, keepdim=keep)
+
+
+reduction("ReduceSum", total, 0, host=np.sum, sizes=sum)
+reduction("ReduceMean", average, math.nan, host=np.mean)
+reduction("ReduceProd", product, 1, host=np.prod, sizes=math.prod)
+reduction("ReduceMax", largest, -math.inf, host=np.max, sizes=max)
+reduction("ReduceMin", least, math.inf, host=np.min, sizes=min)
 reduction("ReduceL1", total, 0, torch.abs)
 reduction("ReduceL2", root, 0, torch.square)
 reduction("ReduceSumSquare", total, 0, torch.square)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from torch import nn
 
-from snnconvert.conversion.capture.onnx.steps.call import Run, Step, Value
+from snnconvert.conversion.capture.onnx.steps.call import DataDependent, Run, Step, Value
 
 
 class Block(nn.Module):
@@ -51,7 +51,11 @@ class Block(nn.Module):
         for index, step in enumerate(self.steps):
             self.run.current = step.node
             inputs = [self.value(known, name) for name in step.node.inputs]
-            found = step(*inputs)
+            try:
+                found = step(*inputs)
+            except DataDependent as error:
+                error.node = step.node  # the outermost one comes last
+                raise
             known.update(zip(step.node.outputs, found, strict=False))
             for name in step.node.inputs:
                 if name and self.last[name] == index and name not in self.outputs:

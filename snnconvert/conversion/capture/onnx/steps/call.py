@@ -48,6 +48,20 @@ class OnnxNode:
     given: int = 0
 
 
+class DataDependent(UnsupportedOpError):
+    """Only the data say what an operation does next, or how large its result is.
+
+    Attributes:
+        node: the operation of the main graph.
+        value: what it would have to know.
+    """
+
+    def __init__(self, message: str, node: OnnxNode, value: str) -> None:
+        super().__init__(message)
+        self.node = node
+        self.value = value
+
+
 class Run:
     """What all steps of a network share.
 
@@ -181,11 +195,7 @@ class Call:
         if isinstance(found, np.ndarray):
             return found
         if isinstance(found, FakeTensor) or torch.compiler.is_exporting():
-            self.refuse(
-                f"its input {index} ({self.node.inputs[index]!r}) is computed from the data",
-                "export the network with that value fixed, or cut it off before this operation "
-                "(outputs=...)",
-            )
+            self.depends(index)
         result: np.ndarray = found.detach().cpu().numpy()
         return result
 
@@ -228,6 +238,15 @@ class Call:
         if isinstance(size, SYMBOLIC) or isinstance(batch, SYMBOLIC):
             return str(size) == str(batch)
         return bool(size == batch)
+
+    def depends(self, index: int) -> NoReturn:
+        """DataDependent: what is next depends on an input that only a run can tell."""
+        value = next(iter(self.node.inputs[index:]), "")
+        raise DataDependent(
+            f"{self.node.label} ({self.node.op}): its input {index} ({value!r}) is computed from "
+            "the data; give example_inputs where it follows from an input, export the network with "
+            "that value fixed, or cut it off before this operation (outputs=...)", self.node, value,
+        )  # fmt: skip
 
     def refuse(self, reason: str, remedy: str) -> NoReturn:
         """UnsupportedOpError that names the node."""

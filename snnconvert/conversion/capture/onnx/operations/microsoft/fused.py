@@ -1,0 +1,155 @@
+"""Several operations of the standard in one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from snnconvert.conversion.capture.onnx.operations.convolutions import conv, gemm
+from snnconvert.conversion.capture.onnx.operations.recurrent import function
+from snnconvert.conversion.capture.onnx.steps.call import Call
+from snnconvert.conversion.capture.onnx.steps.registry import operation
+
+DOMAIN = "com.microsoft::"
+
+
+class Without(Call):
+    """A call that shows fewer inputs."""
+
+    def __init__(self, call: Call, *hidden: int) -> None:
+        super().__init__(call.step, call.values)
+        self.hidden = hidden
+
+    def has(self, index: int) -> bool:
+        return index not in self.hidden and super().has(index)
+
+
+def activated(call: Call, x: Tensor, parameters: list[float]) -> Tensor:
+    """`x` behind the activation that a fused operation names."""
+    name = call.attribute("activation", "")
+    if not name:
+        return x
+    if name == "Clip":
+        return x.clamp(parameters[0], parameters[1])
+    a, b = [*parameters, None, None][:2]
+    return function(name, a, b)(x)
+
+
+@operation(f"{DOMAIN}FusedConv")
+def fused_conv(call: Call) -> Tensor:
+    """Inputs x, weight, bias, and what is added before the activation."""
+    x = conv(Without(call, 3))
+    x = x + call.tensor(3) if call.has(3) else x
+    return activated(call, x, list(call.attribute("activation_params") or []))
+
+
+@operation(f"{DOMAIN}FusedGemm")
+def fused_gemm(call: Call) -> Tensor:
+    names = ("activation_alpha", "activation_beta", "activation_gamma")
+    given = [value for value in map(call.attribute, names) if value is not None]
+    return activated(call, gemm(call), given)
+
+
+@operation(f"{DOMAIN}FusedMatMul", f"{DOMAIN}TransposeMatMul")
+def fused_matmul(call: Call) -> Any:
+    a, b = call.tensor(0), call.tensor(1)
+    if call.attribute("transBatchA", 0) or call.attribute("transBatchB", 0):
+        call.refuse("moves batch axes behind", "export without onnxruntime's optimiser")
+    a = a.transpose(-1, -2) if call.attribute("transA", 0) else a
+    b = b.transpose(-1, -2) if call.attribute("transB", 0) else b
+    scale = call.attribute("alpha", 1.0)
+    return torch.matmul(a, b) * scale if scale != 1 else torch.matmul(a, b)
+
+
+def gelu(name: str, approximate: str) -> None:
+    """File a GELU of a value and, where it is given, a bias."""
+
+    @operation(f"{DOMAIN}{name}")
+    def run(call: Call) -> Tensor:
+        x = call.tensor(0)
+        return F.gelu(x + call.tensor(1) if call.has(1) else x, approximate=approximate)
+
+
+gelu("Gelu", "none")
+gelu("BiasGelu", "none")
+gelu("FastGelu", "tanh")
+
+
+@operation(f"{DOMAIN}QuickGelu")
+def quick_gelu(call: Call) -> Any:
+    x = call.tensor(0)
+    return x * torch.sigmoid(call.attribute("alpha", 1.702) * x)
+
+
+def skip_norm(name: str, norm: Callable[[Call, Tensor, int], Tensor], bias: int) -> None:
+    """File a sum of a block and what skips it, normalised; `bias` is the input that is added."""
+
+    @operation(f"{DOMAIN}{name}")
+    def run(call: Call) -> tuple[Tensor, ...]:
+        total = call.tensor(0) + call.tensor(1)
+        total = total + call.tensor(bias) if call.has(bias) else total
+        unread = total.new_zeros([])  # statistics for training
+        return norm(call, total, bias), unread, unread, total
+
+
+def layer_normed(call: Call, x: Tensor, bias: int) -> Tensor:
+    weight = call.tensor(2, "weight", trainable=True)
+    shift = call.tensor(3, "bias", trainable=True) if bias != 3 and call.has(3) else None
+    return F.layer_norm(x, weight.shape, weight, shift, call.attribute("epsilon", 1e-12))
+
+
+def root_normed(call: Call, x: Tensor, _bias: int) -> Tensor:
+    weight = call.tensor(2, "weight", trainable=True)
+    return F.rms_norm(x, weight.shape, weight, call.attribute("epsilon", 1e-12))
+
+
+skip_norm("SkipLayerNormalization", layer_normed, 4)
+skip_norm("SkipSimplifiedLayerNormalization", root_normed, 3)
+
+
+@operation(f"{DOMAIN}EmbedLayerNormalization")
+def embedded(call: Call) -> tuple[Tensor, ...]:
+    """Words, places and segments looked up, added, normalised; also the length of each mask."""
+    words = call.tensor(0).to(torch.int64)
+    places = call.tensor(8).to(torch.int64) if call.has(8) else torch.arange(words.shape[1])
+    x = F.embedding(words, call.tensor(2, "words", True))
+    x = x + F.embedding(places, call.tensor(3, "places", True))
+    if call.has(4):
+        x = x + F.embedding(call.tensor(1).to(torch.int64), call.tensor(4, "segments", True))
+    weight, bias = call.tensor(5, "weight", True), call.tensor(6, "bias", True)
+    found = F.layer_norm(x, weight.shape, weight, bias, call.attribute("epsilon", 1e-12))
+    length = call.tensor(7).sum(1) if call.has(7) else words.new_zeros(words.shape[0])
+    return found, length.to(torch.int32), x
+
+
+@operation(f"{DOMAIN}Attention")
+def packed_attention(call: Call) -> Any:
+    """Queries, keys and values by one product; some keys are masked."""
+    x, count = call.tensor(0), call.attribute("num_heads")
+    if call.has(4) or call.attribute("do_rotary", 0):
+        call.refuse("continues an earlier call", "export the network without a cache")
+    weight = call.weight(1, "weight", lambda array: array.T)
+    bias = call.weight(2, "bias") if call.has(2) else None
+    sizes = list(call.attribute("qkv_hidden_sizes") or [weight.shape[0] // 3] * 3)
+    parts = F.linear(x, weight, bias).split(sizes, -1)
+    q, k, v = (part.unflatten(2, (count, -1)).transpose(1, 2) for part in parts)
+    hidden = call.attribute("mask_filter_value", -10000.0)
+    added: Tensor | None = call.tensor(5) if call.has(5) else None
+    if call.has(3):
+        mask = call.tensor(3)
+        if mask.ndim == 1:  # how many keys each row has
+            mask = torch.arange(k.shape[2]) < mask.reshape(-1, 1)[: x.shape[0]]
+        mask = mask.reshape([mask.shape[0], *[1] * (4 - mask.ndim), *mask.shape[1:]])
+        added_mask = (1 - mask.to(x.dtype)) * hidden
+        added = added_mask if added is None else added + added_mask
+    if call.attribute("unidirectional", 0):
+        later = torch.ones([q.shape[2], k.shape[2]]).triu(1) * hidden
+        added = later if added is None else added + later
+    scale = call.attribute("scale") or 1 / math.sqrt(q.shape[-1])
+    found = F.scaled_dot_product_attention(q, k, v, added, scale=scale)
+    return found.transpose(1, 2).flatten(2)

@@ -1,0 +1,121 @@
+"""Operations that onnxruntime's optimiser and quantiser write; each import is held against it."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import helper, numpy_helper
+
+import snnconvert
+from snnconvert.conversion.graph.nodes import Clip
+from tests.support.onnx_files import written
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+DRAWN = np.random.default_rng(0)
+
+
+def weights(*shape: int) -> np.ndarray:
+    return (DRAWN.standard_normal(shape) * 0.3).astype(np.float32)
+
+
+def network_of(nodes, constants, shape, folder, out=1):
+    """The network of a graph x -> y, which `load` has held against onnxruntime."""
+    graph = helper.make_graph(
+        nodes, "g", [helper.make_tensor_value_info("x", 1, shape)],
+        [helper.make_tensor_value_info("y", out, None)],
+        [numpy_helper.from_array(np.asarray(v), k) for k, v in constants.items()],
+    )  # fmt: skip
+    model = helper.make_model(graph, ir_version=8, opset_imports=[
+        helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)])  # fmt: skip
+    return snnconvert.load(written(model, folder))
+
+
+def node(op, inputs, output="y", **attributes) -> onnx.NodeProto:
+    return helper.make_node(op, inputs, [output], domain="com.microsoft", **attributes)
+
+
+IMAGE, ROWS = ["N", 3, 6, 6], ["N", 5, 8]
+FUSED = {
+    "FusedConv, Relu": (
+        [node("FusedConv", ["x", "w", "b"], activation="Relu", pads=[1, 1, 1, 1])],
+        {"w": weights(4, 3, 3, 3), "b": weights(4)}, IMAGE),
+    "FusedConv, sum, LeakyRelu": (
+        [node("FusedConv", ["x", "w", "b", "x"], activation="LeakyRelu", activation_params=[0.2])],
+        {"w": weights(3, 3, 1, 1), "b": weights(3)}, IMAGE),
+    "FusedConv, Clip": (
+        [node("FusedConv", ["x", "w"], activation="Clip", activation_params=[0.0, 0.4])],
+        {"w": weights(3, 3, 1, 1)}, IMAGE),
+    "FusedGemm": (
+        [node("FusedGemm", ["x", "w", "b"], activation="Relu", transB=1)],
+        {"w": weights(4, 8), "b": weights(4)}, ["N", 8]),
+    "FusedMatMul": ([node("FusedMatMul", ["x", "x"], transB=1, alpha=0.5)], {}, ROWS),
+    "Gelu": ([node("Gelu", ["x"])], {}, ROWS),
+    "BiasGelu": ([node("BiasGelu", ["x", "b"])], {"b": weights(8)}, ROWS),
+    "FastGelu": ([node("FastGelu", ["x", "b"])], {"b": weights(8)}, ROWS),
+    "QuickGelu": ([node("QuickGelu", ["x"])], {}, ROWS),
+    "SkipLayerNormalization": (
+        [node("SkipLayerNormalization", ["x", "x", "w", "b", "c"])],
+        {"w": weights(8), "b": weights(8), "c": weights(8)}, ROWS),
+    "SkipSimplifiedLayerNormalization": (
+        [node("SkipSimplifiedLayerNormalization", ["x", "x", "w"])], {"w": weights(8)}, ROWS),
+    "Attention": (
+        [node("Attention", ["x", "w", "b"], num_heads=2)],
+        {"w": weights(8, 24), "b": weights(24)}, ROWS),
+    "Attention, one way": (
+        [node("Attention", ["x", "w", "b"], num_heads=2, unidirectional=1)],
+        {"w": weights(8, 24), "b": weights(24)}, ROWS),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FUSED)
+def test_fused(name, tmp_path):
+    nodes, constants, shape = FUSED[name]
+    network = network_of(nodes, constants, shape, tmp_path)
+    x = torch.rand(4, *shape[1:])
+    assert torch.allclose(network(x)[:2], network(x[:2]), atol=1e-6)
+
+
+def quantised(*middle: onnx.NodeProto) -> list[onnx.NodeProto]:
+    """x, quantised; the nodes; y, a quantised r, made float again."""
+    first = helper.make_node("QuantizeLinear", ["x", "xs", "xz"], ["q"])
+    last = helper.make_node("DequantizeLinear", ["r", "rs", "rz"], ["y"])
+    return [first, *middle, last]
+
+
+NUMBERS = {"xs": np.float32(0.01), "xz": np.uint8(3), "rs": np.float32(0.0173), "rz": np.uint8(1)}
+ONE, RESULT = ["q", "xs", "xz"], ["rs", "rz"]
+BETWEEN = {
+    "QLinearAdd": ([*ONE, *ONE, *RESULT], {}), "QLinearMul": ([*ONE, *ONE, *RESULT], {}),
+    "QLinearSigmoid": ([*ONE, *RESULT], {}),
+    "QLinearLeakyRelu": ([*ONE, *RESULT], {"alpha": 0.1}),
+    "QLinearAveragePool": ([*ONE, *RESULT], {"kernel_shape": [2, 2], "strides": [2, 2]}),
+    "QLinearGlobalAveragePool": ([*ONE, *RESULT], {}),
+    "QLinearConcat": ([*RESULT, *ONE, *ONE], {"axis": 1}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("op", BETWEEN)
+def test_integer_operations_become_float_ones_between_quantisers(op, tmp_path):
+    inputs, attributes = BETWEEN[op]
+    nodes = quantised(node(op, inputs, "r", **attributes))
+    network = network_of(nodes, NUMBERS, IMAGE, tmp_path)
+    names = {item.op for item in network.program.nodes}
+    assert "aten.fake_quantize_per_tensor_affine.default" in names
+
+
+def test_thresholds_come_from_what_is_quantised(tmp_path):
+    conv = helper.make_node("QLinearConv", ["q", "xs", "xz", "w", "xs", "wz", "rs", "zero"], ["a"])
+    again = helper.make_node(
+        "QLinearConv", ["m", "rs", "zero", "v", "xs", "wz", "rs", "rz"], ["r"])  # fmt: skip
+    pool = node("QLinearAveragePool", ["a", "rs", "zero", "rs", "zero"], "m", kernel_shape=[2, 2],
+                strides=[2, 2])  # fmt: skip
+    constants = NUMBERS | {
+        "w": DRAWN.integers(-90, 90, (4, 3, 1, 1)).astype(np.int8), "wz": np.int8(0),
+        "v": DRAWN.integers(-90, 90, (2, 4, 1, 1)).astype(np.int8), "zero": np.uint8(0),
+    }  # fmt: skip
+    network = network_of(quantised(conv, pool, again), constants, IMAGE, tmp_path)
+    snn = snnconvert.convert(network, 255)
+    clips = [Clip.of(n) for n in snn.quantized_ann().program.nodes if Clip.found(n)]
+    assert clips and {clip.levels for clip in clips} == {255}
