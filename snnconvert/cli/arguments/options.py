@@ -205,7 +205,7 @@ def add_neuron_options(command: argparse.ArgumentParser) -> None:
 
 
 def add_threshold_options(command: argparse.ArgumentParser) -> None:
-    from snnconvert.conversion.calibration.thresholds import CRITERIA
+    from snnconvert.conversion.calibration.criteria import CRITERIA
 
     add = command.add_argument_group("thresholds").add_argument
     add("--threshold", default="mse", metavar="RULE",
