@@ -1,5 +1,7 @@
 """`snnconvert sample` and `snnconvert moments` on a small checkpoint."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -52,6 +54,14 @@ def test_picture_array_and_folder_hold_the_same_images(checkpoint, tmp_path):
     assert sorted(p.name for p in (tmp_path / "folder").iterdir()) == [
         *(f"{i:06d}.png" for i in range(5)), "settings.json"
     ]  # fmt: skip
+
+
+def test_figures_as_json_or_nothing_at_all(checkpoint, tmp_path, capsys):
+    assert command(checkpoint, tmp_path / "a.png", "-n", 2, "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["images"] == found["drawn"] == 2 and found["spiking"] is None
+    assert command(checkpoint, tmp_path / "a.png", "-n", 2, "--quiet") == 0
+    assert capsys.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize("solver", ["ddpm", "dpm-solver++", "sde-dpm-solver++"])
