@@ -12,9 +12,8 @@ from snnconvert.checkpoint.recipe import Recipe
 from snnconvert.checkpoint.schedules import schedule_of
 from snnconvert.diffusion.objectives import noised_batch, prediction_loss, target_of
 from snnconvert.errors import DataError
-from snnconvert.images.datasets import Images
 from snnconvert.images.order import step_indices
-from snnconvert.images.pixels import to_unit_range
+from snnconvert.images.pixels import Images, to_unit_range
 
 
 @dataclass(frozen=True)
