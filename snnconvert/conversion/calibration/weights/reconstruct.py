@@ -28,7 +28,7 @@ from snnconvert.conversion.rules import rule_of
 
 Values = dict[str, Any]
 # PyTorch before 2.14 dies in the gradient of a channels-last group norm whose input needs none.
-CRASHES = {"aten.group_norm.default"} if torch.__version__ < (2, 14) else set()
+CRASHES = {"aten.group_norm.default"} if torch.__version__ < "2.14" else set()
 
 
 @dataclass(frozen=True)
