@@ -148,6 +148,13 @@ def test_a_wrong_file_is_named_with_the_road_that_its_network_takes(tmp_path):
             assert_refused(call_cli(command, name, cwd=tmp_path), name, *words)
 
 
+def test_a_wrong_example_is_not_blamed_on_capture(tmp_path):
+    done = call_cli("check", "--model", "torchvision.models:squeezenet1_1",
+                    "--example-shape", "2,5,64,64", cwd=tmp_path)  # fmt: skip
+    assert_refused(done, "SqueezeNet", "[2, 5, 64, 64]", "--example-shape")
+    assert "torch.export" not in done.stderr
+
+
 def test_calibration_data_that_is_not_there_is_no_unknown_data_set(place, tmp_path):
     for wrong in ("nowhere/", "nowhere.pt", "no/where"):
         done = call_cli(

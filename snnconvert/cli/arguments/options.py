@@ -10,7 +10,7 @@ from typing import Any
 
 from snnconvert.checkpoint import CONVERTIBLE
 from snnconvert.cli.arguments.lazy import listed
-from snnconvert.common.checks import checked_integer
+from snnconvert.common.checks import MOST, checked_integer
 
 MOST_STEPS = 4096  # in a range
 
@@ -286,4 +286,4 @@ def add_image_options(command: argparse.ArgumentParser, data_root: str | None) -
 
 
 def check_batch_size(batch_size: int) -> None:
-    checked_integer("--batch-size", batch_size, 1)
+    checked_integer("--batch-size", batch_size, 1, MOST)
