@@ -207,7 +207,7 @@ def add_neuron_options(command: argparse.ArgumentParser) -> None:
 
 
 def add_threshold_options(command: argparse.ArgumentParser) -> None:
-    from snnconvert.conversion.calibration.criteria import CRITERIA
+    from snnconvert.conversion.calibration import CRITERIA
 
     add = command.add_argument_group("thresholds").add_argument
     add("--threshold", default="mse", metavar="RULE",

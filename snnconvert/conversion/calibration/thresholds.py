@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from snnconvert.conversion.calibration.criteria import percentage
+from snnconvert.conversion.calibration import percentage
 from snnconvert.conversion.calibration.histogram import Histogram
 
 CANDIDATES = 100  # ceilings tried, evenly spaced up to the largest value seen

@@ -10,7 +10,7 @@ from torch import nn
 
 import snnconvert
 from examples.networks import BatchNormBothSides, images
-from snnconvert.conversion.calibration.criteria import CRITERIA
+from snnconvert.conversion.calibration import CRITERIA
 from snnconvert.conversion.calibration.histogram import BINS, Histogram
 from snnconvert.conversion.calibration.thresholds import ceilings, least
 from snnconvert.errors import InputError
