@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tarfile
 import zipfile
+from email import message_from_string
 
 import pytest
 
@@ -51,6 +53,18 @@ def test_wheel_holds_the_package_its_recipes_and_the_demo(built):
     assert shipped == {"snnconvert/checkpoints/fashion-demo.pt"}
     assert {name.partition("/")[0].partition("-")[0] for name in names} == {"snnconvert"}
     assert wheel.stat().st_size < 3e6
+
+
+def test_description_on_an_index_points_at_no_file_beside_it(built):
+    (wheel,) = built.glob("*.whl")
+    with zipfile.ZipFile(wheel) as file:
+        (name,) = (name for name in file.namelist() if name.endswith(".dist-info/METADATA"))
+        metadata = message_from_string(file.read(name).decode())
+    text = metadata.get_payload()
+    assert metadata["Description-Content-Type"] == "text/markdown"
+    assert "Thirty seconds of Python" in text and "Picture: The same seeds" in text
+    links = re.findall(r"\]\(([^)]*)\)", text)
+    assert [link for link in links if not link.startswith("http")] == []
 
 
 def test_archive_holds_what_its_tests_need(built):

@@ -69,17 +69,22 @@ def describe_checkpoint(checkpoint: Checkpoint) -> str:
     return "\n".join(shortened(printable(line)) for line in lines)
 
 
-def describe_history(history: Sequence[CallRecord]) -> str:
-    """One line: what the calls of a spiking network took on average."""
-    calls = len(history)
-    if not any(call.steps for call in history):
-        return f"{calls} calls by counts: no clock ran, no spikes were fired one by one"
-    steps, spikes, counts = (
-        sum(getattr(call, name) for call in history) / calls
+def mean_call(history: Sequence[CallRecord]) -> dict[str, float]:
+    """How many calls a spiking network had, and what one took on average; no calls: zeros."""
+    taken = {
+        name: sum(getattr(call, name) for call in history) / max(len(history), 1)
         for name in ("steps", "spikes", "counts")
-    )
+    }
+    return {"calls": len(history), "carried": sum(call.carried for call in history), **taken}
+
+
+def describe_history(history: Sequence[CallRecord]) -> str:
+    """The same in one line."""
+    found = mean_call(history)
+    if not found["steps"]:
+        return f"{found['calls']} calls by counts: no clock ran, no spikes were fired one by one"
     return (
-        f"{calls} calls, {sum(call.carried for call in history)} of them carried on: "
-        f"{steps:.1f} clock steps, {spikes:,.0f} spikes per image and call, "
-        f"{spikes / max(counts, 1.0):.2f} spikes per count"
+        f"{found['calls']} calls, {found['carried']} of them carried on: "
+        f"{found['steps']:.1f} clock steps, {found['spikes']:,.0f} spikes per image and call, "
+        f"{found['spikes'] / max(found['counts'], 1.0):.2f} spikes per count"
     )

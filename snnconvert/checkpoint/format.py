@@ -23,6 +23,7 @@ from typing import Any
 import torch
 
 from snnconvert.checkpoint import STAGES
+from snnconvert.checkpoint.foreign import described
 from snnconvert.errors import CheckpointError
 from snnconvert.files.atomic import Writer, check_destination, write_atomically
 from snnconvert.files.tensors import read_file
@@ -63,7 +64,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """
     content = read_file(path)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise CheckpointError(f"{path}: is no snnconvert checkpoint (its key `format` is missing)")
+        raise CheckpointError(f"{path}: {described(content)}")
     version = content.get("version")
     if type(version) is not int or version != VERSION:
         raise CheckpointError(

@@ -166,7 +166,7 @@ def run_convert(args: argparse.Namespace) -> None:
         raise InputError(
             f"{named.name}: --calibrate is needed: inputs for calibration and for the report"
         )
-    with phases(args.quiet) as show:
+    with phases(args) as show:
         options = chosen_options(args, named, show)
         show("thresholds and weights")
         snn = convert(

@@ -6,9 +6,11 @@ import argparse
 import os
 import shlex
 import sys
+import traceback
 import warnings
 from collections.abc import Sequence
 
+from snnconvert.cli.arguments.completion import SHELLS, PrintCompletion
 from snnconvert.cli.arguments.lazy import LazyParser
 from snnconvert.cli.check import add_check
 from snnconvert.cli.convert import add_convert
@@ -41,6 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             code = parsed.run(parsed)
             sys.stdout.flush()
     except SnnconvertError as error:
+        if parsed.verbose:
+            traceback.print_exc()
         print(f"snnconvert: error: {error}", file=sys.stderr)
         return 2
     except (MemoryError, RuntimeError) as error:
@@ -73,6 +77,10 @@ def build_parser() -> argparse.ArgumentParser:
         "they computed, and say exactly what was lost when something was.",
     )
     parser.add_argument("--version", action="version", version=__version__)
+    parser.add_argument(
+        "--print-completion", action=PrintCompletion, choices=SHELLS, default=argparse.SUPPRESS,
+        help="print a script that completes commands, options and files in this shell",
+    )  # fmt: skip
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=LazyParser)
     for add in (
         add_demo, add_recipes, add_train, add_check, add_convert, add_verify, add_sweep,

@@ -65,7 +65,7 @@ def run_report(args: argparse.Namespace) -> None:
     paths = report_paths(args.out or f"{stem}.report.html")
     layers = chosen_layers(snn, args.spikes)
     inputs = named.batches or [named.examples]
-    with phases(args.quiet) as show:
+    with phases(args) as show:
         found = examine(
             named.model, snn, inputs, float_ann=named.float_ann, advice=args.advice,
             drawing=drawing_of(named.checkpoint, snn, facts_of(snn)), on_phase=show,

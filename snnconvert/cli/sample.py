@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING
 
 from snnconvert.checkpoint import STAGES
 from snnconvert.cli.arguments.lazy import Commands, add_command, add_count
-from snnconvert.cli.arguments.options import add_reset, add_schedule, add_threshold_scale
+from snnconvert.cli.arguments.options import (
+    add_device,
+    add_reset,
+    add_schedule,
+    add_threshold_scale,
+)
+from snnconvert.cli.arguments.output import add_output_options, say
 from snnconvert.cli.arguments.solver_options import add_solver_options, given_options
 
 if TYPE_CHECKING:
@@ -35,7 +41,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--steps", type=int, default=20, help="network evaluations (default 20)")
     command.add_argument("--seed", type=int, default=0, help="(default 0)")
     command.add_argument("--batch-size", type=int, default=64, help="images a call (default 64)")
-    command.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:0, ...")
+    add_device(command)
     command.add_argument(
         "-o",
         "--out",
@@ -51,10 +57,11 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     add_threshold_scale(command)
     add_schedule(command)
     add_solver_options(command)
+    add_output_options(command)
 
 
 def run_sample(args: argparse.Namespace) -> None:
-    from snnconvert.checkpoint.describe import describe_history
+    from snnconvert.checkpoint.describe import describe_history, mean_call
     from snnconvert.checkpoint.exported import open_checkpoint
     from snnconvert.common.processes import open_shard
     from snnconvert.files.atomic import check_destination
@@ -85,16 +92,20 @@ def run_sample(args: argparse.Namespace) -> None:
     with open_shard(args.device) as shard:
         job = Job(network.to(shard.device), chosen, shape, args.count, args.seed, args.batch_size)
         output = open_output(args.out, job, settings)
-        drawn = generate(job, output, shard, progress=args.progress)
+        drawn = generate(job, output, shard, progress=args.progress and not args.quiet)
         if shard.rank:
             return
         kept = f" ({args.count} images, {args.count - drawn} of them there before)"
-        print(f"wrote {args.out}{kept if shard.size == 1 and drawn < args.count else ''}")
-        if watched and watched.history:
-            print(describe_history(watched.history))
+        text = f"wrote {args.out}{kept if shard.size == 1 and drawn < args.count else ''}"
+        calls = watched.history if watched else None
+        history = describe_history(calls) if calls else ""
         if picture:
             save_png(picture, trajectory(job))
-            print(f"wrote {picture}")
+        wrote = f"wrote {picture}" if picture else ""
+        say(args, "\n".join(filter(None, (text, history, wrote))), {
+            "file": args.out, "images": args.count, "drawn": drawn,
+            "spiking": mean_call(calls) if calls else None,
+        })  # fmt: skip
 
 
 def with_reset(network: nn.Module, reset: str, source: str) -> SpikingNetwork:

@@ -55,7 +55,7 @@ def run_sweep(args: argparse.Namespace) -> None:
         raise InputError(f"{named.name}: --data is needed: inputs to calibrate and to measure on")
     options = conversion_options(args)
     del options["timesteps"]
-    with phases(args.quiet) as show:
+    with phases(args) as show:
         found = sweep(
             named.model, wanted, example_inputs=named.examples, calibration=named.batches,
             max_error=args.max_error, float_ann=named.float_ann,

@@ -23,13 +23,12 @@ def add_train(commands: Commands) -> None:
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     from snnconvert.images.datasets import DATASETS
-    from snnconvert.models import MODELS
 
     command.add_argument(
         "recipe",
         metavar="RECIPE",
-        help="TOML file, or the name of one that comes along (`snnconvert recipes`); its model is "
-        f"one of {listed(MODELS)}, its dataset of {listed(DATASETS)}",
+        help="TOML file, or the name of one that comes along (`snnconvert recipes`); its dataset "
+        f"is one of {listed(DATASETS)}; `snnconvert recipes --keys` explains all of them",
     )
     command.add_argument("-o", "--out", help="checkpoint to write (default: <recipe stem>.pt)")
     command.add_argument(

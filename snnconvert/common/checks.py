@@ -9,6 +9,8 @@ from numbers import Integral, Real
 
 from snnconvert.errors import InputError
 
+MOST = 2**31 - 1  # of what is counted, such as images: every size of a tensor takes it
+
 
 def checked_integer(
     name: str, value: object, least: int, most: int | None = None, note: str = ""

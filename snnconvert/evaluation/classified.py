@@ -18,9 +18,8 @@ from snnconvert.diffusion.sampling import allowed_batch
 from snnconvert.errors import DataError, InputError
 from snnconvert.evaluation.metrics.accuracy import accuracy
 from snnconvert.evaluation.sampled import simulated
-from snnconvert.images.datasets import Images
 from snnconvert.images.datasets.folder import FolderImages, labels_of
-from snnconvert.images.pixels import to_unit_range
+from snnconvert.images.pixels import Images, to_unit_range
 from snnconvert.images.sources import DatasetSource, open_source
 from snnconvert.images.sources.directory import DirectorySource
 from snnconvert.neurons.spiking import settings_of

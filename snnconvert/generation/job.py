@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from snnconvert.common.checks import set_integers
+from snnconvert.common.checks import MOST, set_integers
 from snnconvert.common.processes import WHOLE, Shard
 from snnconvert.diffusion.noise import SampleNoise, image_seeds
 from snnconvert.diffusion.sampling import Plan, allowed_batch, run
@@ -40,7 +40,8 @@ class Job:
     batch_size: int = 64
 
     def __post_init__(self) -> None:
-        set_integers(self, {"count": 1, "batch_size": 1})
+        counted = ("count", "batch_size")
+        set_integers(self, dict.fromkeys(counted, 1), most=dict.fromkeys(counted, MOST))
         image_seeds(self.seed, range(1))
 
     @property

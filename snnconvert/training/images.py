@@ -11,9 +11,9 @@ from tqdm import tqdm
 from snnconvert.common.warning import warn
 from snnconvert.errors import DataError
 from snnconvert.files.fingerprint import fingerprint
-from snnconvert.images.datasets import Images
 from snnconvert.images.datasets.folder import FolderImages
 from snnconvert.images.decoding import check_readable
+from snnconvert.images.pixels import Images
 
 NAMED = 5  # damaged files in an error
 

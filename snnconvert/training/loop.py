@@ -19,8 +19,8 @@ from snnconvert.checkpoint.recipe import Recipe, load_recipe
 from snnconvert.common.processes import Shard, open_shard
 from snnconvert.errors import InputError
 from snnconvert.files.atomic import check_destination, clear_stale
-from snnconvert.images.datasets import DATASETS, Images
-from snnconvert.images.pixels import TensorImages
+from snnconvert.images.datasets import DATASETS
+from snnconvert.images.pixels import Images, TensorImages
 from snnconvert.training.images import seen_images
 from snnconvert.training.interrupt import Interrupt, interruptible
 from snnconvert.training.result import save_result

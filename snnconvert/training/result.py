@@ -10,7 +10,7 @@ import torch
 from snnconvert.checkpoint.format import save_checkpoint
 from snnconvert.checkpoint.recipe import Recipe
 from snnconvert.errors import DataError
-from snnconvert.images.datasets import Images
+from snnconvert.images.pixels import Images
 from snnconvert.models.family import entry_of
 from snnconvert.version import __version__
 

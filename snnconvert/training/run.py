@@ -12,7 +12,7 @@ from torch import Tensor
 from snnconvert.checkpoint.recipe import Recipe
 from snnconvert.common.processes import Shard
 from snnconvert.common.randomness import stream_seed
-from snnconvert.images.datasets import Images
+from snnconvert.images.pixels import Images
 from snnconvert.training.tasks import Batch, batch_of
 
 

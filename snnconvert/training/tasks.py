@@ -18,9 +18,8 @@ from snnconvert.diffusion.objectives import (
     target_of,
 )
 from snnconvert.errors import DataError
-from snnconvert.images.datasets import Images
 from snnconvert.images.order import step_indices
-from snnconvert.images.pixels import to_unit_range
+from snnconvert.images.pixels import Images, to_unit_range
 
 
 @dataclass(frozen=True)

@@ -124,3 +124,40 @@ def test_moments_and_calibration_on_grey_folders(place, tmp_path):
                       cwd=place)  # fmt: skip
     assert result.returncode == 0, result.stderr
     assert_refused(call_cli("moments", "denoiser.pt2", "--data", "images", cwd=place), ".pt2")
+
+
+def wrong_files(folder):
+    """Files that people give where a checkpoint belongs, and what must be said of them."""
+    model = Classifies()
+    torch.save({"epoch": 3, "model": model.state_dict()}, folder / "weights.pth")
+    torch.save(torch.zeros(4, 1, SIZE, SIZE), folder / "inputs.pt")
+    torch.save([1, 2], folder / "list.pt")
+    whole = (folder / "weights.pth").read_bytes()
+    (folder / "cut.pt").write_bytes(whole[: len(whole) // 2])
+    return {
+        "weights.pth": ("weights alone", "--model MODULE:FACTORY", "torch.export.save"),
+        "inputs.pt": ("a tensor [4, 1, 8, 8]", "--calibrate"),
+        "list.pt": ("it holds: list", ".onnx"),
+        "cut.pt": ("damaged",),
+    }
+
+
+def test_a_wrong_file_is_named_with_the_road_that_its_network_takes(tmp_path):
+    for name, words in wrong_files(tmp_path).items():
+        for command in ("convert", "info"):
+            assert_refused(call_cli(command, name, cwd=tmp_path), name, *words)
+
+
+def test_a_wrong_example_is_not_blamed_on_capture(tmp_path):
+    done = call_cli("check", "--model", "torchvision.models:squeezenet1_1",
+                    "--example-shape", "2,5,64,64", cwd=tmp_path)  # fmt: skip
+    assert_refused(done, "SqueezeNet", "[2, 5, 64, 64]", "--example-shape")
+    assert "torch.export" not in done.stderr
+
+
+def test_calibration_data_that_is_not_there_is_no_unknown_data_set(place, tmp_path):
+    for wrong in ("nowhere/", "nowhere.pt", "no/where"):
+        done = call_cli(
+            "convert", str(place / "classifier.pt2"), "--calibrate", wrong, cwd=tmp_path
+        )
+        assert_refused(done, wrong, "is not there", "fashion-mnist")

@@ -1,5 +1,7 @@
 """`snnconvert sample` and `snnconvert moments` on a small checkpoint."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -12,7 +14,7 @@ from snnconvert.diffusion.sampling import plan
 from snnconvert.generation import job
 from snnconvert.generation.job import Job, generate
 from snnconvert.images import outputs
-from tests.support.command_line import two_processes
+from tests.support.command_line import assert_refused, call_cli, two_processes
 from tests.support.tiny_checkpoint import SIZE, tiny_content
 
 
@@ -52,6 +54,20 @@ def test_picture_array_and_folder_hold_the_same_images(checkpoint, tmp_path):
     assert sorted(p.name for p in (tmp_path / "folder").iterdir()) == [
         *(f"{i:06d}.png" for i in range(5)), "settings.json"
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("option", ["--count", "--batch-size"])
+def test_numbers_beyond_all_images_are_refused(checkpoint, tmp_path, option):
+    done = call_cli("sample", str(checkpoint), option, str(10**20), "-o", "a.png", cwd=tmp_path)
+    assert_refused(done, option.strip("-").replace("-", "_"), str(10**20), "2147483647")
+
+
+def test_figures_as_json_or_nothing_at_all(checkpoint, tmp_path, capsys):
+    assert command(checkpoint, tmp_path / "a.png", "-n", 2, "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["images"] == found["drawn"] == 2 and found["spiking"] is None
+    assert command(checkpoint, tmp_path / "a.png", "-n", 2, "--quiet") == 0
+    assert capsys.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize("solver", ["ddpm", "dpm-solver++", "sde-dpm-solver++"])

@@ -1,11 +1,13 @@
 """The command line as people expect it: help, mistakes in one line, names that mean one thing."""
 
 import argparse
+import re
 import shlex
 
 import pytest
 
 from snnconvert.cli.arguments.examples import EXAMPLES
+from snnconvert.cli.arguments.progress import phases
 from snnconvert.cli.main import build_parser
 from tests.support.command_line import assert_refused, call_cli
 
@@ -39,6 +41,16 @@ def test_a_mistake_is_one_line_that_says_what_may_be_meant(line, words, tmp_path
     done = call_cli(*line.split(), cwd=tmp_path)
     assert_refused(done, *words)
     assert done.stderr.count("\n") == 1 and "usage:" not in done.stderr
+
+
+def test_verbose_says_each_phase_and_where_an_error_arose(tmp_path, capsys):
+    args = argparse.Namespace(verbose=True, quiet=False)
+    with phases(args) as show:
+        show("thresholds")
+    assert re.fullmatch(r"\[ *\d+\.\d s\] thresholds\n", capsys.readouterr().err)
+    done = call_cli("info", "nowhere.pt", "--verbose", cwd=tmp_path)
+    assert "Traceback" in done.stderr and "nowhere.pt: no such file" in done.stderr
+    assert done.returncode == 2
 
 
 @pytest.mark.parametrize("name", ["sample", "evaluate", "guidance", "stats", "moments", "export",

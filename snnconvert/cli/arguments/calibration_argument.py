@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -128,6 +129,10 @@ def calibration_images(
     """At most `count` normalised training images [N, C, size, size], drawn at random."""
     if path.is_dir():
         images = in_channels(DATASETS["folder"](path, size, True), channels)
+    elif len(path.parts) > 1 or path.suffix or args.calibrate.endswith(os.sep):
+        known = ", ".join(name for name in DATASETS if name != "folder")
+        raise InputError(f"--calibrate: {args.calibrate} is not there; allowed are a .pt or .npz "
+                         f"file, a folder of images, or a data set: {known}")  # fmt: skip
     else:
         images = DATASETS[args.calibrate](Path(args.data_root), size, True)
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))[:count]

@@ -84,6 +84,13 @@ def add_command(
     )  # fmt: skip
     command.set_defaults(run=run)
     command.later(arguments)
+    command.later(add_verbosity)
+
+
+def add_verbosity(command: argparse.ArgumentParser) -> None:
+    command.add_argument("-v", "--verbose", action="store_true", help="say on stderr what is "
+                         "done, a line each with the time, and where in the code an error "
+                         "arose")  # fmt: skip
 
 
 def add_count(

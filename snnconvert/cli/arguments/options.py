@@ -10,7 +10,7 @@ from typing import Any
 
 from snnconvert.checkpoint import CONVERTIBLE
 from snnconvert.cli.arguments.lazy import listed
-from snnconvert.common.checks import checked_integer
+from snnconvert.common.checks import MOST, checked_integer
 
 MOST_STEPS = 4096  # in a range
 
@@ -30,20 +30,21 @@ def add_network_arguments(command: argparse.ArgumentParser) -> None:
         help="a checkpoint of snnconvert, a .pt2 file (torch.export.save; no code in it runs), an "
         ".onnx file, a folder of a diffusers model, or, with --model, its weights (a state dict)",
     )
-    add_stage_argument(command)
-    command.add_argument(
+    group = command.add_argument_group("which network")
+    add_stage_argument(group)
+    group.add_argument(
         "--model",
         metavar="MODULE:FACTORY",
         help="Python function that returns the network, e.g. torchvision.models:resnet18; your "
         "code, it runs",
     )
-    command.add_argument(
+    group.add_argument(
         "--weights-key",
         metavar="NAME",
         help="under which name FILE holds the weights of --model, where it holds several (default: "
         "the average, such as ema, where there is one)",
     )
-    command.add_argument(
+    group.add_argument(
         "--example-shape",
         action="append",
         default=[],
@@ -51,7 +52,7 @@ def add_network_arguments(command: argparse.ArgumentParser) -> None:
         help="shape of an input of --model, or of an .onnx file where it may be any; batch first, "
         "once per input; 16000:number is the number itself",
     )
-    command.add_argument(
+    group.add_argument(
         "--outputs",
         action="append",
         default=[],
@@ -66,7 +67,8 @@ def add_calibration(command: argparse.ArgumentParser) -> None:
     from snnconvert.images.datasets import DATASETS
 
     names = listed(name for name in DATASETS if name != "folder")
-    command.add_argument(
+    group = command.add_argument_group("inputs to calibrate and to measure on")
+    group.add_argument(
         "--calibrate",
         "--data",
         metavar="DATA",
@@ -76,11 +78,11 @@ def add_calibration(command: argparse.ArgumentParser) -> None:
         "for a denoiser (a checkpoint, or any with --schedule) clean images, which are noised over "
         "the whole range of t",
     )
-    add_schedule(command)
-    command.add_argument("--data-root", default="data", help="where data sets lie (default data)")
-    command.add_argument("--mean", type=numbers, default=(0.5,), help="of images (default 0.5)")
-    command.add_argument("--std", type=numbers, default=(0.5,), help="of images (default 0.5)")
-    command.add_argument(
+    add_schedule(group)
+    group.add_argument("--data-root", default="data", help="where data sets lie (default data)")
+    group.add_argument("--mean", type=numbers, default=(0.5,), help="of images (default 0.5)")
+    group.add_argument("--std", type=numbers, default=(0.5,), help="of images (default 0.5)")
+    group.add_argument(
         "--calibration-inputs",
         "--inputs",
         type=int,
@@ -90,7 +92,7 @@ def add_calibration(command: argparse.ArgumentParser) -> None:
     )
 
 
-def add_schedule(command: argparse.ArgumentParser) -> None:
+def add_schedule(command: argparse._ActionsContainer) -> None:
     """The noise of a denoiser's training, and how it counts its steps."""
     command.add_argument(
         "--schedule", metavar="NAME|FIRST,LAST,STEPS",
@@ -104,7 +106,7 @@ def add_schedule(command: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def add_stage_argument(command: argparse.ArgumentParser) -> None:
+def add_stage_argument(command: argparse._ActionsContainer) -> None:
     command.add_argument(
         "--stage",
         choices=CONVERTIBLE,
@@ -211,7 +213,7 @@ def add_neuron_options(command: argparse.ArgumentParser) -> None:
 
 
 def add_threshold_options(command: argparse.ArgumentParser) -> None:
-    from snnconvert.conversion.calibration.thresholds import CRITERIA
+    from snnconvert.conversion.calibration import CRITERIA
 
     add = command.add_argument_group("thresholds").add_argument
     add("--threshold", default="mse", metavar="RULE",
@@ -290,4 +292,4 @@ def add_image_options(command: argparse.ArgumentParser, data_root: str | None) -
 
 
 def check_batch_size(batch_size: int) -> None:
-    checked_integer("--batch-size", batch_size, 1)
+    checked_integer("--batch-size", batch_size, 1, MOST)

@@ -42,7 +42,8 @@ def add_solver_options(
 
     group = command.add_argument_group("solver")
     add, switch = group.add_argument, argparse.BooleanOptionalAction
-    add("--solver", default=default, help=f"{listed(SOLVERS)} (default {DEFAULT_SOLVER})")
+    add("--solver", default=default, choices=tuple(SOLVERS), metavar="NAME",
+        help=f"{listed(SOLVERS)} (default {DEFAULT_SOLVER})")  # fmt: skip
     add("--grid", type=grid_times, metavar="NAME|T,T,...",
         help=f"{listed(GRIDS)}, or times, noisiest first, -1 for clean data (they replace "
         "--steps)")  # fmt: skip
@@ -51,13 +52,15 @@ def add_solver_options(
         if option.kind is bool:
             add(flag, action=switch, help=text)
         else:
-            add(flag, type=option.kind, help=text)
+            add(flag, type=option.kind, choices=option.choices or None, metavar="VALUE",
+                help=text)  # fmt: skip
     add("--clip", action=switch, help="keep predicted images in [-1, 1] (default, but for "
         f"{listed(name for name in SOLVERS if not SOLVERS[name].clips)})")  # fmt: skip
     add("--thresholding", type=float, nargs="?", const=True, metavar="RATIO",
         help="dynamic thresholding at this quantile (default 0.995)")  # fmt: skip
     add("--denoise-to-zero", action=switch, help="one more evaluation, from t = 0 to clean data")
-    add("--prediction", help="what the network predicts, where the file does not say: "
+    add("--prediction", choices=PREDICTIONS, metavar="NAME",
+        help="what the network predicts, where the file does not say: "
         f"{listed(PREDICTIONS)} (default eps)")  # fmt: skip
     add_argument_option(group)
     add("--corrected", action="store_true", default=None,

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from snnconvert.common.checks import checked_number, set_integers
+from snnconvert.conversion.calibration import check_criterion
 from snnconvert.conversion.calibration.path import Path
-from snnconvert.conversion.calibration.thresholds import check_criterion
 from snnconvert.errors import InputError
 
 

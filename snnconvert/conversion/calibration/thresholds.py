@@ -2,38 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
+from snnconvert.conversion.calibration import percentage
 from snnconvert.conversion.calibration.histogram import Histogram
-from snnconvert.errors import InputError
 
 CANDIDATES = 100  # ceilings tried, evenly spaced up to the largest value seen
-PERCENTILE = 99.9
 FINE = 64  # levels beyond which the bins of a histogram do not resolve a step
-CRITERIA = ("mse", "max", "percentile", "learned")  # or a percentage such as "99.5%"
-
-
-def check_criterion(threshold: str) -> str:
-    """`threshold` if it names a criterion, else InputError."""
-    if threshold in CRITERIA or percentage(threshold) is not None:
-        return threshold
-    raise InputError(
-        f"threshold: found {threshold!r}, allowed: {', '.join(CRITERIA)}, or a percentage in "
-        "(0, 100] such as '99.5%'"
-    )
-
-
-def percentage(threshold: str) -> float | None:
-    """The number in "99.5%"; None for anything else."""
-    if threshold == "percentile":
-        return PERCENTILE
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)%", str(threshold))
-    number = float(found[1]) if found else 0.0
-    return number if 0 < number <= 100 else None
 
 
 def ceilings(histogram: Histogram, threshold: str, levels: int, half: int | None = None) -> Tensor:

@@ -28,8 +28,8 @@ from snnconvert.conversion.capture.fake_quantize import frozen_fake_quantizers
 from snnconvert.conversion.capture.functionalize import functionalized, holds_state
 from snnconvert.conversion.graph.program import Node, Program, Ref
 from snnconvert.conversion.graph.signature import BATCH, Signature
-from snnconvert.conversion.graph.values import plain_outputs
-from snnconvert.errors import UnsupportedOpError
+from snnconvert.conversion.graph.values import leaves, plain_outputs
+from snnconvert.errors import InputError, UnsupportedOpError
 
 EXPORTED_FROM = 2  # torch.export takes sizes of 0 and 1 for special
 TORCH = str(Path(torch.__file__).parent) + os.sep  # torchvision is no part of it
@@ -110,6 +110,7 @@ def _exported(model: nn.Module, examples: Examples) -> torch.export.ExportedProg
         with torch.no_grad(), quiet_tracer():
             exported = torch.export.export(adapter, (examples.values,))
     except Exception as error:
+        refuse_wrong(examples, adapter, type(model).__name__)
         reason = explanation(error)
         raise UnsupportedOpError(
             f"{type(model).__name__}: torch.export cannot capture it: {reason}"
@@ -119,6 +120,21 @@ def _exported(model: nn.Module, examples: Examples) -> torch.export.ExportedProg
         f"({examples.batch}): {explanation(first_error)}",
     )
     return exported
+
+
+def refuse_wrong(examples: Examples, adapter: Adapter, name: str) -> None:
+    """InputError where the network itself, not its capture, fails on the example inputs."""
+    try:
+        with torch.no_grad():
+            adapter(examples.values)
+    except UnsupportedOpError:  # what it returns is refused in words of its own
+        return
+    except Exception as error:  # whatever user code raises
+        shapes = ", ".join(str(list(value.shape)) for value in leaves(examples.values))
+        raise InputError(
+            f"{name}: fails on the example inputs, of shape {shapes}: {explanation(error)}; give "
+            "inputs that it takes (on the command line --example-shape or --calibrate)"
+        ) from error
 
 
 def _with_any_batch(

@@ -87,6 +87,7 @@ def run(program: Program, values: Values, call: CallOf) -> None:
     """Every operation in order, as far as that can be without values."""
     for node in program.nodes:
         try:
+            refuse_mixed(node, values)
             values[node.name] = call(node)(values)
             refuse_large(values[node.name])
         except NEEDS_VALUES:
@@ -96,6 +97,17 @@ def run(program: Program, values: Values, call: CallOf) -> None:
             raise CheckpointError(
                 f"program: is damaged: its operation {node.name!r} ({node.op}) cannot run: {reason}"
             ) from error
+
+
+def refuse_mixed(node: Node, values: Values) -> None:
+    """RuntimeError for weights of another type than their input, which not all fake tensors see."""
+    rule = rule_of(node.op)
+    if rule is None or rule.weight is None or rule.macs is None:
+        return
+    operands = leaves([values[name] for name in node.refs])
+    types = {str(operand.dtype) for operand in operands if operand.is_floating_point()}
+    if len(types) > 1:
+        raise RuntimeError(f"its operands are of several types: {', '.join(sorted(types))}")
 
 
 def refuse_large(value: Any) -> None:

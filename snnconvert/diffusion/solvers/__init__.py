@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, get_args, get_origin
 
@@ -51,18 +51,24 @@ class Solver:
         return {name: value for name, value in defaults.items() if name != "noise"}
 
     @property
-    def described(self) -> Mapping[str, tuple[type, str]]:
-        """Type and help text, with the default, of the options that say them:
+    def described(self) -> Mapping[str, tuple[type, str, tuple[Any, ...]]]:
+        """Type, help text with the default, and choices of the options that say them:
 
-        `eta: Annotated[float, "..."] = 0.0`
+        `eta: Annotated[float, "..."] = 0.0`, `order: Annotated[int, (1, 2)] = 2`
         """
         hints: dict[str, Any] = inspect.get_annotations(self.solve, eval_str=True)
         origins: dict[str, Any] = {name: get_origin(hints[name]) for name in self.options}
         said = {n: get_args(hints[n]) for n, origin in origins.items() if origin is Annotated}
         return {
-            name: (kind, text + shown_default(self.options[name]))
-            for name, (kind, text) in said.items()
-        }
+            name: (kind, as_text(told) + shown_default(self.options[name]),
+                   () if isinstance(told, str) else tuple(told))
+            for name, (kind, told) in said.items()
+        }  # fmt: skip
+
+
+def as_text(told: str | Iterable[object]) -> str:
+    """What an option says of itself: a text, or its choices."""
+    return told if isinstance(told, str) else ", ".join(map(str, told))
 
 
 def shown_default(value: object) -> str:
@@ -74,10 +80,14 @@ def shown_default(value: object) -> str:
 
 @dataclass(frozen=True)
 class Option:
-    """An option as command lines show it: its type, and what the solvers that have it say of it."""
+    """An option as command lines show it: its type, and what the solvers that have it say of it.
+
+    `choices` are those of any solver, none where anything of the type may stand.
+    """
 
     kind: type
     said: Mapping[str, tuple[str, ...]]  # help text: names of the solvers
+    choices: tuple[Any, ...] = ()
 
     @property
     def help(self) -> str:
@@ -110,10 +120,11 @@ def described_options() -> dict[str, Option]:
     """Every option of a registered solver that says what it is; several share a name."""
     found: dict[str, Option] = {}
     for name, entry in SOLVERS.items():
-        for option, (kind, text) in entry.described.items():
+        for option, (kind, text, choices) in entry.described.items():
             before = found.get(option, Option(kind, {}))
             names = (*before.said.get(text, ()), name)
-            found[option] = Option(before.kind, {**before.said, text: names})
+            either = tuple(dict.fromkeys((*before.choices, *choices)))
+            found[option] = Option(before.kind, {**before.said, text: names}, either)
     return found
 
 

@@ -32,7 +32,7 @@ def ddpm(
     times: Sequence[float],
     *,
     noise: SampleNoise,
-    variance: Annotated[str, " or ".join(VARIANCES)] = "fixed_large",
+    variance: Annotated[str, tuple(VARIANCES)] = "fixed_large",
 ) -> Tensor:
     """Sample from x at times[0] to times[-1].
 

@@ -22,9 +22,9 @@ METHODS = ("multistep", "singlestep", "adaptive")
 SOLVER_TYPES = ("dpmsolver", "taylor", "published")
 ORDERS = (1, 2, 3)
 
-Order = Annotated[int, "1, 2 or 3"]
-Method = Annotated[str, ", ".join(METHODS)]
-SolverType = Annotated[str, ", ".join(SOLVER_TYPES)]
+Order = Annotated[int, ORDERS]
+Method = Annotated[str, METHODS]
+SolverType = Annotated[str, SOLVER_TYPES]
 LowerOrderFinal = Annotated[bool, "end short paths with lower orders"]
 AbsoluteTolerance = Annotated[float, "absolute tolerance of adaptive steps"]
 RelativeTolerance = Annotated[float, "relative tolerance of adaptive steps"]

@@ -21,7 +21,7 @@ from snnconvert.diffusion.steps.multistep import step_order
 @solver("sde-dpm-solver++", grid="time_uniform", end=0, clips=True)
 def sde_dpm_solver_pp(
     denoiser: Denoiser, x: Tensor, schedule: NoiseLevels, times: Sequence[float], *,
-    noise: SampleNoise, order: Annotated[int, "1 or 2"] = 2,
+    noise: SampleNoise, order: Annotated[int, (1, 2)] = 2,
     lower_order_final: LowerOrderFinal = True,
 ) -> Tensor:  # fmt: skip
     """Sample from the reverse SDE from times[0] to times[-1].

@@ -26,7 +26,7 @@ History = list[tuple[Point, Tensor]]  # (point, prediction of the data) of the l
 def unipc(
     denoiser: Denoiser, x: Tensor, schedule: NoiseLevels, times: Sequence[float], *,
     noise: SampleNoise | None = None, order: Order = 2,
-    variant: Annotated[str, " or ".join(VARIANTS)] = "bh2",
+    variant: Annotated[str, VARIANTS] = "bh2",
     lower_order_final: LowerOrderFinal = True,
 ) -> Tensor:  # fmt: skip
     """Integrate the ODE with predictions of the data from times[0] to times[-1].

@@ -1,5 +1,7 @@
 """Images by name. Each file of this package registers one source; importing it finds them.
 
+The files import PyTorch when images are read, so that `--help`, which lists them, is quick.
+
 A source is a function `(root, image_size, train) -> Images`.
 """
 
@@ -9,9 +11,12 @@ import importlib
 import pkgutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from snnconvert.common.registry import Registry
-from snnconvert.images.pixels import Images
+
+if TYPE_CHECKING:
+    from snnconvert.images.pixels import Images
 
 DATASETS: Registry[Callable[[Path, int, bool], Images]] = Registry("dataset")
 

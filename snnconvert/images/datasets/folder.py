@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-
-import torch
-from torch import Tensor
-from torchvision.transforms.v2 import functional as transforms
+from typing import TYPE_CHECKING
 
 from snnconvert.errors import DataError
 from snnconvert.images.datasets import DATASETS
-from snnconvert.images.decoding import read_image
-from snnconvert.images.pixels import Images
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from snnconvert.images.pixels import Images
 
 EXTENSIONS = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff"}
 HELD_OUT = 20  # one file in twenty is kept from training, for probes and calibration
@@ -34,9 +34,15 @@ class FolderImages:
         return len(self.files)
 
     def take(self, indices: Sequence[int]) -> Tensor:
+        import torch
+
         return torch.stack([self._read(self.files[int(index)]) for index in indices])
 
     def _read(self, file: Path) -> Tensor:
+        from torchvision.transforms.v2 import functional as transforms
+
+        from snnconvert.images.decoding import read_image
+
         picture = read_image(file, self.channels)
         square = transforms.center_crop(picture, [min(picture.shape[-2:])] * 2)
         result: Tensor = transforms.resize(square, [self.image_size] * 2, antialias=True)
@@ -70,6 +76,8 @@ def image_files(root: Path) -> list[Path]:
 
 def labels_of(files: Sequence[Path]) -> Tensor | None:
     """Number of each file's first folder among all, or None where a file lies in none."""
+    import torch
+
     if any(len(file.parts) < 2 for file in files):
         return None
     names = sorted({file.parts[0] for file in files})

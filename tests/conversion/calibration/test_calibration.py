@@ -10,8 +10,9 @@ from torch import nn
 
 import snnconvert
 from examples.networks import BatchNormBothSides, images
+from snnconvert.conversion.calibration import CRITERIA
 from snnconvert.conversion.calibration.histogram import BINS, Histogram
-from snnconvert.conversion.calibration.thresholds import CRITERIA, ceilings, least
+from snnconvert.conversion.calibration.thresholds import ceilings, least
 from snnconvert.errors import InputError
 from snnconvert.training.ceilings import best_ceiling, relu_ceilings
 from tests.support.errors import relative_error
