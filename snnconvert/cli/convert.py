@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from snnconvert.cli.arguments.named_network import NamedNetwork
     from snnconvert.conversion.spiking.network import SpikingNetwork
     from snnconvert.diffusion.sampling.solver_path import SolverPath
-    from snnconvert.diffusion.schedule import NoiseLevels
     from snnconvert.report.examine import Examination
 
 
@@ -79,7 +78,7 @@ def denoiser_facts(args: argparse.Namespace, named: NamedNetwork) -> dict[str, A
         named.checkpoint.predicts(args.prediction)
         named.checkpoint.takes_times(args.t_range)
         return {}
-    given = {
+    given: dict[str, Any] = {
         "schedule": None if args.schedule is None else named_schedule(args.schedule),
         "prediction": args.prediction,
         "t_range": None if args.t_range is None else checked_t_range(args.t_range),
@@ -229,10 +228,3 @@ def reported(
     qann = named.model if named.quantised else snn.quantized_ann()
     paths = paths_of(qann, snn, named.checkpoint)
     return Examination(found.report.extended(trajectory=paths), found.images)
-
-
-def named_noise(name: str) -> NoiseLevels:
-    """The schedule of this name."""
-    from snnconvert.diffusion.schedule import named_schedule
-
-    return named_schedule(name)

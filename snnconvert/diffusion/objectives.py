@@ -89,4 +89,5 @@ def prediction_loss(
     error = prediction - (target if answer is None else answer)
     if beyond is not None:
         error = error.masked_fill(beyond * (prediction - target) > 0, 0)
-    return error.square().mean()
+    loss: Tensor = error.square().mean()
+    return loss

@@ -108,8 +108,8 @@ class Descent:
         kind = batch.target.device.type
         with torch.autocast(kind, torch.bfloat16, enabled=self.bfloat16,
                             cache_enabled=self.side is None):  # fmt: skip
-            taught = self.teacher is not None
-            answer = answer_of(self.recipe, self.teacher, batch) if taught else None
+            teacher = self.teacher
+            answer = None if teacher is None else answer_of(self.recipe, teacher, batch)
             loss = loss_of(self.recipe, self.network, batch, answer)
         self.optimizer.zero_grad()
         loss.backward()
