@@ -92,6 +92,7 @@ def solver_path(args: argparse.Namespace, named: NamedNetwork) -> SolverPath | N
     import torch
 
     from snnconvert.cli.arguments.calibration_argument import noise_of
+    from snnconvert.common.warning import warn
     from snnconvert.conversion.graph.values import leaves
     from snnconvert.diffusion.sampling.solver_path import SolverPath
 
@@ -103,8 +104,8 @@ def solver_path(args: argparse.Namespace, named: NamedNetwork) -> SolverPath | N
     with torch.no_grad():
         found = leaves(named.model(*batch))
     if [value.shape for value in found] != [batch[0].shape]:
-        print("note: the network does not return one prediction of x's shape, so that no solver "
-              "can follow it; thresholds are fitted to noised data alone")  # fmt: skip
+        warn("the network does not return one prediction of x's shape, so that no solver can "
+             "follow it; thresholds are fitted to noised data alone")  # fmt: skip
         return None
     own = named.checkpoint.predicts(args.prediction) if named.checkpoint else args.prediction
     return SolverPath(noise, own, data_range=named.data_range)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from snnconvert.checkpoint import STAGES
 from snnconvert.cli.arguments.lazy import Commands, add_command, add_count
 from snnconvert.cli.arguments.options import add_reset, add_schedule, add_threshold_scale
+from snnconvert.cli.arguments.output import add_output_options, say
+from snnconvert.cli.arguments.progress import bars
 from snnconvert.cli.arguments.solver_options import add_solver_options, given_options
 
 if TYPE_CHECKING:
@@ -51,10 +53,11 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     add_threshold_scale(command)
     add_schedule(command)
     add_solver_options(command)
+    add_output_options(command)
 
 
 def run_sample(args: argparse.Namespace) -> None:
-    from snnconvert.checkpoint.describe import describe_history
+    from snnconvert.checkpoint.describe import describe_history, history_means
     from snnconvert.checkpoint.exported import open_checkpoint
     from snnconvert.common.processes import open_shard
     from snnconvert.files.atomic import check_destination
@@ -85,16 +88,20 @@ def run_sample(args: argparse.Namespace) -> None:
     with open_shard(args.device) as shard:
         job = Job(network.to(shard.device), chosen, shape, args.count, args.seed, args.batch_size)
         output = open_output(args.out, job, settings)
-        drawn = generate(job, output, shard, progress=args.progress)
+        drawn = generate(job, output, shard, progress=bars(args))
         if shard.rank:
             return
         kept = f" ({args.count} images, {args.count - drawn} of them there before)"
-        print(f"wrote {args.out}{kept if shard.size == 1 and drawn < args.count else ''}")
-        if watched and watched.history:
-            print(describe_history(watched.history))
+        lines = [f"wrote {args.out}{kept if shard.size == 1 and drawn < args.count else ''}"]
+        history = (watched.history if watched else None) or []
+        lines += [describe_history(history)] if history else []
         if picture:
             save_png(picture, trajectory(job))
-            print(f"wrote {picture}")
+            lines.append(f"wrote {picture}")
+        content = {"file": args.out, "images": args.count, "drawn": drawn, "stage": stage,
+                   "solver": chosen.solver, "nfe": chosen.calls, "seed": args.seed,
+                   "calls": history_means(history)}  # fmt: skip
+        say(args, "\n".join(lines), content)
 
 
 def with_reset(network: nn.Module, reset: str, source: str) -> SpikingNetwork:

@@ -115,7 +115,7 @@ GENUINE = genuine_home()
 # ---- against pytorch-fid itself
 
 
-@pytest.mark.filterwarnings("ignore")
+@pytest.mark.filterwarnings("default")
 @pytest.mark.parametrize(
     "home",
     [

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TypeVar
 
 WIDTH = 78
+T = TypeVar("T")
+
+
+def on_terminal() -> bool:
+    """Whether stderr is a terminal that can go back in a line."""
+    return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def bars(args: argparse.Namespace) -> bool:
+    """Whether a command shows bars: on a terminal, where nobody wants it quiet."""
+    return on_terminal() and not args.quiet and getattr(args, "progress", True)
 
 
 @contextmanager
@@ -16,7 +29,7 @@ def phases(quiet: bool = False) -> Iterator[Callable[[str], None]]:
 
     Written to stderr, and only where that is a terminal; `quiet` and TERM=dumb turn it off.
     """
-    shown = not quiet and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+    shown = not quiet and on_terminal()
 
     def show(words: str) -> None:
         if shown:
@@ -29,3 +42,10 @@ def phases(quiet: bool = False) -> Iterator[Callable[[str], None]]:
         show("")
         if shown:
             sys.stderr.write("\r")
+
+
+def counted(batches: Sequence[T], show: Callable[[str], None], words: str) -> Iterator[T]:
+    """The batches; each says that it is its turn."""
+    for number, batch in enumerate(batches, 1):
+        show(f"{words}: batch {number} of {len(batches)}")
+        yield batch
