@@ -1,12 +1,15 @@
-"""Peak memory: of calls at many timesteps over few, and of `convert` over the weights.
+"""Peak memory: of calls at many timesteps over few, of `convert`, of a report over its inputs.
 
     python benchmarks/memory.py [--timesteps 4 64] [--batch 64]
     python benchmarks/memory.py --convert 500
+    python benchmarks/memory.py --report 100 10000
 
 Each figure is a process of its own. Of a ResNet-20 that converts and makes two calls, "whole" is
 its peak, with Python and PyTorch; "call": what the calls added to it. With `--convert`, networks of
 so many MB of weights are built and converted; the figure is all that this added to the process, the
-network itself included. The weights are random: memory does not depend on them.
+network itself included. With `--report`, a small classifier of 32 x 32 images and its conversion
+are reported on, page and advice included, by the command line in a process of its own, on so many
+images each. Weights and images are random: memory does not depend on them.
 """
 
 from __future__ import annotations
@@ -15,7 +18,9 @@ import argparse
 import resource
 import subprocess
 import sys
+import tempfile
 import warnings
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -23,6 +28,13 @@ from torch import nn
 WAYS = {"immediate": "until silence", "deferred": "integrate, then fire"}
 
 
+COMMAND_LINE = """
+import resource, sys
+from snnconvert.cli import main
+code = main(sys.argv[1:])
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10)
+sys.exit(code)
+"""
 WIDTH = 2048  # of the networks of --convert
 
 
@@ -94,6 +106,42 @@ def of_convert(megabytes: int) -> None:
         print(f"| {kind} | {weights:.0f} | {added:.0f} | {added / weights:.2f} |", flush=True)
 
 
+def small_classifier() -> nn.Module:
+    """Of colour images of 32 x 32; the command line calls it by its name."""
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, 16, 3, padding=1), nn.ReLU(), nn.AvgPool2d(2),
+        nn.Conv2d(16, 32, 3, padding=1), nn.ReLU(), nn.AvgPool2d(4), nn.Flatten(),
+        nn.Linear(512, 64), nn.ReLU(), nn.Linear(64, 10),
+    )  # fmt: skip
+
+
+def of_reports(counts: list[int]) -> None:
+    import snnconvert
+
+    print("| `report` on | process, MiB | ratio |")
+    print("|---|---|---|")
+    first = 0.0
+    images = torch.randn(max(counts), 3, 32, 32)
+    with tempfile.TemporaryDirectory() as folder:
+        snn = snnconvert.convert(
+            small_classifier(), example_inputs=images[:2], calibration=[images[:64]]
+        )
+        snnconvert.save(snn, f"{folder}/net.snn.pt")
+        for count in counts:
+            torch.save(images[:count].clone(), f"{folder}/x.pt")
+            command = [
+                sys.executable, "-c", COMMAND_LINE, "report", "--model", "memory:small_classifier",
+                f"{folder}/net.snn.pt", "--data", f"{folder}/x.pt", "--inputs", str(count),
+                "--quiet",
+            ]  # fmt: skip
+            done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True,
+                                  cwd=Path(__file__).parent)  # fmt: skip
+            whole = float(done.stdout)
+            first = first or whole
+            print(f"| {count:,} images | {whole:.0f} | {whole / first:.2f} |", flush=True)
+
+
 def peaks(timesteps: int, firing: str, batch: int) -> tuple[float, float]:
     """(whole, call) in MiB of a fresh process."""
     command = [sys.executable, __file__, "--one", str(timesteps), firing, "--batch", str(batch)]
@@ -121,12 +169,15 @@ def main() -> None:
     parser.add_argument("--timesteps", type=int, nargs="+", default=[4, 64])
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--convert", type=int, metavar="MB", help="of weights, to convert")
+    parser.add_argument("--report", type=int, nargs="+", metavar="IMAGES", help="inputs of reports")
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.one and args.one[0] in BUILT:
         measure_convert(args.one[0], int(args.one[1]))
     elif args.convert:
         of_convert(args.convert)
+    elif args.report:
+        of_reports(args.report)
     elif args.one:
         measure(int(args.one[0]), args.one[1], args.batch)
     else:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -14,6 +16,7 @@ from snnconvert.errors import printable, shortened
 from snnconvert.neurons.spiking import CallRecord, spiking
 from snnconvert.operators.clip import QuantizedClip
 
+PLAIN = (bool, int, float, str, type(None))
 CHANNELS = {"fashion-mnist": 1}  # all other sources give colour
 
 
@@ -42,49 +45,79 @@ def describe_network(network: nn.Module) -> str:
     return f"{weight_count:,} weights, {kind}"
 
 
-def describe_checkpoint(checkpoint: Checkpoint) -> str:
-    """Several lines: stages, networks, provenance, recipe."""
-    content, probe = checkpoint.content, checkpoint.probe
+def checkpoint_facts(checkpoint: Checkpoint) -> dict[str, Any]:
+    """What a file holds, as plain values: stages, networks, what was measured, provenance, recipe.
+
+    Of a `.pt2` only `file`, `networks` and `takes`, the shapes of its inputs.
+    """
+    networks = {s: describe_network(checkpoint.network(s)) for s in checkpoint.stages}
     if checkpoint.exported is not None:
-        takes = ", ".join(map(str, map(list, checkpoint.exported.program.takes.shapes or ())))
-        told = f"exported by PyTorch, {describe_network(checkpoint.network())}, takes {takes}"
-        return shortened(printable(f"{checkpoint.source}: {told}"))
-    lines = [f"{checkpoint.source}: stage {checkpoint.stage}, version {content['version']}"]
-    lines += [
-        f"  {stage}: {describe_network(checkpoint.network(stage))}" for stage in checkpoint.stages
-    ]
-    if probe is not None:
-        lines.append(f"  probe: {len(probe)} images {list(probe.shape[1:])}")
-    if checkpoint.prediction is not None and not checkpoint.is_classifier:
-        lines.append(f"  predicts: {checkpoint.prediction}")
+        takes = [list(shape) for shape in checkpoint.exported.program.takes.shapes or ()]
+        return {"file": checkpoint.source, "networks": networks, "takes": takes}
+    content, probe = checkpoint.content, checkpoint.probe
+    predicts = None if checkpoint.is_classifier else checkpoint.prediction
+    moments: dict[str, dict[str, Any]] = {}
     for stage, entry in checkpoint.moments.items():
         measured = {"eps_second_moment": entry, "correction": entry.get("correction", {})}
-        lines += [
-            f"  {stage}: {name} of {found['images']} images at {found['times']} times"
-            for name, found in measured.items()
-            if name in entry
-        ]
+        moments[stage] = {name: {key: found[key] for key in ("images", "times")}
+                          for name, found in measured.items() if name in entry}  # fmt: skip
+    return {
+        "file": checkpoint.source, "stage": checkpoint.stage, "version": content["version"],
+        "networks": networks, "probe": None if probe is None else list(probe.shape),
+        "predicts": predicts, "moments": moments,
+        "provenance": plain(content["provenance"]), "recipe": plain(content["recipe"]),
+    }  # fmt: skip
+
+
+def plain(value: object) -> Any:
+    """`value` as JSON has it; what that cannot hold, as Python writes it."""
+    if isinstance(value, dict):
+        return {str(key): plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(inner) for inner in value]
+    finite = not isinstance(value, float) or math.isfinite(value)
+    return value if isinstance(value, PLAIN) and finite else str(value)
+
+
+def describe_checkpoint(facts: dict[str, Any]) -> str:
+    """Several lines of `checkpoint_facts`."""
+    networks = facts["networks"].items()
+    if "takes" in facts:
+        takes = ", ".join(map(str, facts["takes"]))
+        told = ", ".join(kind for _, kind in networks)
+        return shortened(printable(f"{facts['file']}: exported by PyTorch, {told}, takes {takes}"))
+    lines = [f"{facts['file']}: stage {facts['stage']}, version {facts['version']}"]
+    lines += [f"  {stage}: {kind}" for stage, kind in networks]
+    if facts["probe"] is not None:
+        lines.append(f"  probe: {facts['probe'][0]} images {facts['probe'][1:]}")
+    if facts["predicts"] is not None:
+        lines.append(f"  predicts: {facts['predicts']}")
+    lines += [
+        f"  {stage}: {name} of {found['images']} images at {found['times']} times"
+        for stage, measured in facts["moments"].items() for name, found in measured.items()
+    ]  # fmt: skip
     for title in ("provenance", "recipe"):
-        lines += [f"  {title}:", *(f"    {k} = {v}" for k, v in content[title].items())]
+        lines += [f"  {title}:", *(f"    {k} = {v}" for k, v in facts[title].items())]
     return "\n".join(shortened(printable(line)) for line in lines)
 
 
-def mean_call(history: Sequence[CallRecord]) -> dict[str, float]:
-    """How many calls a spiking network had, and what one took on average; no calls: zeros."""
-    taken = {
-        name: sum(getattr(call, name) for call in history) / max(len(history), 1)
+def history_means(history: Sequence[CallRecord]) -> dict[str, float]:
+    """Of a spiking network's calls: how many, how many carried on, and means of a call."""
+    calls = len(history)
+    found = {
+        name: sum(getattr(call, name) for call in history) / max(calls, 1)
         for name in ("steps", "spikes", "counts")
     }
-    return {"calls": len(history), "carried": sum(call.carried for call in history), **taken}
+    return {"calls": calls, "carried": sum(call.carried for call in history), **found}
 
 
 def describe_history(history: Sequence[CallRecord]) -> str:
-    """The same in one line."""
-    found = mean_call(history)
-    if not found["steps"]:
-        return f"{found['calls']} calls by counts: no clock ran, no spikes were fired one by one"
+    """One line: what the calls of a spiking network took on average."""
+    mean = history_means(history)
+    if not mean["steps"]:
+        return f"{mean['calls']} calls by counts: no clock ran, no spikes were fired one by one"
     return (
-        f"{found['calls']} calls, {found['carried']} of them carried on: "
-        f"{found['steps']:.1f} clock steps, {found['spikes']:,.0f} spikes per image and call, "
-        f"{found['spikes'] / max(found['counts'], 1.0):.2f} spikes per count"
+        f"{mean['calls']} calls, {mean['carried']} of them carried on: {mean['steps']:.1f} clock "
+        f"steps, {mean['spikes']:,.0f} spikes per image and call, "
+        f"{mean['spikes'] / max(mean['counts'], 1.0):.2f} spikes per count"
     )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 
 from snnconvert.cli.arguments.lazy import Commands, add_command
 from snnconvert.cli.arguments.options import add_source_arguments
+from snnconvert.cli.arguments.output import add_output_options, say
 
 
 def add_check(commands: Commands) -> None:
@@ -22,6 +24,7 @@ def add_check(commands: Commands) -> None:
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     add_source_arguments(command)
+    add_output_options(command)
 
 
 def run_check(args: argparse.Namespace) -> int:
@@ -30,7 +33,8 @@ def run_check(args: argparse.Namespace) -> int:
 
     named = named_network(args)
     problems = check(named.model, named.examples)
-    for problem in problems:
-        print(problem)
-    print(f"{named.name}: {len(problems) or 'no'} problem{'s' * (len(problems) != 1)}")
+    lines = [*map(str, problems), f"{named.name}: {len(problems) or 'no'} problem"
+             f"{'s' * (len(problems) != 1)}"]  # fmt: skip
+    found = {"network": named.name, "problems": [asdict(problem) for problem in problems]}
+    say(args, "\n".join(lines), found)
     return 1 if problems else 0

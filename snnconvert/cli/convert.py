@@ -95,6 +95,7 @@ def solver_path(args: argparse.Namespace, named: NamedNetwork) -> SolverPath | N
     import torch
 
     from snnconvert.cli.arguments.calibration_argument import noise_of
+    from snnconvert.common.warning import warn
     from snnconvert.conversion.graph.values import leaves
     from snnconvert.diffusion.sampling.solver_path import SolverPath
 
@@ -106,8 +107,8 @@ def solver_path(args: argparse.Namespace, named: NamedNetwork) -> SolverPath | N
     with torch.no_grad():
         found = leaves(named.model(*batch))
     if [value.shape for value in found] != [batch[0].shape]:
-        print("note: the network does not return one prediction of x's shape, so that no solver "
-              "can follow it; thresholds are fitted to noised data alone")  # fmt: skip
+        warn("the network does not return one prediction of x's shape, so that no solver can "
+             "follow it; thresholds are fitted to noised data alone")  # fmt: skip
         return None
     own = args.prediction or named.known.get("prediction")
     own = named.checkpoint.predicts(args.prediction) if named.checkpoint else own

@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from snnconvert.cli.arguments.lazy import Commands, add_command, add_count
+from snnconvert.cli.arguments.output import add_output_options, say
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -34,6 +35,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     add_count(command, "images to draw (default 8)", 8)
     add("--steps", type=int, default=10, help="network evaluations an image (default 10)")
     add("--seed", type=int, default=0, help="of the images (default 0)")
+    add_output_options(command)
 
 
 def run_demo(args: argparse.Namespace) -> None:
@@ -58,7 +60,6 @@ def run_demo(args: argparse.Namespace) -> None:
     batches = list(checkpoint.probe_batches())
     snn = convert(networks["qann"], example_inputs=batches[0])
     report = compare(networks["qann"], snn, batches, float_ann=networks["ann"])
-    print(format_report(report.to_dict()))
     images = [drawn(n, checkpoint, args) for n in (*networks.values(), snn)]
     equal = torch.equal(images[1], images[2])
     write_together({
@@ -67,9 +68,11 @@ def run_demo(args: argparse.Namespace) -> None:
         report_path: report.write,
     })  # fmt: skip
     save_png(picture, tile(torch.cat(images), args.count))
-    print(f"\nwrote {copy}, {out}, {report_path} and {picture}\n{args.count} images from equal "
-          "seeds; rows: float, quantised, spiking; the last two are "
-          + ("equal to the bit" if equal else "not equal"))  # fmt: skip
+    text = f"{format_report(report.to_dict())}\n\n"
+    text += f"wrote {copy}, {out}, {report_path} and {picture}\n{args.count} images from equal "
+    text += "seeds; rows: float, quantised, spiking; the last two are "
+    say(args, text + ("equal to the bit" if equal else "not equal"),
+        {**report.to_dict(), "images_equal": equal})  # fmt: skip
 
 
 def drawn(network: nn.Module, checkpoint: Checkpoint, args: argparse.Namespace) -> Tensor:

@@ -17,6 +17,7 @@ from snnconvert.cli.arguments.options import (
     numbers,
 )
 from snnconvert.cli.arguments.output import add_output_options, say
+from snnconvert.cli.arguments.progress import bars
 from snnconvert.cli.arguments.solver_options import add_solver_options, given_options
 
 DRAWING = ("stage", "solver", "grid", "steps", "seed", "simulate", "schedule", "mean", "std")
@@ -93,7 +94,7 @@ def run_evaluate(args: argparse.Namespace) -> None:
     found = evaluate(
         args.file, args.against, count=args.count, dims=args.dims, score=args.score,
         neighbours=args.precision_recall, batch_size=args.batch_size, device=args.device,
-        data_root=args.data_root, image_size=args.image_size, progress=not args.quiet,
+        data_root=args.data_root, image_size=args.image_size, progress=bars(args),
         command=args.command_line, **given_drawing(args),
     )  # fmt: skip
     result = found.to_dict()

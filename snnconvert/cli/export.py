@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from snnconvert.checkpoint import STAGES
 from snnconvert.cli.arguments.lazy import Commands, add_command, add_count, listed
+from snnconvert.cli.arguments.output import add_output_options, say
 from snnconvert.common.checks import checked_integer
 from snnconvert.errors import CheckpointError
 
@@ -44,6 +45,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--tolerance", type=float, default=TOLERANCE,
                          help="largest relative error of a sample without a float tie (default "
                          f"{TOLERANCE:g})")  # fmt: skip
+    add_output_options(command)
 
 
 def run_export(args: argparse.Namespace) -> None:
@@ -59,8 +61,8 @@ def run_export(args: argparse.Namespace) -> None:
         spiking_network(checkpoint, args.stage), args.out, form=args.form, examples=examples,
         like=checkpoint, tolerance=args.tolerance,
     )  # fmt: skip
-    print(found)
-    print(f"wrote {args.out} and {report_path(args.out)}")
+    text = f"{found}\nwrote {args.out} and {report_path(args.out)}"
+    say(args, text, {"file": args.out, **found.to_dict()})
 
 
 def spiking_network(checkpoint: Checkpoint, stage: str | None) -> nn.Module:

@@ -6,6 +6,8 @@ import argparse
 import sys
 
 from snnconvert.cli.arguments.lazy import Commands, add_command
+from snnconvert.cli.arguments.output import add_output_options, say
+from snnconvert.cli.arguments.progress import bars
 from snnconvert.errors import CheckpointError
 
 
@@ -34,6 +36,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--data-root", help="the recipe's data set in this folder (default: as "
                          "the recipe says)")  # fmt: skip
     command.add_argument("-o", "--out", help="file to write (default: <FILE stem>.tuned.pt)")
+    add_output_options(command)
 
 
 def run_finetune(args: argparse.Namespace) -> int:
@@ -55,16 +58,21 @@ def run_finetune(args: argparse.Namespace) -> int:
     inputs = training_inputs(checkpoint.recipe, args.steps, batch_size=args.batch_size,
                              seed=args.seed, data_root=args.data_root)  # fmt: skip
     held_out = checkpoint.probe_batches()
-    tuned = finetune(network, inputs, steps=args.steps, rate=args.rate, teacher=teacher)
+    tuned = finetune(network, inputs, steps=args.steps, rate=args.rate, teacher=teacher,
+                     progress=bars(args))  # fmt: skip
     before, after = (error_of(n, teacher, held_out) for n in (network, tuned))
+    shown = sum(len(batch[0]) for batch in held_out)
+    kind = "float" if args.teacher else "quantised"
+    content = {"file": str(out), "against": kind, "inputs": shown, "before": before,
+               "after": after, "clock_steps": network.latency_steps}  # fmt: skip
     if not after < before:
         print(f"finetune: did not help (error {before:.3g} before, {after:.3g} after); take a "
               "smaller --rate or more --steps; nothing was written", file=sys.stderr)  # fmt: skip
+        if args.json:
+            say(args, "", {**content, "file": None})
         return 1
     save(tuned, out, like=checkpoint)
-    shown = sum(len(batch[0]) for batch in held_out)
-    kind = "float" if args.teacher else "quantised"
-    print(f"relative error against the {kind} ANN after {network.latency_steps} steps, {shown} "
-          f"held-out inputs: {before:.4g} before, {after:.4g} after")  # fmt: skip
-    print(f"wrote {out}")
+    say(args, f"relative error against the {kind} ANN after {network.latency_steps} steps, {shown} "
+        f"held-out inputs: {before:.4g} before, {after:.4g} after\nwrote {out}",
+        content)  # fmt: skip
     return 0

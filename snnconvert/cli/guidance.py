@@ -8,6 +8,7 @@ from snnconvert.checkpoint import STAGES
 from snnconvert.cli.arguments.lazy import Commands, add_command, add_count
 from snnconvert.cli.arguments.options import add_device, add_schedule, check_batch_size
 from snnconvert.cli.arguments.output import add_output_options, say
+from snnconvert.cli.arguments.progress import bars
 from snnconvert.cli.arguments.solver_options import add_solver_options, given_options
 from snnconvert.errors import InputError
 
@@ -81,6 +82,7 @@ def run_guidance(args: argparse.Namespace) -> None:
     found = search_scale(
         checkpoint, Drawing(chosen, args.seed, args.batch_size), against, args.scales,
         count=args.count, stage=args.stage, device=args.device, command=args.command_line,
+        progress=bars(args),
     )  # fmt: skip
     save_json(found, out)
     if plot is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from snnconvert.cli.arguments.lazy import Commands, add_command
+from snnconvert.cli.arguments.output import add_output_options, say
 
 
 def add_info(commands: Commands) -> None:
@@ -19,17 +20,20 @@ def add_info(commands: Commands) -> None:
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("file", metavar="FILE", help="checkpoint, or an .onnx file")
+    add_output_options(command)
 
 
 def run_info(args: argparse.Namespace) -> None:
     from snnconvert.checkpoint.exported import is_exported
 
     if args.file.endswith(".onnx") and not is_exported(args.file):
-        from snnconvert.conversion.capture.onnx.facts import describe_onnx
+        from snnconvert.conversion.capture.onnx.facts import describe_onnx, onnx_facts
 
-        print(describe_onnx(args.file))
+        found = onnx_facts(args.file)
+        say(args, describe_onnx(found), found)
         return
-    from snnconvert.checkpoint.describe import describe_checkpoint
+    from snnconvert.checkpoint.describe import checkpoint_facts, describe_checkpoint
     from snnconvert.checkpoint.exported import open_checkpoint
 
-    print(describe_checkpoint(open_checkpoint(args.file)))
+    found = checkpoint_facts(open_checkpoint(args.file))
+    say(args, describe_checkpoint(found), found)

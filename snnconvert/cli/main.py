@@ -40,6 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with warnings.catch_warnings():
             warnings.showwarning = show_warning  # type: ignore[assignment]
+            if getattr(parsed, "quiet", False):
+                warnings.simplefilter("ignore")
             code = parsed.run(parsed)
             sys.stdout.flush()
     except SnnconvertError as error:

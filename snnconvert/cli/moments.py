@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from snnconvert.checkpoint import STAGES
 from snnconvert.cli.arguments.lazy import Commands, add_command, add_count, listed
 from snnconvert.cli.arguments.options import add_schedule
+from snnconvert.cli.arguments.output import add_output_options, say
+from snnconvert.cli.arguments.progress import bars
 from snnconvert.cli.arguments.solver_options import add_argument_option, given_arguments
 
 if TYPE_CHECKING:
@@ -57,6 +59,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--force", action="store_true", help="replace a better measurement, or "
                          "one on other images")  # fmt: skip
     command.add_argument("--no-progress", dest="progress", action="store_false", help="no bar")
+    add_output_options(command)
 
 
 def float_network(checkpoint: Checkpoint, named: str) -> nn.Module:
@@ -67,6 +70,8 @@ def float_network(checkpoint: Checkpoint, named: str) -> nn.Module:
 
 
 def run_moments(args: argparse.Namespace) -> None:
+    from torch import Tensor
+
     from snnconvert.checkpoint.checkpoint import Checkpoint
     from snnconvert.checkpoint.measured import measured
     from snnconvert.files.atomic import check_destination
@@ -78,19 +83,31 @@ def run_moments(args: argparse.Namespace) -> None:
     found = measured(
         checkpoint, stage, data=args.data, data_root=args.data_root, schedule=args.schedule,
         prediction=args.prediction, times=args.times, count=args.count,
-        batch_size=args.batch_size, seed=args.seed, device=args.device, progress=args.progress,
+        batch_size=args.batch_size, seed=args.seed, device=args.device,
+        progress=bars(args),
         against=float_network(checkpoint, args.against) if args.against else None,
         replace=args.force, t_range=args.t_range, arguments=given_arguments(args.arguments),
     )  # fmt: skip
     found.save()
-    if args.against:
-        entry = found.moments[stage]["correction"]
-        low, high = entry["slope"].min(), entry["slope"].max()
-        print(f"{stage} against {args.against}: slope {low:.4f} ... {high:.4f}, mean up to "
-              f"{entry['mean'].abs().max():.4f}, remaining variance up to "
-              f"{entry['variance'].max():.4f}")  # fmt: skip
-        print(f"wrote {found.path}")
-        return
-    curve = found.moments[stage]["eps_second_moment"]
-    print(f"{stage}: eps_second_moment {curve[0]:.4f} at t = 0, {curve.max():.4f} at most")
-    print(f"wrote {found.path}")
+    entry = found.moments[stage]
+    text = deviation(entry["correction"], args.against) if args.against else largest(entry)
+    figures = entry["correction"] if args.against else entry
+    content = {name: value.tolist() if isinstance(value, Tensor) else value
+               for name, value in figures.items() if name != "correction"}  # fmt: skip
+    content |= {"file": found.source, "stage": stage, "against": args.against}
+    say(args, f"{stage}{text}\nwrote {found.path}", content)
+
+
+def largest(entry: dict[str, Any]) -> str:
+    """What was measured for Analytic-DPM."""
+    curve = entry["eps_second_moment"]
+    return f": eps_second_moment {curve[0]:.4f} at t = 0, {curve.max():.4f} at most"
+
+
+def deviation(entry: dict[str, Any], against: str) -> str:
+    """What `--corrected` takes back."""
+    low, high = entry["slope"].min(), entry["slope"].max()
+    return (
+        f" against {against}: slope {low:.4f} ... {high:.4f}, mean up to "
+        f"{entry['mean'].abs().max():.4f}, remaining variance up to {entry['variance'].max():.4f}"
+    )

@@ -9,7 +9,7 @@ from typing import Any
 from snnconvert.cli.arguments.lazy import Commands, add_command
 from snnconvert.cli.arguments.options import add_source_arguments
 from snnconvert.cli.arguments.output import add_output_options, say
-from snnconvert.cli.arguments.progress import phases
+from snnconvert.cli.arguments.progress import counted, phases
 from snnconvert.errors import CheckpointError, InputError
 
 TIMED = 16  # images of the timed call
@@ -67,7 +67,8 @@ def run_report(args: argparse.Namespace) -> None:
     inputs = named.batches or [named.examples]
     with phases(args) as show:
         found = examine(
-            named.model, snn, inputs, float_ann=named.float_ann, advice=args.advice,
+            named.model, snn, counted(inputs, show, "errors by layer"),
+            float_ann=named.float_ann, advice=args.advice,
             drawing=drawing_of(named.checkpoint, snn, facts_of(snn)), on_phase=show,
         )  # fmt: skip
         writers = report_writers(found, paths, Path(file).name)

@@ -14,6 +14,7 @@ from snnconvert.cli.arguments.options import (
     add_threshold_scale,
 )
 from snnconvert.cli.arguments.output import add_output_options, say
+from snnconvert.cli.arguments.progress import bars
 from snnconvert.cli.arguments.solver_options import add_solver_options, given_options
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run_sample(args: argparse.Namespace) -> None:
-    from snnconvert.checkpoint.describe import describe_history, mean_call
+    from snnconvert.checkpoint.describe import describe_history, history_means
     from snnconvert.checkpoint.exported import open_checkpoint
     from snnconvert.common.processes import open_shard
     from snnconvert.files.atomic import check_destination
@@ -92,20 +93,20 @@ def run_sample(args: argparse.Namespace) -> None:
     with open_shard(args.device) as shard:
         job = Job(network.to(shard.device), chosen, shape, args.count, args.seed, args.batch_size)
         output = open_output(args.out, job, settings)
-        drawn = generate(job, output, shard, progress=args.progress and not args.quiet)
+        drawn = generate(job, output, shard, progress=bars(args))
         if shard.rank:
             return
         kept = f" ({args.count} images, {args.count - drawn} of them there before)"
-        text = f"wrote {args.out}{kept if shard.size == 1 and drawn < args.count else ''}"
-        calls = watched.history if watched else None
-        history = describe_history(calls) if calls else ""
+        lines = [f"wrote {args.out}{kept if shard.size == 1 and drawn < args.count else ''}"]
+        history = (watched.history if watched else None) or []
+        lines += [describe_history(history)] if history else []
         if picture:
             save_png(picture, trajectory(job))
-        wrote = f"wrote {picture}" if picture else ""
-        say(args, "\n".join(filter(None, (text, history, wrote))), {
-            "file": args.out, "images": args.count, "drawn": drawn,
-            "spiking": mean_call(calls) if calls else None,
-        })  # fmt: skip
+            lines.append(f"wrote {picture}")
+        content = {"file": args.out, "images": args.count, "drawn": drawn, "stage": stage,
+                   "solver": chosen.solver, "nfe": chosen.calls, "seed": args.seed,
+                   "calls": history_means(history)}  # fmt: skip
+        say(args, "\n".join(lines), content)
 
 
 def with_reset(network: nn.Module, reset: str, source: str) -> SpikingNetwork:

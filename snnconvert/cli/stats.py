@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 from snnconvert.cli.arguments.lazy import Commands, add_command, add_count
@@ -13,6 +12,8 @@ from snnconvert.cli.arguments.options import (
     check_batch_size,
     images_help,
 )
+from snnconvert.cli.arguments.output import add_output_options, say
+from snnconvert.cli.arguments.progress import bars
 from snnconvert.errors import InputError
 
 
@@ -36,10 +37,12 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--batch-size", type=int, default=32, help="images at once (default 32)")
     add_device(command)
     add_image_options(command, "data")
+    add_output_options(command)
 
 
 def run_stats(args: argparse.Namespace) -> None:
     from snnconvert.common.hardware import checked_device
+    from snnconvert.common.warning import warn
     from snnconvert.evaluation.metrics.cache import checked_count, statistics_of
     from snnconvert.evaluation.metrics.features import Inception, check_dims
     from snnconvert.files.atomic import check_destination
@@ -58,17 +61,22 @@ def run_stats(args: argparse.Namespace) -> None:
         Inception(args.dims, args.device),
         args.count,
         batch_size=args.batch_size,
-        progress=True,
+        progress=bars(args),
     )
     if statistics.singular:
-        print(
-            f"snnconvert: warning: {statistics.count} images for {statistics.dims} features: the "
-            "covariance is singular and a FID against it biased upwards",
-            file=sys.stderr,
+        warn(
+            f"{statistics.count} images for {statistics.dims} features: the covariance is singular "
+            "and a FID against it biased upwards"
         )
     statistics.save(out)
     height, width = statistics.image_size
-    print(
+    text = (
         f"wrote {out}: {statistics.count} images of {source.name}, {width} x {height}, "
         f"{statistics.dims} features, Inception {statistics.weights}"
     )
+    content = {
+        "file": str(out), "images": statistics.count, "source": source.name,
+        "image_size": [height, width], "dims": statistics.dims, "weights": statistics.weights,
+        "singular": statistics.singular,
+    }  # fmt: skip
+    say(args, text, content)

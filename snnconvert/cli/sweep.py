@@ -13,6 +13,7 @@ from snnconvert.cli.arguments.options import (
 )
 from snnconvert.cli.arguments.output import add_output_options, say
 from snnconvert.cli.arguments.progress import phases
+from snnconvert.cli.arguments.quality_argument import add_quality_options, quality_of
 from snnconvert.errors import InputError
 
 
@@ -25,7 +26,8 @@ def add_sweep(commands: Commands) -> None:
         help="measure the error over the number of timesteps and recommend one",
         description="Convert a network with several numbers of timesteps, measure how far each is "
         "from the float network on inputs that were held out, predict the rest and recommend the "
-        "smallest T for a wanted error. Writes JSON and a plot.",
+        "smallest T for a wanted error; with --against, accuracy or FID too. Writes JSON and a "
+        "plot.",
     )
 
 
@@ -34,6 +36,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     add_conversion_options(command, several=True)
     command.add_argument("--max-error", type=float, default=0.05, metavar="ERROR",
                          help="relative error that is wanted (default 0.05)")  # fmt: skip
+    add_quality_options(command)
     command.add_argument("-o", "--out", help="JSON to write, with a PNG beside it (default: "
                          "<FILE stem>.sweep.json)")  # fmt: skip
     add_output_options(command)
@@ -58,7 +61,7 @@ def run_sweep(args: argparse.Namespace) -> None:
     with phases(args) as show:
         found = sweep(
             named.model, wanted, example_inputs=named.examples, calibration=named.batches,
-            max_error=args.max_error, float_ann=named.float_ann,
+            max_error=args.max_error, float_ann=named.float_ann, measures=quality_of(args, named),
             on_trial=lambda steps: show(f"T = {steps}"), **options,
         )  # fmt: skip
     save_json(found.to_dict(), out)

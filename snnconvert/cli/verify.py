@@ -7,6 +7,7 @@ import argparse
 from snnconvert.cli.arguments.lazy import Commands, add_command
 from snnconvert.cli.arguments.options import add_source_arguments
 from snnconvert.cli.arguments.output import add_output_options, say
+from snnconvert.cli.arguments.progress import counted, phases
 
 
 def add_verify(commands: Commands) -> None:
@@ -36,6 +37,9 @@ def run_verify(args: argparse.Namespace) -> int:
     from snnconvert.report.verify import verify
 
     named, snn, _ = ann_and_snn(args)
-    found = verify(named.model, snn, named.batches or [named.examples], tolerance=args.tolerance)
+    inputs = named.batches or [named.examples]
+    with phases(args.quiet) as show:
+        found = verify(named.model, snn, counted(inputs, show, "spike counts"),
+                       tolerance=args.tolerance)  # fmt: skip
     say(args, format_verification(found), found.to_dict())
     return 0 if found else 1

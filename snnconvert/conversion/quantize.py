@@ -28,6 +28,7 @@ from snnconvert.conversion.prepare.batch_norm import fold_batch_norms
 from snnconvert.conversion.prepare.own_ceilings import learned_again
 from snnconvert.conversion.prepare.sites import Site
 from snnconvert.errors import InputError
+from snnconvert.files.fingerprint import weight_digests
 
 PASS_BYTES = 1 << 28  # what the largest activation of one pass of bias correction may take
 PASS_INPUTS = 256
@@ -96,6 +97,7 @@ def quantized_network(
         found = calibrate(
             network.program, network.constants, network.sites, calibration, levels, options
         )
+        found.origin = weight_digests(network.captured.constants.values())
         ceilings = found.ceilings
     over_t = found.over_t if found else None
     quantised, constants = place_quantizers(

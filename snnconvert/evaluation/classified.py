@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -82,13 +82,18 @@ def classified(
     with tqdm(total=count, unit="image", disable=not progress) as bar:
         pixels = batches_of(images, images.labels, count, batch_size, bar)
         batches = ((normalised(x, mean, std).to(place), labels) for x, labels in pixels)
-        share = accuracy(lambda x: classes_of(network, x), batches)
+        share = right_share(network, batches)
     model = checkpoint.recipe.model if checkpoint.has_recipe else type(network).__name__
     return {
         "metric": "accuracy", "accuracy": share, "samples": count, "of": checkpoint.source,
         "stage": stage, "model": model, "against": data,
         "spiking": settings_of(network), "snnconvert": __version__,
     }  # fmt: skip
+
+
+def right_share(network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> float:
+    """Accuracy, 0 ... 1, of a classifier whose logits may lie in a structure."""
+    return accuracy(lambda x: classes_of(network, x), batches)
 
 
 def classes_of(network: nn.Module, x: Tensor) -> Tensor:
@@ -111,10 +116,11 @@ def normalised(pixels: Tensor, mean: Sequence[float], std: Sequence[float]) -> T
 
 
 def batches_of(
-    images: Images, labels: Tensor, count: int, batch_size: int, bar: tqdm
+    images: Images, labels: Tensor, count: int, batch_size: int, bar: tqdm | None = None
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """(pixels, labels) of the first `count` images."""
     for first in range(0, count, batch_size):
         block = range(first, min(first + batch_size, count))
         yield images.take(block), labels[block.start : block.stop]
-        bar.update(len(block))
+        if bar is not None:
+            bar.update(len(block))

@@ -1,8 +1,9 @@
-"""A hash of plain values and tensors."""
+"""Hashes of plain values and tensors, which tell whether two things are the same."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -29,3 +30,18 @@ def fingerprint(value: Any) -> str:
 
     add(value)
     return digest.hexdigest()
+
+
+def weight_digests(tensors: Iterable[torch.Tensor]) -> list[str]:
+    """Short hashes of the values of weights, sorted, each once, whatever their names and types.
+
+    Tensors of one value throughout, which tell nothing of a training, are left out.
+    """
+    found = set()
+    for tensor in tensors:
+        value = tensor.detach()
+        if not value.is_floating_point() or value.numel() < 2:
+            continue
+        if bool((value != value.flatten()[0]).any()):
+            found.add(fingerprint(value.to("cpu", torch.float32))[:16])
+    return sorted(found)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -11,6 +11,7 @@ from typing import IO, Any
 import torch
 from torch import Tensor, nn
 
+from snnconvert.common.modes import evaluating
 from snnconvert.conversion.graph.program import Program
 from snnconvert.conversion.prepare.analog import analog_operations
 from snnconvert.conversion.spiking.network import SpikingNetwork
@@ -94,16 +95,9 @@ def compare(
         InputError: no batches, or `snn` was not converted from `ann`.
     """
     first, calls = first_of(calls_in(snn.program, batches))
-    networks = [network for network in (ann, float_ann) if network is not None]
-    were_training = [network.training for network in networks]
-    for network in networks:
-        network.eval()
-    try:
+    with evaluating(ann, float_ann):
         qann, float_ann = quantised_and_float(ann, snn, first, float_ann)
         return _Comparison(qann, snn, float_ann).over(first, calls)
-    finally:
-        for network, was_training in zip(networks, were_training, strict=True):
-            network.train(was_training)
 
 
 def timed(program: Program, call: Call) -> Call:
@@ -158,7 +152,7 @@ class _Comparison:
             "reset": config.reset,
             "neurons": self._kinds(),
             "analog": self._analog(),
-            "calibration": self.snn.calibration or None,
+            "calibration": told_of(self.snn.calibration),
             "images": self.images,
             "latency_steps": self.steps,
             "output": self.output.to_dict(),
@@ -256,6 +250,11 @@ class _Comparison:
         seconds["step_s"] /= stepped.latency_steps or self.steps
         images = self.snn.program.batch_size(self.snn.program.bind(args, kwargs))
         return {"ann_s": None, "counts_s": None, **seconds, "batch_size": images}
+
+
+def told_of(calibration: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What people read of a calibration; None where there was none."""
+    return {key: value for key, value in calibration.items() if key != "origin"} or None
 
 
 def classic_pipeline(snn: SpikingNetwork) -> SpikingNetwork | None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from snnconvert.common.modes import evaluating
 from snnconvert.conversion.calibration.over_t import time_argument
 from snnconvert.conversion.graph.program import Program
 from snnconvert.conversion.spiking.network import SpikingNetwork
@@ -17,15 +18,23 @@ from snnconvert.report.causes import causes_of
 from snnconvert.report.compare import ConversionReport, compare
 from snnconvert.report.example_run import example_run
 from snnconvert.report.network_graph import network_graph
-from snnconvert.report.pictures import AsCaptured, Drawing, draw_side_by_side
+from snnconvert.report.pictures import Drawing, draw_side_by_side
 from snnconvert.report.trials.advice import advise
-from snnconvert.report.trials.calls import Call, calls_in, few, first_of, quantised_and_float
+from snnconvert.report.trials.calls import (
+    AsCaptured,
+    Call,
+    calls_in,
+    few,
+    first_of,
+    quantised_and_float,
+)
 from snnconvert.report.trials.conversions import Trials
 from snnconvert.report.trials.quick import answers, distance, is_exact, quick
 from snnconvert.report.verdict import remarks, verdict
 
 CAUSE_INPUTS, CURVE_INPUTS = 16, 32
 FITTED_INPUTS, HELD_OUT_INPUTS = 128, 64  # of a trial
+CLOCKED = 4  # times the present T, where each T takes its steps
 CURVE = {"rate": (1, 2, 4, 8, 16, 32, 64), "radix": (1, 2, 3, 4, 5, 6, 8)}
 
 OnPhase = Callable[[str], object]  # told what is done now
@@ -70,6 +79,14 @@ def examine(
     Raises:
         InputError: as `compare`.
     """
+    with evaluating(ann, float_ann):
+        return _examined(ann, snn, batches, float_ann, calibration, drawing, advice, on_phase)
+
+
+def _examined(
+    ann: nn.Module, snn: SpikingNetwork, batches: Iterable[Any], float_ann: nn.Module | None,
+    calibration: Iterable[Any] | None, drawing: Drawing | None, advice: bool, on_phase: OnPhase,
+) -> Examination:  # fmt: skip
     kept: list[Any] = []  # batches for the closer look
     seen = _keeping(snn.program, batches, kept, FITTED_INPUTS + HELD_OUT_INPUTS)
     on_phase("errors by layer")
@@ -144,12 +161,14 @@ def by_timesteps(
 ) -> list[dict[str, Any]] | None:
     """Error against the float network for other numbers of timesteps, the thresholds as they are.
 
-    None where the network is not known to end as its quantised ANN.
+    None where thresholds were fitted for one number alone. A network that is not known to end as
+    its quantised ANN runs the clock, for fewer of them.
     """
-    if not is_exact(snn):
+    if snn.config.neuron == "lif":
         return None
-    wanted = answers(ann, calls)
-    steps = sorted({*CURVE[snn.config.code], snn.config.timesteps})
+    wanted, present = answers(ann, calls), snn.config.timesteps
+    most = max(CURVE[snn.config.code]) if is_exact(snn) else CLOCKED * present
+    steps = sorted({*(t for t in CURVE[snn.config.code] if t <= most), present})
     rows = []
     for timesteps in steps:
         other = quick(snn.with_config(timesteps=timesteps))

@@ -12,9 +12,6 @@ from torch.nn.functional import avg_pool2d, pad
 
 from snnconvert.checkpoint.checkpoint import Checkpoint
 from snnconvert.checkpoint.schedules import schedule_of
-from snnconvert.common.denoises import facts_of, with_facts
-from snnconvert.common.inputs import Inputs, KnowsInputs
-from snnconvert.conversion.graph.program import Program
 from snnconvert.conversion.spiking.network import SpikingNetwork
 from snnconvert.diffusion.sampling import sample
 from snnconvert.diffusion.schedule import NoiseLevels
@@ -42,22 +39,6 @@ class Drawing:
     prediction: str = "eps"
     grid: str | None = None
     t_range: Range | None = None
-
-
-class AsCaptured(nn.Module, KnowsInputs):
-    """A denoiser called with what the network converted from it takes: perhaps integer times."""
-
-    def __init__(self, network: nn.Module, program: Program) -> None:
-        super().__init__()
-        self.network, self.program = network, program
-        with_facts(self, facts_of(network))
-
-    @property
-    def takes(self) -> Inputs:
-        return self.program.takes
-
-    def forward(self, x: Tensor, t: Tensor) -> Any:
-        return self.network(*self.program.bind((x, t), {}))
 
 
 def drawing_of(

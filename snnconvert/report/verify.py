@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from snnconvert.common.checks import checked_integer
+from snnconvert.common.modes import evaluating
 from snnconvert.conversion.spiking.network import SpikingNetwork
 from snnconvert.errors import InputError
 from snnconvert.operators.clip import along_channels
@@ -91,12 +92,8 @@ def verify(
     """
     tolerance = checked_integer("tolerance", tolerance, 0)
     first, calls = first_of(calls_in(snn.program, batches))
-    was_training = ann.training
-    ann.eval()
-    try:
+    with evaluating(ann):
         return _verified(ann, snn, first, calls, tolerance)
-    finally:
-        ann.train(was_training)
 
 
 def _verified(

@@ -115,7 +115,7 @@ GENUINE = genuine_home()
 # ---- against pytorch-fid itself
 
 
-@pytest.mark.filterwarnings("ignore")
+@pytest.mark.filterwarnings("default")
 @pytest.mark.parametrize(
     "home",
     [
@@ -244,6 +244,21 @@ def drawn(checkpoint: Path, count: int, seed: int = 0, batch_size: int = 64) -> 
     drawing = Drawing(plan("ddim", 1), seed, batch_size)
     source = SampledSource.of(Checkpoint.read(checkpoint), drawing, count)
     return torch.cat(list(source.batches(50, count)))
+
+
+def test_a_sweep_tells_the_fid_that_evaluate_tells(tmp_path, checkpoint, capsys):
+    write_images(tmp_path / "real", 8)
+    assert run("stats", "real", "--dims", "64", "-o", "real.npz") == 0
+    drawing = ("-n", 4, "--steps", 2, "--against", "real.npz")
+    assert run("sweep", checkpoint, "--stage", "ann", "--timesteps", "4", "-o", "s.json",
+               *drawing) == 0  # fmt: skip
+    found = json.loads((tmp_path / "s.json").read_text())
+    assert run("evaluate", checkpoint, "--stage", "ann", "-o", "e.json", *drawing) == 0
+    alone = json.loads((tmp_path / "e.json").read_text())
+    assert found["float_ann"] == {alone["metric"]: alone["fid"]}
+    assert all(row["FID-64"] > 0 for row in found["rows"])
+    small = refused(capsys, "sweep", checkpoint, "--against", "real.npz", "-n", 1)
+    assert "1" in small and not (tmp_path / "tiny.sweep.json").exists()
 
 
 def test_drawn_images_depend_on_seed_and_index_alone(checkpoint):

@@ -287,14 +287,15 @@ def two_draw(checkpoint, cases):
 
 
 def test_two_processes_draw_the_images_of_one(checkpoint, tmp_path):
-    arguments = ["-n", "7", "--batch-size", "2", "--solver", "ddpm"]
+    arguments = ["-n", "7", "--batch-size", "2", "--solver", "ddpm", "--json"]
     cases = [(tmp_path / name, arguments) for name in ("two.npz", "two", "two.png")]
-    (one_out, one_bar), (other_out, other_bar) = two_draw(checkpoint, cases)
+    (told, one_bar), (other_told, other_bar) = two_draw(checkpoint, cases)
     for name in ("one.npz", "one", "one.png"):
         assert command(checkpoint, tmp_path / name, *arguments, "--steps", 3) == 0
     np.testing.assert_array_equal(samples(tmp_path / "two.npz"), samples(tmp_path / "one.npz"))
     np.testing.assert_array_equal(folder_images(tmp_path / "two", 7),
                                   folder_images(tmp_path / "one", 7))  # fmt: skip
     assert (tmp_path / "two.png").read_bytes() == (tmp_path / "one.png").read_bytes()
-    assert one_out.count("wrote") == 3 and other_out == "progress bars: 0\n"
-    assert "6/6" in one_bar and "6/6" not in other_bar  # its half of four blocks, 3 calls each
+    drawn = [json.loads(line)["drawn"] for line in told.splitlines()[:-1]]
+    assert drawn == [4, 4, 4] and other_told == "progress bars: 0\n"  # half of four blocks
+    assert "NFE" not in one_bar + other_bar  # no terminal

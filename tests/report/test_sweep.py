@@ -13,6 +13,7 @@ from torch import nn
 import snnconvert
 from snnconvert.cli.arguments.options import step_range
 from snnconvert.errors import InputError
+from snnconvert.evaluation.metrics.accuracy import accuracy
 from snnconvert.report.show.terminal import format_sweep
 from snnconvert.report.trials.sweep import grid, predicted, smallest, timesteps_for
 from tests.support.command_line import assert_refused, call_cli
@@ -42,6 +43,28 @@ def test_the_recommended_timesteps_keep_their_promise_on_other_data(code, wanted
     assert abs(fresh / row["relative_error_ann"] - 1) < 0.2
     assert not any(r["measured"] and r["relative_error_ann"] <= wanted
                    for r in found.rows if r["timesteps"] < found.recommended)  # fmt: skip
+
+
+def test_other_figures_are_those_of_each_network():
+    ann, data = network(), batches(1)
+    x = torch.cat(batches(2))
+    labels = ann(x).argmax(1)
+
+    def share(classifier: nn.Module) -> float:
+        return accuracy(classifier, [(x, labels)])
+
+    found = snnconvert.sweep(
+        ann.train(), [1, 4, 5, 16], calibration=data, measures={"right": share}
+    )
+    assert ann.training and found.float_ann == {"right": 1.0}
+    for row in found.rows:
+        assert (row["right"] is None) == (not row["measured"])
+        if row["measured"]:
+            fitted = [b for i, b in enumerate(data) if i % 4 != 3]
+            snn = snnconvert.convert(ann, row["timesteps"], example_inputs=x, calibration=fitted)
+            assert row["right"] == share(snn)
+    assert found.rows[0]["right"] < found.rows[-1]["right"]
+    assert f"{found.rows[0]['right']:.4f}" in format_sweep(found)
 
 
 def test_predictions_are_near_what_is_measured():
@@ -83,7 +106,7 @@ def test_bad_input_is_refused():
 
 def test_ranges_are_read_or_refused():
     assert step_range("1-4") == [1, 2, 3, 4] and step_range("4,8") == [4, 8]
-    for wrong in ("4-1", "", "a", "1-b", "-3"):
+    for wrong in ("4-1", "", "a", "1-b", "-3", "1-9999999"):
         with pytest.raises(Exception, match="FIRST-LAST"):
             step_range(wrong)
 
@@ -101,6 +124,17 @@ def test_commands(tmp_path):
     made = call_cli("convert", "net.pt2", "--data", "x.pt", "--max-error", "0.2", "--no-page",
                     "--json", cwd=tmp_path)  # fmt: skip
     assert json.loads(made.stdout)["timesteps"] == content["recommended"], made.stderr
+    inputs = torch.cat(batches(1, 4))
+    torch.save((inputs, network()(inputs).argmax(1)), tmp_path / "labelled.pt")
+    judged = call_cli("sweep", "net.pt2", "--data", "x.pt", "--timesteps", "1,32", "--against",
+                      "labelled.pt", "--json", cwd=tmp_path)  # fmt: skip
+    told = json.loads(judged.stdout)
+    assert told["float_ann"] == {"accuracy": 1.0}, judged.stderr
+    assert told["rows"][0]["accuracy"] < told["rows"][1]["accuracy"] < 1
+    plain = call_cli("sweep", "net.pt2", "--data", "x.pt", "--against", "x.pt", cwd=tmp_path)
+    assert_refused(plain, "labels")
+    images = call_cli("sweep", "net.pt2", "--data", "x.pt", "--against", "cifar10", cwd=tmp_path)
+    assert_refused(images, "[-1, 12]", "inputs and labels")
     none = call_cli("convert", "net.pt2", "--data", "x.pt", "--max-error", "1e-9", cwd=tmp_path)
     assert_refused(none, "the best is")
     backwards = call_cli("sweep", "net.pt2", "--data", "x.pt", "--timesteps", "9-3", cwd=tmp_path)

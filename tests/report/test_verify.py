@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import warnings
 
 import pytest
 import torch
+from torch import nn
 
 import snnconvert
 from snnconvert.errors import InputError
@@ -63,6 +65,33 @@ def test_bad_input_is_refused():
         snnconvert.verify(tiny_unet(channel_mult=(1, 1)), snn, [unet_inputs()])
     with pytest.raises(InputError, match="tolerance"):
         snnconvert.verify(qann, snn, [unet_inputs()], tolerance=-1)
+
+
+def test_a_calibrated_network_knows_what_it_was_converted_from(tmp_path):
+    def made(seed: int) -> nn.Module:
+        torch.manual_seed(seed)
+        return nn.Sequential(
+            nn.Linear(6, 12), nn.BatchNorm1d(12), nn.ReLU(), nn.Linear(12, 3)
+        ).eval()  # fmt: skip
+
+    x = torch.randn(64, 6)
+    snn = snnconvert.convert(made(0), 4, example_inputs=x, calibration=[x])
+    snnconvert.save(snn, tmp_path / "a.snn.pt")
+    kept = snnconvert.load(tmp_path / "a.snn.pt")
+    other = torch.export.export(made(0), (x,), dynamic_shapes=({0: torch.export.Dim.AUTO},))
+    torch.export.save(other, tmp_path / "a.pt2")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for same in (made(0), snnconvert.load(tmp_path / "a.pt2")):
+            assert snnconvert.verify(same, kept, [x])
+    for question in (snnconvert.verify, snnconvert.compare):
+        with pytest.raises(InputError, match="one of the same shape"):
+            question(made(1), kept, [x])
+    partly = made(0)
+    partly[3] = made(1)[3]
+    with pytest.warns(UserWarning, match=r"only 2 of 4 weights"):
+        snnconvert.verify(partly, kept, [x])
+    assert "origin" not in snnconvert.compare(made(0), snn, [x]).to_dict()["calibration"]
 
 
 def test_exit_codes_and_json(tmp_path, shipped):

@@ -154,15 +154,17 @@ def step_range(text: str) -> list[int]:
     try:
         first, dash, last = text.partition("-")
         if dash:
-            steps = list(range(int(first), min(int(last), MOST_STEPS) + 1))
+            steps = list(range(int(first), int(last) + 1)) if int(last) <= MOST_STEPS else []
         else:
             steps = [int(part) for part in text.split(",")]
         if steps:
             return steps
     except ValueError:
         pass
-    raise argparse.ArgumentTypeError(f"found {text!r}, write FIRST-LAST upwards, such as 1-64, or "
-                                     "a list such as 4,8,16")  # fmt: skip
+    raise argparse.ArgumentTypeError(
+        f"found {text!r}, write FIRST-LAST upwards to at most {MOST_STEPS}, such as 1-64, or a "
+        "list such as 4,8,16"
+    )
 
 
 def add_conversion_options(command: argparse.ArgumentParser, several: bool = False) -> None:

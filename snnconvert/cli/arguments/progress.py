@@ -6,10 +6,22 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TypeVar
 
 WIDTH = 78
+T = TypeVar("T")
+
+
+def on_terminal() -> bool:
+    """Whether stderr is a terminal that can go back in a line."""
+    return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def bars(args: argparse.Namespace) -> bool:
+    """Whether a command shows bars: on a terminal, where nobody wants it quiet."""
+    return on_terminal() and not args.quiet and getattr(args, "progress", True)
 
 
 @contextmanager
@@ -24,7 +36,7 @@ def phases(args: argparse.Namespace) -> Iterator[Callable[[str], None]]:
         yield lambda words: print(f"[{time.perf_counter() - start:6.1f} s] {words}",
                                   file=sys.stderr, flush=True)  # fmt: skip
         return
-    shown = not args.quiet and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+    shown = not args.quiet and on_terminal()
 
     def show(words: str) -> None:
         if shown:
@@ -37,3 +49,10 @@ def phases(args: argparse.Namespace) -> Iterator[Callable[[str], None]]:
         show("")
         if shown:
             sys.stderr.write("\r")
+
+
+def counted(batches: Sequence[T], show: Callable[[str], None], words: str) -> Iterator[T]:
+    """The batches; each says that it is its turn."""
+    for number, batch in enumerate(batches, 1):
+        show(f"{words}: batch {number} of {len(batches)}")
+        yield batch

@@ -44,6 +44,7 @@ class Calibration:
         over_t: where ceilings depend on t, its division; they are tables then, [N, ...].
         weights: what training the weights achieved, where that was asked for.
         path: what a solver's path showed, where one was given.
+        origin: digests of the float network's weights, by which it is known again.
     """
 
     ceilings: dict[str, Tensor]
@@ -56,6 +57,7 @@ class Calibration:
     over_t: OverT | None = None
     weights: dict[str, Any] | None = None
     path: PathCalibration | None = None
+    origin: list[str] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -66,6 +68,7 @@ class Calibration:
             "over_t": self.over_t.to_dict() if self.over_t else None,
             "weights": self.weights,
             "path": self.path.to_dict() if self.path else None,
+            "origin": self.origin,
         }
 
 

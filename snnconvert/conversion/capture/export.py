@@ -18,6 +18,7 @@ from torch.distributions import Distribution
 from torch.export.graph_signature import ConstantArgument, InputKind, OutputKind
 from torch.utils import _pytree as pytree
 
+from snnconvert.common.modes import evaluating
 from snnconvert.common.warning import warn
 from snnconvert.conversion.capture.agreement import agreeing
 from snnconvert.conversion.capture.captured import Captured
@@ -77,17 +78,11 @@ def capture(model: nn.Module, example_inputs: Any) -> Captured:
         UnsupportedOpError: `torch.export` cannot capture the module, or not rightly.
     """
     examples = examples_of(model, example_inputs)
-    training = {module: module.training for module in model.modules()}
-    try:
-        evaluated(model)
-        with frozen_fake_quantizers(model), unchecked_distributions():
-            captured = read_exported(decomposed(_exported(model, examples)), examples)
-            call = Adapter(model, examples.variadic)
-            name = type(model).__name__
-            program = agreeing(name, call, captured.program, captured.constants, examples)
-    finally:
-        for module, was_training in training.items():
-            module.training = was_training
+    with evaluating(model), frozen_fake_quantizers(model), unchecked_distributions():
+        captured = read_exported(decomposed(_exported(model, examples)), examples)
+        call = Adapter(model, examples.variadic)
+        name = type(model).__name__
+        program = agreeing(name, call, captured.program, captured.constants, examples)
     return replace(captured, program=program)
 
 
@@ -144,15 +139,6 @@ def _with_any_batch(
         return torch.export.export(
             adapter, (examples.widened,), dynamic_shapes=(examples.dynamic,), strict=strict
         )
-
-
-def evaluated(model: nn.Module) -> None:
-    """In evaluation mode from here on; what an export gives as a module is so already."""
-    try:
-        model.eval()
-    except NotImplementedError:
-        for module in model.modules():
-            module.training = False
 
 
 @contextmanager

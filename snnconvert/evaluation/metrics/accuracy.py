@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from snnconvert.common.checks import checked_integer
+from snnconvert.common.modes import evaluating
 from snnconvert.errors import InputError
 
 
@@ -26,20 +27,14 @@ def accuracy(
     Raises:
         InputError: no images, labels that do not fit the output, `top` out of range, NaN outputs.
     """
-    was_training = isinstance(network, nn.Module) and network.training
-    if isinstance(network, nn.Module):
-        network.eval()
     right = seen = 0
-    try:
+    with evaluating(network):
         for x, labels in batches:
             logits = network(x)
             check_answers(logits, labels, top)
             guesses = logits.topk(top, dim=1).indices
             right += int((guesses == labels.to(guesses.device)[:, None]).sum())
             seen += len(labels)
-    finally:
-        if isinstance(network, nn.Module):
-            network.train(was_training)
     if seen == 0:
         raise InputError("accuracy: found no images; pass at least one batch (x, labels)")
     return right / seen

@@ -6,10 +6,9 @@ from typing import Any
 
 from markupsafe import Markup
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from snnconvert.report.show.themed import (
-    ACCENT,
     C1,
     C2,
     C3,
@@ -44,6 +43,7 @@ def step_figure(content: dict[str, Any]) -> Markup | None:
         axes.axvline(content["timesteps"] + 0.5, color=MUTED, linewidth=0.8, linestyle=":")
         axes.set_xlim(steps[0] - 0.6, steps[-1] + 0.6)
         axes.grid(axis="x", visible=False)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     above.text(content["timesteps"] + 0.6, 0.98, "input ends", color=MUTED, fontsize=8, va="top",
                transform=above.get_xaxis_transform())  # fmt: skip
     return svg_of(figure, "Error and spikes after each clock step", "step-")
@@ -51,32 +51,17 @@ def step_figure(content: dict[str, Any]) -> Markup | None:
 
 def timesteps_figure(content: dict[str, Any]) -> Markup | None:
     """Error against the float network over the number of timesteps."""
-    rows = content.get("by_timesteps")
+    rows, chosen = content.get("by_timesteps"), content["timesteps"]
     if not rows:
         return None
-    return error_over_timesteps(rows, content["timesteps"])
-
-
-def error_over_timesteps(
-    rows: list[dict[str, Any]], chosen: int | None, predicted: list[dict[str, Any]] | None = None,
-    wanted: float | None = None,
-) -> Markup:  # fmt: skip
-    """The curve of a report or a sweep; `predicted` rows are drawn without marks."""
     figure, (axes,) = new_figure(5.2, 3.3)
-    if predicted:
-        curve = sorted([*rows, *predicted], key=lambda row: row["timesteps"])
-        axes.plot([row["timesteps"] for row in curve], [row["relative_error_ann"] for row in curve],
-                  "--", color=MUTED, linewidth=1.2, label="predicted")  # fmt: skip
-    line = "o" if predicted else "o-"
     axes.plot([row["timesteps"] for row in rows], [row["relative_error_ann"] for row in rows],
-              line, color=C2, markersize=4, label="measured")  # fmt: skip
-    here = next((row for row in [*rows, *(predicted or [])] if row["timesteps"] == chosen), None)
+              "o-", color=C2, markersize=4, label="measured")  # fmt: skip
+    here = next((row for row in rows if row["timesteps"] == chosen), None)
     if here is not None:
         axes.plot([here["timesteps"]], [here["relative_error_ann"]], "o", color=C1, markersize=8,
                   label=f"T = {chosen}: {100 * here['relative_error_ann']:.3g} %")  # fmt: skip
         axes.legend(labelcolor=INK)
-    if wanted is not None:
-        axes.axhline(wanted, color=ACCENT, linewidth=1, linestyle=":")
     axes.set_xscale("log", base=2)
     positive = all(row["relative_error_ann"] > 0 for row in rows)
     axes.set_yscale("log" if positive else "linear")
@@ -86,7 +71,7 @@ def error_over_timesteps(
     if positive:
         low = min(row["relative_error_ann"] for row in rows)
         high = max(row["relative_error_ann"] for row in rows)
-        ticks = [t for t in (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+        ticks = [t for t in (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
                  if low / 1.6 <= t <= high * 1.6]  # fmt: skip
         if ticks:
             axes.set_yticks(ticks)
@@ -121,15 +106,15 @@ def drawn_figure(content: dict[str, Any]) -> Markup | None:
     if not rows:
         return None
     figure, panels = new_figure(7.6, 3.0, columns=2)
-    names = [name for name in rows[0]["noise"] if not equal_to_earlier(rows, name)]
+    names = with_equals(rows)
     solvers = list(dict.fromkeys(row["solver"] for row in rows))
     for axes, key in zip(panels, ("noise", "brightness"), strict=True):
         for style, solver in zip(("-", "--", ":"), solvers, strict=False):
-            for name in names:
+            for name, words in names.items():
                 some = [row for row in rows if row["solver"] == solver]
                 axes.plot([row["nfe"] for row in some], [row[key][name] for row in some],
                           f"o{style}", color=COLOURS.get(name, C3), markersize=3.5,
-                          label=f"{name}, {solver}")  # fmt: skip
+                          label=f"{words}, {solver}")  # fmt: skip
         axes.set_xlabel("network evaluations")
         axes.set_xticks(sorted({row["nfe"] for row in rows}))
     panels[0].set_ylabel("high-frequency noise")
@@ -139,11 +124,20 @@ def drawn_figure(content: dict[str, Any]) -> Markup | None:
     return svg_of(figure, "Noise and brightness of drawn images", "drawn-")
 
 
-def equal_to_earlier(rows: list[dict[str, Any]], name: str) -> bool:
-    """Whether a network drew what one named before it drew."""
-    names = list(rows[0]["noise"])
-    before = names[: names.index(name)]
-    return any(all(row["noise"][name] == row["noise"][other] for row in rows) for other in before)
+def with_equals(rows: list[dict[str, Any]]) -> dict[str, str]:
+    """Networks that drew something of their own, each with those that drew the same: "a = b"."""
+    found: dict[str, str] = {}
+    for name in rows[0]["noise"]:
+        same = next(
+            (
+                other
+                for other in found
+                if all(row["noise"][name] == row["noise"][other] for row in rows)
+            ),
+            None,
+        )
+        found[same or name] = f"{found[same]} = {name}" if same else name
+    return found
 
 
 def energy_figure(content: dict[str, Any]) -> Markup:
@@ -156,7 +150,9 @@ def energy_figure(content: dict[str, Any]) -> Markup:
               color=[colour for _, _, colour in bars], height=0.6)  # fmt: skip
     widest = max(value for _, value, _ in bars) or 1.0
     for place, (_, value, _) in enumerate(bars):
-        axes.text(value + 0.01 * widest, place, f"{value:.3g} mJ", va="center", fontsize=9)
+        axes.text(
+            value + 0.01 * widest, place, f"{value:.3g} mJ", va="center", fontsize=9, color=INK
+        )
     axes.set_xlim(0, 1.22 * widest)
     axes.invert_yaxis()
     axes.grid(axis="y", visible=False)

@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.ticker import NullFormatter
 
-from snnconvert.report.show.curves import MOST_MARKS, quiet
+from snnconvert.report.show.curves import MOST_MARKS, PER_CENT, quiet
 from snnconvert.report.show.themed import C1, C2, C3, C4, INK, MUTED, new_figure, svg_of
 
+MARGINS: dict[str, Any] = {"left": 0.15, "right": 0.98, "bottom": 0.13, "top": 0.98, "hspace": 0.1}
 # One colour that is seen on white and on black, the rarer the more transparent.
 DENSITY = LinearSegmentedColormap.from_list(
     "density", [(0.16, 0.5, 0.82, 0.0), (0.16, 0.5, 0.82, 0.35), (0.16, 0.5, 0.82, 1.0)]
@@ -23,10 +25,12 @@ def activity_figure(layer: dict[str, Any], number: int) -> Markup:
     table = np.asarray(found["table"], dtype=float)  # [activation, count]
     edges = np.linspace(found["low"], found["high"], found["bins"] + 1)
     levels, lowest = found["levels"], found["lowest"]
-    figure, (above, below) = new_figure(4.6, 3.4, rows=2, height_ratios=(1, 2.4))
+    figure, (above, below) = new_figure(4.6, 3.4, rows=2, height_ratios=(1, 2.4), **MARGINS)
     total = table.sum() or 1.0
     above.stairs(table.sum(1) / total, edges, fill=True, color=C2, alpha=0.8)
     above.set_yscale("log")
+    above.yaxis.set_major_formatter(PER_CENT)
+    above.yaxis.set_minor_formatter(NullFormatter())
     above.set_ylabel("share")
     above.tick_params(labelbottom=False)
     half = (levels - lowest + 1) / found["rows"] / 2

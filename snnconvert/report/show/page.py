@@ -16,6 +16,7 @@ from torch import Tensor
 from snnconvert.images.pictures import tile
 from snnconvert.report.causes import own_error
 from snnconvert.report.examine import flat
+from snnconvert.report.measures.cost import MJ_PER_PJ, PJ_PER_AC
 from snnconvert.report.measures.layers import PARTS
 from snnconvert.report.network_graph import errors_by_layer
 from snnconvert.report.show.curves import (
@@ -97,20 +98,25 @@ def threshold_range(theta: Any) -> str:
 
 
 def energy_facts(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Spikes a synapse, and how many would cost as much as the quantised ANN and the ANN."""
+    """Spikes a synapse, how many would cost as much as each other network, and which of those would
+    be cheaper even if there were none."""
     cost = content["cost"]
     driven = cost["spike_driven_fraction"] * cost["ann_macs"]
     if not driven:
         return {"rate": None}
-    accumulation = 0.9e-9  # mJ
+    accumulation = PJ_PER_AC * MJ_PER_PJ
     fixed = cost["energy_snn_mj"] - cost["acs"] * accumulation
     limits = {
-        key: max(0.0, cost[f"energy_{key}_mj"] - fixed) / (driven * accumulation)
-        for key in ("qann", "ann")
+        name: (cost[f"energy_{key}_mj"] - fixed) / (driven * accumulation)
+        for key, name in (("qann", "the quantised ANN"), ("ann", "the float one"))
     }
-    return {"rate": cost["acs"] / driven, **limits,
-            "of_ann": cost["energy_snn_mj"] / cost["energy_ann_mj"],
-            "of_qann": cost["energy_snn_mj"] / cost["energy_qann_mj"]}  # fmt: skip
+    return {
+        "rate": cost["acs"] / driven,
+        "limits": {name: limit for name, limit in limits.items() if limit > 0},
+        "never": [name for name, limit in limits.items() if limit <= 0],
+        "of_ann": cost["energy_snn_mj"] / cost["energy_ann_mj"],
+        "of_qann": cost["energy_snn_mj"] / cost["energy_qann_mj"],
+    }
 
 
 def strips(drawn: Mapping[str, Tensor]) -> list[tuple[str, Markup]]:

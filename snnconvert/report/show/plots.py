@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from snnconvert.files.atomic import write_atomically
@@ -50,9 +51,27 @@ def plot_scale_search(content: dict[str, Any], path: str | Path) -> None:
 
 
 def plot_sweep(content: dict[str, Any], path: str | Path) -> None:
-    """Error against the number of timesteps, measured and predicted, as PNG."""
-    figure = Figure(figsize=(6.0, 3.6), layout="constrained")
-    axes = figure.subplots()
+    """Error against the number of timesteps, measured and predicted, as PNG; below it, what else
+    was measured."""
+    measures = content["float_ann"]
+    figure = Figure(figsize=(6.0, 3.6 + 2.0 * len(measures)), layout="constrained")
+    ratios = [3.6, *[2.0] * len(measures)]
+    panels = figure.subplots(len(ratios), 1, sharex=True, squeeze=False, height_ratios=ratios)
+    _draw_errors(panels[0, 0], content)
+    measured = [row for row in content["rows"] if row["measured"]]
+    for axes, (name, own) in zip(panels[1:, 0], measures.items(), strict=True):
+        steps, values = ([row[key] for row in measured] for key in ("timesteps", name))
+        axes.plot(steps, values, "o-", color="#1f6fb2")
+        axes.axhline(own, color="#8c8c8c", linewidth=1, linestyle=":", label="float network")
+        axes.set_ylabel(name)
+        axes.legend(frameon=False)
+    for axes in panels[:, 0]:
+        axes.spines[["top", "right"]].set_visible(False)
+    panels[-1, 0].set_xlabel("timesteps T")
+    write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=110))
+
+
+def _draw_errors(axes: Axes, content: dict[str, Any]) -> None:
     rows = content["rows"]
     measured = [row for row in rows if row["measured"]]
     axes.plot([row["timesteps"] for row in rows], [row["relative_error_ann"] for row in rows],
@@ -69,8 +88,5 @@ def plot_sweep(content: dict[str, Any], path: str | Path) -> None:
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axes.set_xlabel("timesteps T")
     axes.set_ylabel("distance from the float network")
     axes.legend(frameon=False)
-    axes.spines[["top", "right"]].set_visible(False)
-    write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=110))

@@ -155,10 +155,14 @@ def wrapped(text: str, hanging: str = "  ") -> list[str]:
 
 def format_sweep(found: Sweep) -> str:
     """A row for each number of timesteps that was measured, and the recommendation."""
-    rows = [("T", "levels", "from the float network")]
-    rows += [(str(row["timesteps"]), str(row["levels"]), f"{row['relative_error_ann']:.4g}")
-             for row in found.rows if row["measured"]]  # fmt: skip
-    lines = columns(">5 >7 >22", rows)
+    measured = [row for row in found.rows if row["measured"]]
+    names = list(found.float_ann)
+    rows = [("T", "levels", "from the float network", *names)]
+    rows += [(str(row["timesteps"]), str(row["levels"]), f"{row['relative_error_ann']:.4g}",
+              *(f"{row[name]:.4f}" for name in names)) for row in measured]  # fmt: skip
+    if names:
+        rows.append(("float", "", "", *(f"{value:.4f}" for value in found.float_ann.values())))
+    lines = columns(">5 >7 >22" + " >9" * len(names), rows)
     lines.append(f"measured on {found.held_out} held-out inputs")
     if found.recommended is not None:
         lines.append(f"recommended: T = {found.recommended}, the smallest within {found.wanted:g}")

@@ -32,9 +32,15 @@ STYLE: Any = {
 def new_figure(
     width: float, height: float, rows: int = 1, columns: int = 1, **options: object
 ) -> tuple[Figure, list[Axes]]:
-    """An empty figure in inches, and its axes row by row; drawn under `STYLE`."""
+    """An empty figure in inches, and its axes row by row; drawn under `STYLE`.
+
+    Args:
+        options: of the grid; margins (`left`, ...) spare fitting them, half of the time.
+    """
     with rc_context(STYLE):
-        figure = Figure(figsize=(width, height), layout="constrained")
+        figure = Figure(
+            figsize=(width, height), layout=None if "left" in options else "constrained"
+        )
         axes = figure.subplots(rows, columns, squeeze=False, gridspec_kw=options or None)
     return figure, list(axes.flat)
 
@@ -59,7 +65,7 @@ def svg_of(figure: Figure, title: str, prefix: str) -> Markup:
     text = re.sub(r"(url\(#|href=\"#)", rf"\g<1>{prefix}", text)
     for colour, name in INKS.items():
         text = text.replace(colour, f"var(--{name})")
-    text = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", text)
+    text = re.sub(r"font-family: [^;\"]*;? ?", "", text)  # once in the page's style
     text = re.sub(r"<!--.*?-->\n?", "", text, flags=re.DOTALL)
     text = re.sub(r"<[^>]+>", rounded, text)
     text = re.sub(r"\n\s*", "\n", text)

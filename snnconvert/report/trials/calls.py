@@ -7,17 +7,37 @@ from itertools import chain
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from snnconvert.common.denoises import facts_of, with_facts
+from snnconvert.common.inputs import Inputs, KnowsInputs
+from snnconvert.common.warning import warn
 from snnconvert.conversion.calibration.batches import check_batches, within
 from snnconvert.conversion.graph.program import Program
 from snnconvert.conversion.graph.signature import arguments_of
 from snnconvert.conversion.graph.values import leaves
 from snnconvert.conversion.spiking.network import SpikingNetwork
 from snnconvert.errors import InputError
+from snnconvert.files.fingerprint import weight_digests
 from snnconvert.report.measures.clip_recorder import ClipRecorder
 
 Call = tuple[tuple[Any, ...], dict[str, Any]]  # positional and keyword arguments
+
+
+class AsCaptured(nn.Module, KnowsInputs):
+    """A network called with what the one converted from it takes: perhaps integer times."""
+
+    def __init__(self, network: nn.Module, program: Program) -> None:
+        super().__init__()
+        self.network, self.program = network, program
+        with_facts(self, facts_of(network))
+
+    @property
+    def takes(self) -> Inputs:
+        return self.program.takes
+
+    def forward(self, *args: Any) -> Any:
+        return self.network(*self.program.bind(args, {}))
 
 
 def calls_in(program: Program, batches: Iterable[Any]) -> Iterator[Call]:
@@ -82,7 +102,8 @@ def quantised_and_float(
     """(quantised ANN of `snn`, float network or None) of what `snn` was converted from.
 
     Raises:
-        InputError: `snn` was not converted from `ann`.
+        InputError: `snn` was not converted from `ann`; a warning where only some weights are those
+            that it was converted from.
     """
     recorder = ClipRecorder(snn.config.levels)
     with recorder:
@@ -100,4 +121,38 @@ def quantised_and_float(
             "the spiking network was not converted from this ANN: outputs of shapes "
             f"{list(map(list, made))} against {list(map(list, shapes))}"
         )
-    return (ann, float_ann) if quantised else (snn.quantized_ann(), ann)
+    if quantised:
+        return ann, float_ann
+    check_origin(ann, snn)
+    return snn.quantized_ann(), ann
+
+
+def check_origin(ann: nn.Module, snn: SpikingNetwork) -> None:
+    """Hold the weights of `ann` against those that a calibrated `snn` was converted from.
+
+    Another form of the same network may lack unused weights or have batch norms folded in, so that
+    only a network of which nothing is known is refused.
+
+    Raises:
+        InputError: not one of them is.
+    """
+    known, held = set(snn.calibration.get("origin", ())), set(weight_digests(weights_of(ann)))
+    if not known or not held:
+        return
+    common, most = len(known & held), min(len(known), len(held))
+    if common == 0:
+        raise InputError(
+            "the spiking network was not converted from this ANN, but from one of the same shape: "
+            "it has none of the weights that were converted; name the network that it was "
+            "converted from, or convert this one"
+        )
+    if common < most:
+        warn(
+            f"only {common} of {most} weights of the ANN are those that the spiking network was "
+            "converted from: it is another version of that network, or another form of it"
+        )
+
+
+def weights_of(network: nn.Module) -> Iterable[Tensor]:
+    """Parameters and buffers."""
+    return (v for v in network.state_dict().values() if isinstance(v, Tensor))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from torch import nn
 
 from snnconvert.conversion.convert import convert
+from snnconvert.conversion.finetune import finetune
 from snnconvert.conversion.spiking.config import spiking_config
 from snnconvert.conversion.spiking.network import SpikingNetwork
 from snnconvert.errors import InputError
@@ -46,7 +48,7 @@ class Trials:
     @property
     def calibrates(self) -> bool:
         """Whether thresholds come from data; else they were learned."""
-        return bool(self.snn.calibration)
+        return "threshold" in self.snn.calibration
 
     def converted(self, **changes: Any) -> SpikingNetwork:
         """With other options. InputError where they contradict the others, or cannot be had."""
@@ -62,3 +64,8 @@ class Trials:
             self.ann, example_inputs=batches[0], calibration=batches,
             spiking_time=self.spiking_time, **{**self.options, **changes},
         )  # fmt: skip
+
+    def tuned(self, snn: SpikingNetwork, teacher: nn.Module, steps: int) -> SpikingNetwork:
+        """`snn` trained under its own spikes to answer as `teacher` does; as `finetune`."""
+        batches = itertools.cycle(kwargs or args for args, kwargs in self.calls)
+        return finetune(snn, batches, steps=steps, teacher=teacher, progress=False)

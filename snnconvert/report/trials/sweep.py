@@ -6,17 +6,19 @@ import math
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from torch import nn
 
 from snnconvert.common.checks import checked_integer, checked_number
+from snnconvert.common.modes import evaluating
 from snnconvert.conversion.convert import convert
 from snnconvert.conversion.convertible import convertible_of
 from snnconvert.conversion.spiking.config import LONGEST_RADIX
 from snnconvert.conversion.spiking.network import SpikingNetwork
 from snnconvert.errors import InputError
-from snnconvert.report.trials.calls import Call, calls_in
+from snnconvert.report.trials.calls import AsCaptured, Call, calls_in
 from snnconvert.report.trials.quick import answers, distance, quick
 
 MOST = {"rate": 64, "radix": 12}  # timesteps that are tried where none are named
@@ -25,6 +27,9 @@ REFINED = 4  # measurements that follow the first ones
 HELD_OUT = 4  # every so many batches are held out
 FLOOR = 1e-12
 
+Measure = Callable[[nn.Module], float]
+NO_MEASURES: Mapping[str, Measure] = MappingProxyType({})
+
 
 @dataclass(frozen=True)
 class Sweep:
@@ -32,17 +37,19 @@ class Sweep:
 
     Attributes:
         rows: a row for each T, `timesteps`, `levels`, `relative_error_ann`, `measured` (else
-            predicted), in order.
+            predicted), in order; with the figures of `measures`, None where not measured.
         wanted: the error asked for, or None.
         recommended: smallest measured T within it, by the curve no smaller one is; None: no T is.
         held_out: inputs that were measured on; they are not those of calibration, where there
             are several batches.
+        float_ann: the figures of `measures` of the float network.
     """
 
     rows: list[dict[str, Any]]
     wanted: float | None
     recommended: int | None
     held_out: int
+    float_ann: dict[str, float]
 
     def to_dict(self) -> dict[str, Any]:
         return dict(vars(self))
@@ -62,6 +69,7 @@ def sweep(
     calibration: Iterable[Any],
     max_error: float | None = None,
     float_ann: nn.Module | None = None,
+    measures: Mapping[str, Measure] = NO_MEASURES,
     on_trial: Callable[[int], object] = lambda timesteps: None,
     **options: Any,
 ) -> Sweep:
@@ -77,6 +85,8 @@ def sweep(
         calibration: batches; every fourth is held out and measured on.
         max_error: relative error that is wanted.
         float_ann: what a network that was trained quantised is held against.
+        measures: functions of a network by the names of their figures, such as an accuracy; asked
+            of the float network first, then of each conversion.
         on_trial: called with the T that is tried next.
         options: of `convert`.
 
@@ -87,11 +97,23 @@ def sweep(
     span = checked_span(timesteps, code)
     wanted = None if max_error is None else checked_number("max_error", max_error, "(0, inf)")
     trials = _Trials(ann, example_inputs, list(calibration), float_ann, options)
+    with evaluating(trials.float_ann):
+        return _swept(trials, span, code, wanted, measures, on_trial)
+
+
+def _swept(
+    trials: _Trials, span: list[int], code: str, wanted: float | None,
+    measures: Mapping[str, Measure], on_trial: Callable[[int], object],
+) -> Sweep:  # fmt: skip
+    own = {name: float(figure(trials.float_network)) for name, figure in measures.items()}
     found: dict[int, float] = {}
+    figures: dict[int, dict[str, float]] = {}
 
     def measure(steps: int) -> None:
         on_trial(steps)
-        found[steps] = max(trials.error_at(steps), FLOOR)
+        network = trials.converted(steps)
+        found[steps] = max(trials.error_of(network), FLOOR)
+        figures[steps] = {name: float(figure(network)) for name, figure in measures.items()}
 
     for steps in grid(span, code):
         measure(steps)
@@ -105,10 +127,10 @@ def sweep(
         recommended = min((t for t, error in found.items() if error <= wanted), default=None)
     rows = [
         {"timesteps": t, "levels": trials.levels(t), "relative_error_ann": predicted(t, found),
-         "measured": t in found}
+         "measured": t in found, **figures.get(t, dict.fromkeys(measures))}
         for t in span
     ]  # fmt: skip
-    return Sweep(rows, wanted, recommended, trials.held_out)
+    return Sweep(rows, wanted, recommended, trials.held_out, own)
 
 
 def checked_span(timesteps: Sequence[int] | None, code: str) -> list[int]:
@@ -188,12 +210,13 @@ class _Trials:
         network = convertible_of(ann, self.example, spiking_time=spiking_time)
         self.calibrates = bool(network.open_sites)
         self.first: SpikingNetwork | None = None
-        self.float_ann = ann if self.calibrates else float_ann
-        if self.float_ann is None:
+        exact = ann if self.calibrates else float_ann
+        if exact is None:
             raise InputError(
                 "sweep: a network that was trained quantised is held against its float network, "
                 "and there is none; give float_ann (a checkpoint that holds both)"
             )
+        self.float_ann, self.float_network = exact, AsCaptured(exact, network.program)
         self.calls: list[Call] = []
         self.wanted: list[Any] = []
         self.held_out = 0
@@ -201,24 +224,24 @@ class _Trials:
     def levels(self, timesteps: int) -> int:
         return 2**timesteps - 1 if self.options.get("code") == "radix" else timesteps
 
-    def error_at(self, timesteps: int) -> float:
-        """The error with T = `timesteps`, calibrated for it."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            snn = self._converted(timesteps)
+    def error_of(self, snn: SpikingNetwork) -> float:
+        """On the held-out inputs, against the float network."""
         if not self.calls:
             self.calls = list(calls_in(snn.program, self.measured))
-            assert self.float_ann is not None
             self.wanted = answers(self.float_ann, self.calls)
             sizes = (snn.program.batch_size(snn.program.bind(*call)) for call in self.calls)
             self.held_out = sum(sizes)
-        return distance(quick(snn), self.wanted, self.calls)
+        return distance(snn, self.wanted, self.calls)
 
-    def _converted(self, timesteps: int) -> SpikingNetwork:
-        if self.first is not None:
-            return self.first.with_config(timesteps=timesteps)
-        snn = convert(self.ann, timesteps, example_inputs=self.example,
-                      calibration=self.fitted, **self.options)  # fmt: skip
-        if not self.calibrates and snn.config.neuron == "if":
-            self.first = snn
-        return snn
+    def converted(self, timesteps: int) -> SpikingNetwork:
+        """With T = `timesteps`, calibrated for it, in the form that is quick to run."""
+        if self.first is None:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                snn = convert(self.ann, timesteps, example_inputs=self.example,
+                              calibration=self.fitted, **self.options)  # fmt: skip
+            if not self.calibrates and snn.config.neuron == "if":
+                self.first = snn
+        else:
+            snn = self.first.with_config(timesteps=timesteps)
+        return quick(snn)

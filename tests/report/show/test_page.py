@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 
@@ -12,10 +13,11 @@ from torch import nn
 
 import snnconvert
 from snnconvert.report.examine import Examination, csv_rows, examine
+from snnconvert.report.measures.cost import Cost
 from snnconvert.report.pictures import Drawing
 from snnconvert.report.show.curves import MOST_MARKS
 from snnconvert.report.show.files import write_report
-from snnconvert.report.show.page import page
+from snnconvert.report.show.page import energy_facts, page
 from tests.support.chromium import CHROMIUM, addresses, visit
 from tests.support.unets import tiny_unet, unet_inputs
 
@@ -74,6 +76,67 @@ def test_the_page_needs_nothing_else_and_is_small(classifier, denoiser):
         used = set(re.findall(r"(?:url\(#|href=\"#|aria-controls=\"|aria-labelledby=\")([^\")]+)",
                               text))  # fmt: skip
         assert used <= set(ids)
+
+
+def test_at_the_break_even_rate_both_networks_cost_the_same(classifier):
+    spared = Cost(macs=10, acs=50, ann_macs=100, spike_driven_macs=90).to_dict(levels=3)
+    facts = energy_facts({"cost": spared})
+    assert facts["rate"] == 50 / 90 and facts["never"] == []
+    for limit, other in zip(facts["limits"].values(), ("qann", "ann"), strict=True):
+        there = Cost(10, limit * 90, 100, 90).to_dict(levels=3)
+        assert there["energy_snn_mj"] == pytest.approx(there[f"energy_{other}_mj"])
+    dear = Cost(macs=900, acs=50, ann_macs=100, spike_driven_macs=90).to_dict(levels=3)
+    assert energy_facts({"cost": dear})["limits"] == {}
+    text = page({**classifier.content, "cost": dear})
+    assert "Without a spike it would still cost more than the quantised ANN and the float" in text
+
+
+def luminance(colour: str) -> float:
+    """Relative, of "#rgb" or "#rrggbb", as WCAG 2 defines it."""
+    digits = colour.lstrip("#")
+    digits = "".join(2 * d for d in digits) if len(digits) == 3 else digits
+    parts = [int(digits[i : i + 2], 16) / 255 for i in (0, 2, 4)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one: str, other: str) -> float:
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_colours_can_be_told_from_what_they_lie_on(classifier):
+    text = page(classifier.content)
+    schemes = [dict(re.findall(r"--(\w+):(#\w+)", block))
+               for block in re.findall(r":root\{([^}]*)\}", text)]  # fmt: skip
+    assert len(schemes) == 3  # light, dark, print
+    for scheme in schemes:
+        for ground in ("paper", "card"):
+            for words in {"ink", "muted", "c2", "good"} & set(scheme):  # text: WCAG AA
+                assert contrast(scheme[words], scheme[ground]) >= 4.5, (words, ground)
+            for shape in {"c1", "c2", "c3", "c4", "accent"} & set(scheme):  # curves and bars
+                assert contrast(scheme[shape], scheme[ground]) >= 3, (shape, ground)
+    for colour in re.findall(r"\.tag\.\w+\{background:(#\w+)\}", text):
+        assert contrast("#fff", colour) >= 4.5
+
+
+def test_who_does_not_see_the_page_can_read_it(classifier, denoiser):
+    for found in (classifier, denoiser):
+        text = page(found.content, found.images)
+        figures = re.findall(r'<svg class="figure".*?</svg>', text, re.DOTALL)
+        for figure in figures:
+            assert re.search(r'role="img" aria-label="[^"]{10,}"', figure)
+            for style, words in re.findall(r"<text([^>]*)>([^<]*)", figure):
+                assert "fill: var(--" in style  # black is not seen in the dark
+                assert "mathdefault" not in words  # TeX stays text, for names may look like it
+        assert all(re.search(r'alt="[^"]+"', tag) for tag in re.findall(r"<img[^>]*>", text))
+        levels = [int(level) for level in re.findall(r"<h(\d)", text)]
+        assert levels[0] == 1 and levels.count(1) == 1
+        assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
+        assert '<html lang="en">' in text and "<main>" in text
+        assert len(re.findall(r"<input[^>]*>", text)) == len(re.findall(r"<label>", text))
+        assert all(re.search(r'scope="(col|row)"', tag) for tag in re.findall(r"<th[^>]*>", text)
+                   if not tag.startswith("<thead"))  # fmt: skip
 
 
 def test_hostile_names_are_text(classifier):

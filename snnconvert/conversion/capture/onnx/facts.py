@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from math import prod
 from pathlib import Path
+from typing import Any
 
 import onnx_ir as ir
 
@@ -13,15 +14,15 @@ from snnconvert.conversion.capture.onnx.file import opened
 from snnconvert.conversion.capture.onnx.operations import OPERATIONS
 
 
-def describe_onnx(path: str | Path) -> str:
-    """Several lines: opset, exporter, inputs, outputs, weights, operations.
+def onnx_facts(path: str | Path) -> dict[str, Any]:
+    """Opset, exporter, inputs, outputs, weights, operations and which of them are not known.
 
     Raises:
         CheckpointError, UnsupportedOpError: as `read_onnx`, for a file that cannot be opened.
     """
     model = opened(Path(path))
     graph = model.graph
-    nodes = list(every_node(needed(graph, graph.outputs)))
+    nodes = every_node(needed(graph, graph.outputs))
     counts = Counter(map(operation_name, nodes))
     weights = sum(
         prod(value.shape.numpy())
@@ -30,13 +31,25 @@ def describe_onnx(path: str | Path) -> str:
     opset = model.opset_imports.get("", model.opset_imports.get("ai.onnx"))
     producer = " ".join(filter(None, (model.producer_name, model.producer_version)))
     held = set(graph.initializers.values())
-    lines = [f"{path}: ONNX, opset {opset}, written by {producer or 'an unnamed exporter'}"]
-    lines += [f"  input {shaped(value)}" for value in graph.inputs if value not in held]
-    lines += [f"  output {shaped(value)}" for value in graph.outputs]
-    lines.append(f"  {weights:,} weights, {len(nodes)} operations:")
+    return {
+        "file": str(path), "opset": opset, "producer": producer or None,
+        "inputs": [shaped(value) for value in graph.inputs if value not in held],
+        "outputs": [shaped(value) for value in graph.outputs],
+        "weights": weights, "operations": dict(counts.most_common()),
+        "unknown": [name for name, _ in counts.most_common() if name not in OPERATIONS],
+    }  # fmt: skip
+
+
+def describe_onnx(facts: dict[str, Any]) -> str:
+    """Several lines of `onnx_facts`."""
+    counts, producer = facts["operations"], facts["producer"] or "an unnamed exporter"
+    lines = [f"{facts['file']}: ONNX, opset {facts['opset']}, written by {producer}"]
+    lines += [f"  input {value}" for value in facts["inputs"]]
+    lines += [f"  output {value}" for value in facts["outputs"]]
+    lines.append(f"  {facts['weights']:,} weights, {sum(counts.values())} operations:")
     lines += [
-        f"    {count} {name}{'' if name in OPERATIONS else ' (not known)'}"
-        for name, count in counts.most_common()
+        f"    {count} {name}{' (not known)' if name in facts['unknown'] else ''}"
+        for name, count in counts.items()
     ]
     return "\n".join(lines)
 
