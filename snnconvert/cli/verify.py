@@ -38,7 +38,7 @@ def run_verify(args: argparse.Namespace) -> int:
 
     named, snn, _ = ann_and_snn(args)
     inputs = named.batches or [named.examples]
-    with phases(args.quiet) as show:
+    with phases(args) as show:
         found = verify(named.model, snn, counted(inputs, show, "spike counts"),
                        tolerance=args.tolerance)  # fmt: skip
     say(args, format_verification(found), found.to_dict())

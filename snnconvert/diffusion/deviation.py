@@ -79,11 +79,10 @@ def measure_correction(
         raise InputError("moments: no data; at least one image is needed")
     at = torch.tensor([point.t for point in points])
     fits = [entry.fitted() for entry in sums if entry is not None]
-    slope, mean, variance = (torch.stack(column) for column in zip(*fits, strict=True))
-    steps = len(schedule)
-    means = [between(at, column, steps) for column in mean.unbind(1)]
-    return Correction(prediction, between(at, slope, steps), torch.stack(means, 1),
-                      between(at, variance, steps))  # fmt: skip
+    slope, mean, variance = (
+        between(at, torch.stack(column), len(schedule)) for column in zip(*fits, strict=True)
+    )
+    return Correction(prediction, slope, mean, variance)
 
 
 @dataclass(frozen=True)

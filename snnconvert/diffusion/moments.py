@@ -87,11 +87,12 @@ def eps_second_moment(
 
 
 def between(times: Tensor, values: Tensor, count: int) -> Tensor:
-    """`values` at whole `times` (first 0, last count - 1), linear at all of 0 ... count - 1."""
+    """`values` [N, ...] at whole `times` (first 0, last count - 1), linear at 0 ... count - 1."""
     if len(times) == 1:
-        return values.expand(count).clone()
+        return values.expand(count, *values.shape[1:]).clone()
     every = torch.arange(count, dtype=torch.float64)
     times = times.double()
     right = torch.searchsorted(times, every).clamp(1, len(times) - 1)
     share = (every - times[right - 1]) / (times[right] - times[right - 1])
+    share = share.view(-1, *(1,) * (values.ndim - 1))
     return torch.lerp(values[right - 1], values[right], share)

@@ -58,6 +58,14 @@ def in_range(t: Tensor, steps: int, t_range: Range | None) -> Tensor:
     return (first + (last - first) * t.double() / max(steps - 1, 1)).to(t.dtype)
 
 
+def steps_at(t: Tensor, steps: int, t_range: Range | None) -> Tensor:
+    """The inverse of `in_range`: diffusion steps, fractional ones too."""
+    if t_range is None:
+        return t
+    first, last = t_range
+    return ((t.double() - first) / (last - first) * max(steps - 1, 1)).to(t.dtype)
+
+
 @dataclass(frozen=True)
 class Form:
     """How the times of a batch are handed over.

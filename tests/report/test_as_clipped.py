@@ -34,6 +34,9 @@ def test_only_what_lies_within_the_range_counts(prediction):
         measure.add((x, T), meaning(first), meaning(second))
         found[name] = measure.to_dict()["relative_error"]
     assert found["out"] < 1e-6 < 1e-4 < min(found["across"], found["in"])
+    scaled = AsClipped(with_facts(torch.nn.Identity(), {**facts(prediction), "t_range": (0, 1)}), 1)
+    scaled.add((x, T / 999), meaning(0.2), meaning(0.3))
+    assert scaled.to_dict()["relative_error"] == pytest.approx(found["in"], rel=1e-3)
     if prediction == "x0":
         assert found["across"] == pytest.approx(0.1) and found["in"] == pytest.approx(1 / 3)
 

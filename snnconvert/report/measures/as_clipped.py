@@ -11,6 +11,7 @@ from snnconvert.common.denoises import facts_of
 from snnconvert.conversion.graph.values import leaves
 from snnconvert.diffusion.correction import CORRECTABLE
 from snnconvert.diffusion.denoiser import Denoiser
+from snnconvert.diffusion.times import steps_at
 from snnconvert.report.measures.difference import Difference
 
 
@@ -32,12 +33,13 @@ class AsClipped:
         """One call: its inputs, the noised images [B, ...] first, and the two predictions."""
         if not self.known or self.time is None:
             return
-        x, t = inputs[0], inputs[self.time].flatten()
-        point = self.facts["schedule"].per_sample(t.expand(len(x)), x)
+        x, t, noise = inputs[0], inputs[self.time].flatten(), self.facts["schedule"]
+        t = steps_at(t.float(), len(noise), self.facts.get("t_range"))
+        point = noise.per_sample(t.expand(len(x)), x)
         kept = [
             Denoiser(
                 lambda x, t, output=output: leaves(output)[0],  # type: ignore[misc]
-                self.facts["schedule"],
+                noise,
                 prediction=self.facts["prediction"],
                 clip=self.facts["data_range"],
             ).predicted(x, point)
