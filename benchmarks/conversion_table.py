@@ -19,7 +19,7 @@ from snnconvert.checkpoint.checkpoint import Checkpoint
 from snnconvert.checkpoint.networks import network_of
 from snnconvert.images.pictures import tile
 from snnconvert.images.pixels import to_pixels
-from snnconvert.report.measures.as_clipped import AsClipped
+from snnconvert.report.measures.as_seen import AsSeen
 from snnconvert.report.measures.difference import Difference
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -41,19 +41,19 @@ PICTURED = ["ours, signed, settle auto", "ours, signed, settle 0", "SDM's rule, 
 
 def measure(snn, qann, ann, batches) -> dict[str, float]:
     """Errors against both networks, the largest against the quantised one, steps and spikes."""
-    rounded, plain = Difference(), AsClipped(qann, time=1)
+    rounded, plain, seen = Difference(), Difference(), AsSeen(snn)
     spikes = counts = 0.0
     steps = 0
     for batch in batches:
         run = snn.run(*batch, record="counts")
         with torch.no_grad():
             rounded.add(run.output, qann(*batch))
-            plain.add(batch, run.output, ann(*batch))
+            plain.add(*(seen(batch, {}, output) for output in (run.output, ann(*batch))))
         spikes += sum(float(v.sum()) for v in run.emitted.values())
         counts += sum(float(v.abs().sum()) for v in run.counts.values())
         steps = max(steps, run.steps)
     return {"error": rounded.relative_error, "largest": rounded.largest, "steps": steps,
-            "spikes": spikes / counts, "plain": plain.difference.relative_error}  # fmt: skip
+            "spikes": spikes / counts, "plain": plain.relative_error}  # fmt: skip
 
 
 def picture(rows: dict, path: Path, count: int, checkpoint: Checkpoint) -> None:

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from snnconvert.conversion.spiking.network import SpikingNetwork
+from snnconvert.report.measures.as_seen import AsSeen
 from snnconvert.report.measures.difference import Difference
 from snnconvert.report.measures.what_if import FINE, WhatIf
 from snnconvert.report.trials.calls import Call
@@ -62,17 +63,18 @@ def causes_of(
     steps = {part: Difference() for part in ("clipping", "quantisation", "timing")}
     whole, plain = Difference(), Difference()
     without = {number: Difference() for number in suspects}
+    seen = AsSeen(snn)
     for args, kwargs in calls:
 
         def quantised(levels: int, *exact: int, call: Call = (args, kwargs)) -> Any:
             with WhatIf(levels, exact):
-                return qann(*call[0], **call[1])
+                return seen(*call, qann(*call[0], **call[1]))
 
-        rounded, spiking = quantised(levels), snn(*args, **kwargs)
+        rounded, spiking = quantised(levels), seen(args, kwargs, snn(*args, **kwargs))
         steps["timing"].add(spiking, rounded)
         if float_ann is None:
             continue
-        exact, clipped = float_ann(*args, **kwargs), quantised(FINE)
+        exact, clipped = seen(args, kwargs, float_ann(*args, **kwargs)), quantised(FINE)
         steps["clipping"].add(clipped, exact)
         steps["quantisation"].add(rounded, clipped)
         whole.add(spiking, exact)

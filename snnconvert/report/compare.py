@@ -18,7 +18,7 @@ from snnconvert.conversion.spiking.network import SpikingNetwork
 from snnconvert.conversion.spiking.simulation import Run
 from snnconvert.errors import InputError
 from snnconvert.files.atomic import json_writer, write_atomically
-from snnconvert.report.measures.as_clipped import AsClipped
+from snnconvert.report.measures.as_seen import AsSeen
 from snnconvert.report.measures.by_step import ByStep
 from snnconvert.report.measures.by_time import ByTime
 from snnconvert.report.measures.clip_recorder import ClipRecorder
@@ -125,7 +125,7 @@ class _Comparison:
         self.classic_steps: list[int] = []
         self.classic_spikes = self.classic_counts = 0.0
         self.by_step, self.by_time = ByStep(), ByTime(snn.program)
-        self.as_clipped = AsClipped(snn, self.by_time.index)
+        self.seen, self.unclipped = AsSeen(snn), Difference()
         self.steps = 0
         self.cost = Cost()
         self.images = 0
@@ -156,8 +156,7 @@ class _Comparison:
             "images": self.images,
             "latency_steps": self.steps,
             "output": self.output.to_dict(),
-            "output_ann": self.output_ann.to_dict() if self.float_ann is not None else None,
-            "output_ann_clipped": self.as_clipped.to_dict(),
+            "output_ann": self._far() if self.float_ann is not None else None,
             "counts": {"mismatched_fraction": mismatched / neurons},
             "layers": [layer.to_dict() for layer in self.layers],
             "layers_add_up": all(layer.adds_up for layer in self.layers),
@@ -168,6 +167,11 @@ class _Comparison:
             "by_time": self.by_time.to_list(self.float_ann is not None),
             "saturation": saturation_of(self.snn, self.kept),
         })  # fmt: skip
+
+    def _far(self) -> dict[str, Any]:
+        """How far from the float network, and what of that samplers clip."""
+        unclipped = self.unclipped.relative_error if self.seen.clips else None
+        return {**self.output_ann.to_dict(), "unclipped_error": unclipped}
 
     def _kinds(self) -> dict[str, Any]:
         """Neurons per image, and the share of those that apply a function before they spike."""
@@ -212,11 +216,13 @@ class _Comparison:
         exact = None if self.float_ann is None else self.float_ann(*args, **kwargs)
         inputs = self.snn.program.bind(args, kwargs)
         if exact is not None:
-            self.output_ann.add(found, exact)
-            self.as_clipped.add(inputs, found, exact)
+            self.unclipped.add(found, exact)
+            exact = self.seen(args, kwargs, exact)
+            self.output_ann.add(self.seen(args, kwargs, found), exact)
         if self.kept is not None:
             self.kept.add(inputs)
-        self.by_time.add(inputs, found, wanted, exact)
+        as_seen = (self.seen(args, kwargs, output) for output in (found, wanted))
+        self.by_time.add(inputs, *as_seen, exact)
         self.steps = max(self.steps, run.steps)
         if self.classic is not None:
             same = self.classic.config == self.clocked.config

@@ -32,9 +32,7 @@ def verdict(content: dict[str, Any]) -> str:
     if far is None:
         return f"{said}; no float network to hold it against."
     said += f"; {per_cent(far['relative_error'])} from the float network"
-    clipped = content.get("output_ann_clipped")
-    if clipped and clipped["relative_error"] < (1 - SOME) * far["relative_error"]:
-        said += f" ({per_cent(clipped['relative_error'])} as samplers clip it)"
+    said += " as samplers clip them" if far.get("unclipped_error") is not None else ""
     causes = content.get("causes") or {}
     shares = causes.get("shares")
     if shares:

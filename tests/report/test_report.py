@@ -15,7 +15,7 @@ from tests.support.unets import tiny_unet, unet_inputs
 
 KEYS = {  # the command adds "trajectory"
     "timesteps", "firing", "signed", "settle", "norm", "neuron", "images", "latency_steps",
-    "output", "output_ann", "output_ann_clipped", "counts", "layers", "layers_add_up", "cost",
+    "output", "output_ann", "counts", "layers", "layers_add_up", "cost",
     "timing", "immediate", "by_step",
 }  # fmt: skip
 LAYER_KEYS = {  # the command adds "trajectory"

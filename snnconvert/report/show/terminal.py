@@ -87,7 +87,7 @@ def _verdict(c: dict[str, Any]) -> list[str]:
     if path is not None and path["trials"]:
         lines.append(_path(path))
     if c["output_ann"] is not None:
-        lines.append(_distance(c["output_ann"], c.get("output_ann_clipped")))
+        lines.append(_distance(c["output_ann"]))
     if c["by_step"]:
         rows = c["by_step"] if len(c["by_step"]) <= 12 else [*c["by_step"][:3], *c["by_step"][-3:]]
         errors = "  ".join(f"{row['step']}: {row['relative_error']:.3g}" for row in rows)
@@ -95,10 +95,11 @@ def _verdict(c: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _distance(far: dict[str, Any], clipped: dict[str, Any] | None) -> str:
-    """How far from the float network, and of a denoiser too what samplers see of that."""
+def _distance(far: dict[str, Any]) -> str:
+    """How far from the float network, of a denoiser as samplers see it."""
     said = f"relative distance from the float ANN {far['relative_error']:.3g}"
-    return said + (f", as samplers clip it {clipped['relative_error']:.3g}" if clipped else "")
+    unclipped = far.get("unclipped_error")
+    return said if unclipped is None else f"{said} as samplers clip them, else {unclipped:.3g}"
 
 
 def _path(path: dict[str, Any]) -> str:

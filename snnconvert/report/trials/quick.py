@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
 from snnconvert.conversion.spiking.network import SpikingNetwork
+from snnconvert.report.measures.as_seen import AsSeen
 from snnconvert.report.measures.difference import Difference
 from snnconvert.report.trials.calls import Call
 
@@ -28,12 +29,12 @@ def quick(snn: SpikingNetwork) -> SpikingNetwork:
 
 @torch.no_grad()
 def distance(
-    network: Callable[..., Any], wanted: Sequence[Any], calls: Sequence[Call]
+    snn: SpikingNetwork, wanted: Sequence[Any], calls: Sequence[Call]
 ) -> float:  # fmt: skip
-    """Relative error of what `network` returns against what is `wanted` of each call."""
-    gap = Difference()
+    """Relative error of what `snn` returns against what is `wanted` of each call, as it is seen."""
+    gap, seen = Difference(), AsSeen(snn)
     for (args, kwargs), exact in zip(calls, wanted, strict=True):
-        gap.add(network(*args, **kwargs), exact)
+        gap.add(*(seen(args, kwargs, output) for output in (snn(*args, **kwargs), exact)))
     return gap.relative_error
 
 
