@@ -32,7 +32,7 @@ def verdict(content: dict[str, Any]) -> str:
     if far is None:
         return f"{said}; no float network to hold it against."
     said += f"; {per_cent(far['relative_error'])} from the float network"
-    said += " as samplers clip them" if far.get("unclipped_error") is not None else ""
+    said += " as samplers see it" if far.get("unclipped_error") is not None else ""
     causes = content.get("causes") or {}
     shares = causes.get("shares")
     if shares:

@@ -99,7 +99,7 @@ def _distance(far: dict[str, Any]) -> str:
     """How far from the float network, of a denoiser as samplers see it."""
     said = f"relative distance from the float ANN {far['relative_error']:.3g}"
     unclipped = far.get("unclipped_error")
-    return said if unclipped is None else f"{said} as samplers clip them, else {unclipped:.3g}"
+    return said if unclipped is None else f"{said} as samplers see it, else {unclipped:.3g}"
 
 
 def _path(path: dict[str, Any]) -> str:
