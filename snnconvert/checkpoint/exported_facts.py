@@ -118,6 +118,6 @@ class ExportedFacts:
 def ranges_in(found: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
     """The ranges of a denoiser. ValueError for others than there are, or what is no pair."""
     pairs = {name: tuple(map(float, pair)) for name, pair in found.items()}
-    if not set(pairs) <= RANGES or not all(map(is_pair, pairs.values())):
+    if not set(pairs) <= set(RANGES) or not all(map(is_pair, pairs.values())):
         raise ValueError(f"ranges: found {dict(found)}")
     return pairs  # type: ignore[return-value]

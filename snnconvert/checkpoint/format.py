@@ -31,7 +31,7 @@ from snnconvert.files.tensors import read_file
 FORMAT, VERSION = "snnconvert", 1
 KEYS = {"format", "version", "stage", "networks", "recipe", "probe", "provenance"}
 OPTIONAL = {"moments", "denoiser"}
-RANGES = {"data_range", "t_range"}  # of a denoiser
+RANGES = ("data_range", "t_range")  # of a denoiser
 
 
 def save_checkpoint(path: str | Path, content: dict[str, Any]) -> None:
@@ -160,7 +160,7 @@ def is_denoiser(value: object) -> bool:
     """{"prediction": str or None, "alphas_cumprod": float tensor or None}, and its ranges."""
     return (
         is_table(value)
-        and set(value) - RANGES == {"prediction", "alphas_cumprod"}  # type: ignore[call-overload]
+        and set(value) - set(RANGES) == {"prediction", "alphas_cumprod"}  # type: ignore[call-overload]
         and is_pair(value.get("t_range", (0.0, 1.0)))  # type: ignore[attr-defined]
         and is_pair(value.get("data_range", (0.0, 1.0)))  # type: ignore[attr-defined]
         and rises(value.get("data_range", (0.0, 1.0)))  # type: ignore[attr-defined]

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from snnconvert.checkpoint.checkpoint import Checkpoint
+from snnconvert.checkpoint.networks import network_of
 from snnconvert.checkpoint.schedules import schedule_hash
 from snnconvert.common.hardware import checked_device
 from snnconvert.diffusion.deviation import measure_correction
@@ -61,7 +62,7 @@ def measured(
     prediction = checkpoint.predicts(prediction)
     noise = checkpoint.schedule(schedule)
     calls = len(moment_times(noise, times))
-    network = checkpoint.network(stage).to(place)
+    network = network_of(checkpoint, stage).to(place)
     images = images_for(checkpoint, network, data, data_root)
     count = images.count if count is None else count
     if not 1 <= count <= images.count or batch_size < 1:

@@ -7,12 +7,13 @@ it and take whole numbers alone.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from snnconvert.common.checks import checked_number
 from snnconvert.common.inputs import inputs_of
@@ -66,6 +67,20 @@ def steps_at(t: Tensor, steps: int, t_range: Range | None) -> Tensor:
     return ((t.double() - first) / (last - first) * max(steps - 1, 1)).to(t.dtype)
 
 
+def check_taken(network: Callable[..., Any], arguments: Mapping[str, Any]) -> None:
+    """InputError unless `network` takes these arguments beside x and t."""
+    if not arguments:
+        return
+    called = network.forward if isinstance(network, nn.Module) else network
+    try:
+        inspect.signature(called).bind(None, None, **arguments)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"arguments: found {', '.join(map(str, arguments))}, and the network does not take "
+            f"(x, t) with them: {error}"
+        ) from error
+
+
 @dataclass(frozen=True)
 class Form:
     """How the times of a batch are handed over.
@@ -114,6 +129,7 @@ class Caller:
     ) -> None:  # fmt: skip
         self.network, self.steps, self.t_range = network, steps, t_range
         self.arguments = dict(arguments or {})
+        check_taken(network, self.arguments)
         self.rows: Tensor | None = None
         captured = inputs_of(network).shapes is not None
         self.form: Form | None = FORMS[0] if captured else None

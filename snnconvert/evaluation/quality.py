@@ -15,7 +15,7 @@ from snnconvert.evaluation.evaluate import inception_for
 from snnconvert.evaluation.fidelity import fidelity
 from snnconvert.evaluation.resolve import Reference
 from snnconvert.evaluation.sampled import Drawing, SampledSource
-from snnconvert.images.datasets import Images
+from snnconvert.images.pixels import Images
 
 Quality = Callable[[nn.Module], float]
 

@@ -221,8 +221,8 @@ class _Comparison:
             self.output_ann.add(self.seen(args, kwargs, found), exact)
         if self.kept is not None:
             self.kept.add(inputs)
-        as_seen = (self.seen(args, kwargs, output) for output in (found, wanted))
-        self.by_time.add(inputs, *as_seen, exact)
+        seen, qann = (self.seen(args, kwargs, output) for output in (found, wanted))
+        self.by_time.add(inputs, seen, qann, exact)
         self.steps = max(self.steps, run.steps)
         if self.classic is not None:
             same = self.classic.config == self.clocked.config

@@ -58,7 +58,12 @@ def drawing_of(
         return Drawing(checkpoint.image_shape(snn), schedule_of(recipe), recipe.prediction)
     takes = snn.program.takes
     shapes = takes.shapes
-    if "schedule" not in facts or shapes is None or [len(shapes), len(shapes[0])] != [2, 4]:
+    if (
+        "schedule" not in facts
+        or shapes is None
+        or list(map(len, shapes[:1])) != [4]
+        or len(shapes) != 2
+    ):
         return None
     if not takes.has_time:
         return None

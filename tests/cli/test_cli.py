@@ -131,10 +131,10 @@ def write_bad_files(folder, small) -> dict[str, str]:
     torch.save({**content, "networks": networks}, folder / "missing.pt")
     wrong = {file.name: file.name.split("-")[1] for file in folder.glob("wrong-*.pt")}
     return {
-        **wrong, "x" * 300: "too long", ".": "is a folder",
+        **wrong, "x" * 300: "too long", ".": "folder",
         "nowhere.pt": "no such file", "hostile.pt": "could run code", "hostile.pkl": "damaged",
         "truncated.pt": "damaged", "random.pt": "damaged", "empty.pt": "damaged",
-        "foreign.pt": "format", "newer.pt": "version 99", "surprise.pt": "surprise",
+        "foreign.pt": "weights alone", "newer.pt": "version 99", "surprise.pt": "surprise",
         "missing.pt": "Missing key",
     }  # fmt: skip
 
@@ -264,7 +264,7 @@ def test_a_linked_checkpoint_stays_a_link(small, tmp_path):
         (["sample", "--device", "meta"], "device"),
         (["sample", "--device", "cuda:99"], "device"),
         (["sample", "--grid", ""], "grid"),
-        (["sample", "-n", str(10**13)], "memory"),
+        (["sample", "-n", str(10**13)], "2147483647"),
         (["sample", "-o", "x" * 300 + ".png"], "too long"),
         (["moments", "--seed", "-1"], "seed"),
         (["moments", "--seed", "9" * 20], "seed"),

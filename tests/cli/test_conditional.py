@@ -104,7 +104,11 @@ def test_moments_and_trajectories_take_them_too(file, tmp_path):
                  "--no-progress", "--argument", "label=1,2"]) == 0  # fmt: skip
     clean = torch.full((6, 1, SIZE, SIZE), 90 / 127.5 - 1)
     wanted = snnconvert.eps_second_moment(
-        snnconvert.load(copy), [clean], times=3, arguments={"label": torch.tensor([1, 2])}
+        snnconvert.load(copy),
+        [clean],
+        clip=True,
+        times=3,
+        arguments={"label": torch.tensor([1, 2])},
     )
     torch.testing.assert_close(Checkpoint.read(copy).moment("snn"), wanted)
     assert main(["trajectory", str(file), "-n", "2", "--steps", "2", "--solver", "ddim", "-q",

@@ -61,7 +61,7 @@ def test_every_option_of_a_solver_says_what_it_is():
                                                               "largest_variance"}  # fmt: skip
 
 
-OF_FORMULAS = {"sample", "evaluate", "guidance", "trajectory", "moments", "export"}
+OF_FORMULAS = {"sample", "evaluate", "sweep", "guidance", "trajectory", "moments", "export"}
 
 
 def test_help_imports_no_pytorch():

@@ -128,6 +128,8 @@ def error_falls(program: RandomProgram, coarse: SpikingNetwork, fine: SpikingNet
         return
     inputs = program.batch(ROWS)
     exact = values(program.network, inputs)
+    if not any(bool(value.any()) for value in exact):
+        return  # relative to nothing
     errors = [relative_error(values(snn, inputs), exact) for snn in (coarse, fine)]
     assert errors[1] < 0.05 or errors[1] < errors[0] / 4, errors
 

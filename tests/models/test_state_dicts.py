@@ -153,7 +153,7 @@ def test_the_command_line_says_what_it_took(tmp_path):
     result = call_cli(*asked, "--weights-key", "model", cwd=tmp_path)
     assert result.returncode == 0 and not result.stderr
     assert_refused(call_cli(*asked, "--weights-key", "x", cwd=tmp_path), "'model', 'ema'")
-    assert_refused(call_cli("check", "w.pt", "--weights-key", "x", cwd=tmp_path), "no snnconvert")
+    assert_refused(call_cli("check", "w.pt", "--weights-key", "x", cwd=tmp_path), "weights alone")
 
 
 def test_an_average_may_be_a_list_in_the_order_of_the_parameters():

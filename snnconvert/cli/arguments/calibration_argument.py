@@ -83,7 +83,9 @@ def noised_values(
 ) -> list[Tensor]:
     """(x_t, t, what else there is) of clean data and of what belongs to it row by row."""
     clean, named.data_range = clean_data(values[0], named, args)
-    x, t, *others = together((clean, *values[1:]), schedule, args.t_range)
+    x, t, *others = together(
+        (clean, *values[1:]), schedule, args.t_range or named.known.get("t_range")
+    )
     if named.examples is not None:
         like = named.examples[1]
         t = t.to(like.dtype).view(-1, *like.shape[1:])

@@ -36,7 +36,7 @@ def named_network(args: argparse.Namespace) -> NamedNetwork:
         raise InputError("name a FILE, or a network by --model MODULE:FACTORY")
     elif args.file.endswith(".pt2"):
         named = NamedNetwork(args.file, load(args.file), None)
-    elif Path(args.file).is_dir():
+    elif is_folder(args.file):
         named = _from_folder(args)
     elif args.file.endswith(".onnx"):
         named = NamedNetwork(args.file, _from_onnx(args), None)
@@ -87,9 +87,17 @@ def ann_and_snn(args: argparse.Namespace) -> tuple[NamedNetwork, SpikingNetwork,
     return named, snn, args.snn
 
 
+def is_folder(name: str) -> bool:
+    """Whether there is a folder of this name; a name that cannot be one is none."""
+    try:
+        return Path(name).is_dir()
+    except OSError:  # too long
+        return False
+
+
 def is_foreign(file: str | None) -> bool:
     """Whether a file is no checkpoint of ours, by its name."""
-    return file is not None and (file.endswith((".pt2", ".onnx")) or Path(file).is_dir())
+    return file is not None and (file.endswith((".pt2", ".onnx")) or is_folder(file))
 
 
 def _from_onnx(args: argparse.Namespace) -> nn.Module:

@@ -20,7 +20,7 @@ class AsSeen:
 
     Samplers keep the clean image that a prediction means in the range of the data. So of a denoiser
     that knows its prediction, schedule and range the prediction is taken that stands for the
-    clipped image; any other output is left as it is.
+    clipped image; any other output is left as it is, and one at times that are no diffusion steps.
 
     Args:
         snn: the spiking network that reports are about; the outputs may be those of its ANN too.
@@ -46,6 +46,9 @@ class AsSeen:
             return output
         x, t, noise = inputs[0], inputs[self.time].flatten().float(), self.facts["schedule"]
         t = steps_at(t, len(noise), self.facts.get("t_range"))
+        scaled = t.max() <= 1 and bool((t != t.round()).any())  # times of an unknown scale
+        if scaled or t.min() < 0 or t.max() > len(noise) - 1:
+            return output
         denoiser = Denoiser(
             lambda x, t: found[0],
             noise,

@@ -24,6 +24,7 @@ def levels_of(quantised: Program) -> int:
     return max(Clip.of(node).levels for node in quantised.nodes if Clip.found(node))
 
 
+@torch.enable_grad()
 def distil(
     networks: Networks,
     original: Mapping[str, Tensor],

@@ -16,6 +16,7 @@ PASSES = 2  # over the kept inputs, at most STEPS steps
 STEPS = 60
 
 
+@torch.enable_grad()
 def learn_ceilings(
     float_program: Program,
     quantised: Program,

@@ -65,6 +65,7 @@ class Networks:
         )  # fmt: skip
 
 
+@torch.enable_grad()
 def reconstruct(
     networks: Networks,
     constants: Mapping[str, Tensor],
