@@ -27,16 +27,17 @@ from snnconvert.conversion.spiking.network import SpikingNetwork
 from snnconvert.errors import UnsupportedOpError
 from tests.support.errors import relative_error
 from tests.support.random_operations import Call, callable_operations, random_call
-from tests.support.random_programs import FEW, ROWS, SHAPES, RandomProgram, programs
+from tests.support.random_programs import FEW, ROWS, SHAPES, RandomProgram, numbered, programs
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 WANTED = os.environ.get("SNNCONVERT_RANDOM_PROGRAMS")
 COARSE, FINE = 2, 10  # radix: 3 levels, 1023 levels
 PARTS = 2  # for as many processes
+EVERY_RUN = 200
 EACH = settings(
-    max_examples=max(1, int(WANTED or 200) // PARTS), derandomize=WANTED is None, deadline=None,
-    database=None, suppress_health_check=list(HealthCheck),
+    max_examples=max(1, int(WANTED or EVERY_RUN) // PARTS), derandomize=WANTED is None,
+    deadline=None, database=None, suppress_health_check=list(HealthCheck),
 )  # fmt: skip
 
 
@@ -109,6 +110,8 @@ def holds(program: RandomProgram, folder: Path) -> str:
     for rows in (ROWS, FEW, 1):
         inputs = program.batch(rows)
         wanted = values(qann, inputs)
+        if not all(bool(value.isfinite().all()) for value in wanted):
+            return "undefined"  # a quotient of counts that are zero, say: it has no count
         assert same(values(snn, inputs), wanted), f"deferred, {rows} rows"
         run = silent.run(*inputs)
         assert run.silent in (True, None), f"not silent, {rows} rows"
@@ -152,7 +155,7 @@ def test_random_networks_obey_every_law(part, tmp_path):
 
     @seed(part)
     @EACH
-    @given(programs())
+    @given(programs() if WANTED else numbered(range(part, EVERY_RUN, PARTS)))
     def law(program: RandomProgram) -> None:
         found[holds(program, tmp_path)] += 1
 

@@ -6,7 +6,7 @@ values it gives are finite, small, and one a sample for batches of two sizes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Any
@@ -198,3 +198,8 @@ def random_program(random: Random) -> RandomProgram:
 def programs() -> st.SearchStrategy[RandomProgram]:
     """Random networks for hypothesis, which makes those that fail smaller."""
     return st.randoms(use_true_random=False).map(random_program)
+
+
+def numbered(numbers: Sequence[int]) -> st.SearchStrategy[RandomProgram]:
+    """The networks of these numbers; hypothesis draws others where code elsewhere changes."""
+    return st.sampled_from(numbers).map(lambda number: random_program(Random(number)))
