@@ -32,7 +32,7 @@ def noised(
     Args:
         data: floating point; images as the network was trained on them, in [-1, 1] mostly. Of a
             tuple the first is that; the others [N, ...], such as labels, belong to it row by row,
-            and batches are (x_t, t, *others).
+            and follow x_t and t in each batch.
         schedule: as in `sample`; default DDPM's.
         inputs: how many; default as many as there are data, but of small data (vectors) up to
             8,192, each noised several times: thresholds want many values, not many inputs.
