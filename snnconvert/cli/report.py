@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from snnconvert.cli.arguments.lazy import Commands, add_command
 from snnconvert.cli.arguments.options import add_source_arguments
 from snnconvert.cli.arguments.output import add_output_options, say
 from snnconvert.cli.arguments.progress import counted, phases
 from snnconvert.errors import CheckpointError, InputError
+
+if TYPE_CHECKING:
+    from snnconvert.conversion.spiking.network import SpikingNetwork
 
 TIMED = 16  # images of the timed call
 
@@ -60,7 +63,7 @@ def run_report(args: argparse.Namespace) -> None:
     from snnconvert.report.spikes import chosen_layers, record_spikes, spike_writers
 
     named, snn, file = ann_and_snn(args)
-    with_facts(snn, facts_named(args))
+    with_facts(snn, facts_named(args, snn))
     stem = file.removesuffix(".pt")
     paths = report_paths(args.out or f"{stem}.report.html")
     layers = chosen_layers(snn, args.spikes)
@@ -81,13 +84,19 @@ def run_report(args: argparse.Namespace) -> None:
     say(args, f"{text}\n\nwrote {', '.join(map(str, writers))}", found.content)
 
 
-def facts_named(args: argparse.Namespace) -> dict[str, Any]:
-    """What the command line says of a denoiser: its noise, its times."""
-    from snnconvert.diffusion.schedule import named_schedule
-    from snnconvert.diffusion.times import checked_t_range
+def facts_named(args: argparse.Namespace, snn: SpikingNetwork) -> dict[str, Any]:
+    """What the command line says of a denoiser: its noise, its times.
 
-    noise = {} if args.schedule is None else {"schedule": named_schedule(args.schedule)}
-    times = {} if args.t_range is None else {"t_range": checked_t_range(args.t_range)}
+    Raises:
+        InputError: it contradicts what the file says of `snn`.
+    """
+    from snnconvert.diffusion.denoiser import schedule_for, t_range_for
+    from snnconvert.diffusion.schedule import named_schedule
+
+    noise = {}
+    if args.schedule is not None:
+        noise["schedule"] = schedule_for(snn, named_schedule(args.schedule))
+    times = {} if args.t_range is None else {"t_range": t_range_for(snn, args.t_range)}
     return {**noise, **times}
 
 

@@ -275,3 +275,11 @@ def test_senseless_values_get_one_line(small, tmp_path, arguments, word):
     command, *options = arguments
     assert_refused(call_cli(command, small, *options, cwd=tmp_path), word)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_report_under_another_noise_than_the_file_says_is_refused(small, tmp_path):
+    made = call_cli("convert", small, "--no-page", "-o", "s.snn.pt", cwd=tmp_path)
+    assert made.returncode == 0, made.stderr
+    asked = ("report", small, "s.snn.pt", "--no-advice")
+    assert_refused(call_cli(*asked, "--schedule", "cosine", cwd=tmp_path), "trained with another")
+    assert not list(tmp_path.glob("*.html"))

@@ -41,7 +41,7 @@ class Plan:
     corrections: dict[str, object] = field(default_factory=dict)  # of the denoiser
     arguments: dict[str, Any] = field(default_factory=dict)  # further ones of every call
 
-    def denoiser(self, network: Network, numbers: Sequence[int] = ()) -> Denoiser:
+    def denoiser(self, network: Network, numbers: Sequence[int]) -> Denoiser:
         """The network as the solver will see it, for the samples of these numbers."""
         given: dict[str, Any] = self.corrections
         return Denoiser(network, self.schedule, arguments=rows_of(self.arguments, numbers), **given)

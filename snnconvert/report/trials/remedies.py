@@ -86,7 +86,7 @@ def chosen_otherwise(snn: SpikingNetwork, takes_t: bool) -> list[Remedy]:
         Remedy(f"the radix code: {digits} binary spikes carry {2**digits - 1} levels",
                f"--code radix --timesteps {digits}", ("quantisation", "clipping"),
                {"code": "radix", "timesteps": digits, "firing": "deferred", "settle": "auto",
-                "signed": True}, plain and not radix and 2**digits - 1 > config.levels),
+                "signed": True}, plain and not radix),
         Remedy("thresholds at the 99.9th percentile, below the largest value", "--threshold 99.9%",
                ("clipping", "quantisation"), {"threshold": "99.9%"},
                rule not in (None, "99.9%", "percentile")),
