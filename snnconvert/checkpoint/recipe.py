@@ -28,14 +28,15 @@ LARGEST = {
 # with quantised stages
 QUANTIZED = {"levels", "quantized_steps", "quantized_learning_rate", "quantized_target",
              "radix_levels", "radix_steps"}  # fmt: skip
-QUANTIZED_DENOISER = {"quantized_clipped", "quantized_time_power"}  # with those, of a denoiser
 OF_TASK = {
-    "noise": {"diffusion_steps", "beta_first", "beta_last", "prediction", "sample_every"},
+    "noise": {"diffusion_steps", "beta_first", "beta_last", "prediction", "clipped", "time_power",
+              "sample_every"},
     "classes": {"crop"},
-}
+}  # fmt: skip
 
 
 PREDICTIONS = ("eps", "v", "x0")
+EARLIER = {"quantized_clipped": "clipped", "quantized_time_power": "time_power"}  # names of keys
 
 
 def as_list(value: int | tuple[int, ...]) -> list[int]:
@@ -85,6 +86,8 @@ class Recipe:
     beta_first: float = 1e-4
     beta_last: float = 0.02
     prediction: str = "eps"  # what a denoiser predicts: "eps" (the noise), "v" or "x0"
+    clipped: bool = False  # pixels at an end of their range: a prediction beyond it is no error
+    time_power: float = 1.0  # t goes with u^power, u uniform
     initial: str = ""  # checkpoint or state dict that the first stage starts from
     steps: int = 100_000  # of the first stage; 0 takes `initial` as it is
     quantized_steps: int = 100_000  # of the quantised stage
@@ -96,8 +99,6 @@ class Recipe:
     weight_decay: float = 0.0
     learning_rate: float = 2e-4
     quantized_learning_rate: float = 2e-4
-    quantized_clipped: bool = False  # pixels at an end of their range: beyond it is no error
-    quantized_time_power: float = 1.0  # t of a quantised stage goes with u^power, u uniform
     warmup: int = 5000  # steps of linear warm-up in each stage
     decay: str = "cosine"  # "cosine" to zero, or "constant"
     grad_clip: float = 1.0  # largest gradient norm
@@ -139,8 +140,8 @@ class Recipe:
              "radix_levels, radix_steps: both or none, and only with levels"),
             (self.radix_levels & (self.radix_levels + 1) != 0,
              f"radix_levels: found {self.radix_levels}, allowed are 2^T - 1 (1, 3, 7, 15, ...)"),
-            (not 0.1 <= self.quantized_time_power <= 10,
-             f"quantized_time_power: found {self.quantized_time_power}, allowed is 0.1 ... 10"),
+            (not 0.1 <= self.time_power <= 10,
+             f"time_power: found {self.time_power}, allowed is 0.1 ... 10"),
             (not 0 <= self.ema < 1, f"ema: found {self.ema}, allowed is [0, 1)"),
             (min(self.image_size, self.batch_size, self.save_every) < 1,
              "image_size, batch_size and save_every: allowed are 1 and more"),
@@ -195,11 +196,10 @@ class Recipe:
     def keys(self) -> list[str]:
         """The keys that mean something for this model, in order."""
         others = {k for family in MODELS.values() for k in family.keys}
-        others |= QUANTIZED.union(QUANTIZED_DENOISER, *OF_TASK.values())
+        others |= QUANTIZED.union(*OF_TASK.values())
         own = self.family.keys | OF_TASK[self.family.task]
         if "qann" in self.family.stages:
             own |= QUANTIZED | {"timesteps"}
-            own |= QUANTIZED_DENOISER if self.family.task == "noise" else set()
         return [f.name for f in dataclasses.fields(self) if f.name in own or f.name not in others]
 
     def network(self, in_channels: int, stage: str) -> Any:
@@ -256,7 +256,8 @@ def recipe_from_dict(values: Mapping[str, object], source: str) -> Recipe:
     """A checked recipe from plain values; `source` opens every error message."""
     defaults = {f.name: f.default for f in dataclasses.fields(Recipe)}
     checked: dict[str, Any] = {}
-    for key, value in values.items():
+    for given, value in values.items():
+        key = EARLIER.get(given, given)
         if key not in defaults:
             raise RecipeError(f"{source}: unknown key {key!r}: {nearest(key, defaults)}")
         checked[key] = checked_value(key, value, defaults[key], source)

@@ -45,6 +45,10 @@ KEYS = {
     "beta_first": "first beta of the linear noise schedule",
     "beta_last": "last beta of it",
     "prediction": "what a denoiser predicts: eps (the noise), v (best with few levels) or x0",
+    "clipped": "where a clean pixel lies at an end of its range, a prediction beyond it is no "
+    "error, since samplers clip",
+    "time_power": "t goes with u^power, u uniform; above 1 more of the little noised, whose errors "
+    "no later step repairs",
     "initial": "checkpoint or state dict that the first stage starts from; empty: random weights",
     "steps": "training steps of the first stage; 0 takes `initial` as it is",
     "quantized_steps": "training steps of the quantised stage",
@@ -56,10 +60,6 @@ KEYS = {
     "weight_decay": "of the optimizer",
     "learning_rate": "of the first stage",
     "quantized_learning_rate": "of the quantised stages",
-    "quantized_clipped": "quantised denoisers: where a clean pixel lies at an end of its range, a "
-    "prediction beyond it is no error, since samplers clip",
-    "quantized_time_power": "quantised denoisers: t goes with u^power, u uniform; above 1 more of "
-    "the little noised, where few levels cost most",
     "warmup": "steps in which the learning rate rises, in each stage",
     "decay": "of the learning rate: cosine (to zero) or constant",
     "grad_clip": "largest norm of the gradient",

@@ -36,8 +36,7 @@ class TrainingRun:
 def batch_at(run: TrainingRun, stage: str, step: int) -> Batch:
     """This process's share of the batch of one step; seeds what dropout draws."""
     rng, shard = step_generator(run.recipe, stage, step), run.shard
-    quantised = run.recipe.levels_of(stage) > 0
-    whole = batch_of(run.recipe, run.images, step, rng, quantised)
+    whole = batch_of(run.recipe, run.images, step, rng)
     torch.manual_seed(int(torch.randint(2**62, (), generator=rng)) + shard.rank)
     return whole.part(shard.rank, shard.size).to(shard.device)
 

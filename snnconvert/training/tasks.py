@@ -67,12 +67,10 @@ def check_task_images(recipe: Recipe, images: Images) -> None:
         )
 
 
-def batch_of(
-    recipe: Recipe, images: Images, step: int, rng: torch.Generator, quantised: bool = False
-) -> Batch:
+def batch_of(recipe: Recipe, images: Images, step: int, rng: torch.Generator) -> Batch:
     """What the networks of `recipe` see in one training step, drawn by `rng`.
 
-    It is computed where the images are kept. `quantised`: for a quantised stage.
+    It is computed where the images are kept.
     """
     indices = step_indices(recipe.seed, step, recipe.batch_size, len(images))
     x = augmented(to_unit_range(images.take(indices)), recipe, rng)
@@ -80,13 +78,12 @@ def batch_of(
         if images.labels is None:
             raise DataError(f"{recipe.dataset}: has no labels")
         return Batch((x,), images.labels[torch.as_tensor(indices)])
-    schedule, power = schedule_of(recipe), recipe.quantized_time_power if quantised else 1.0
-    x_t, t, eps = noised_batch(x, schedule, rng, power=power)
-    clipped = quantised and recipe.quantized_clipped
+    schedule = schedule_of(recipe)
+    x_t, t, eps = noised_batch(x, schedule, rng, power=recipe.time_power)
     return Batch(
         (x_t, t),
         target_of(recipe.prediction, x, eps, schedule, t),
-        beyond_range(recipe.prediction, x) if clipped else None,
+        beyond_range(recipe.prediction, x) if recipe.clipped else None,
     )
 
 

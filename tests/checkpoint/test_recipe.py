@@ -73,8 +73,8 @@ def test_changes_apply_and_are_checked(tmp_path):
         ("model = 'resnet'\nbeta_first = 0.001", ["beta_first", "resnet"]),
         ("optimizer = 'lion'", ["optimizer", "adam"]),
         ("quantized_target = 'teacher'", ["quantized_target", "ann"]),
-        ("quantized_time_power = 20.0", ["quantized_time_power", "0.1 ... 10"]),
-        ('model = "resnet"\nquantized_clipped = true', ["quantized_clipped"]),
+        ("time_power = 20.0", ["time_power", "0.1 ... 10"]),
+        ('model = "resnet"\nclipped = true', ["clipped"]),
     ],
 )
 def test_mistakes_are_refused_on_the_command_line(text, words, tmp_path):
@@ -114,3 +114,8 @@ def test_any_value_is_taken_or_refused_by_name(key, value, tmp_path_factory):
         load_recipe(path, [f"{key}={str(value).lower()}"])
     except SnnconvertError as error:
         assert isinstance(error, RecipeError)
+
+
+def test_keys_under_their_earlier_names_are_read():
+    earlier = recipe_from_dict({"quantized_clipped": True, "quantized_time_power": 2.0}, "old")
+    assert earlier == Recipe(clipped=True, time_power=2.0)

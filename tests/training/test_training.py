@@ -58,7 +58,7 @@ warmup = 4
 save_every = 4
 sample_every = 0
 """
-TAUGHT = SMALL + 'quantized_target = "ann"\nquantized_clipped = true\nquantized_time_power = 2.0\n'
+TAUGHT = SMALL + 'quantized_target = "ann"\nclipped = true\ntime_power = 2.0\n'
 LEAN = SPIKING + "checkpointing = true\n"
 CLASSES = """
 model = "resnet"
