@@ -54,9 +54,11 @@ def energy(checkpoint: Checkpoint, count: int) -> None:
             rows += [("ANN", "1", found["energy_ann_mj"], None),
                      ("quantised ANN, 4 levels", "1", found["energy_qann_mj"], None)]  # fmt: skip
         spikes = cost.acs / cost.spike_driven_macs
-        rows.append((title, str(run.steps), found["energy_snn_mj"], spikes))
+        steps = str(run.steps)
         if title.endswith("silence"):
+            steps += f", mean {run.last_spikes.clamp(min=4).double().mean():.1f}"
             print(f"{found['spike_driven_fraction']:.2%} of the multiplications driven by spikes")
+        rows.append((title, steps, found["energy_snn_mj"], spikes))
     qann = checkpoint.network("qann")
     snn = snnconvert.convert(qann, 4, example_inputs=(x, t))
     shape = (4, *checkpoint.image_shape(qann))

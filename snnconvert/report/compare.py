@@ -123,6 +123,7 @@ class _Comparison:
         self.output, self.output_ann = Difference(), Difference()
         self.classic_output = Difference()
         self.classic_steps: list[int] = []
+        self.steps_by_input: list[Tensor] = []
         self.classic_spikes = self.classic_counts = 0.0
         self.by_step, self.by_time = ByStep(), ByTime(snn.program)
         self.seen, self.unclipped = AsSeen(snn), Difference()
@@ -193,6 +194,9 @@ class _Comparison:
             return None
         return {
             "steps_to_silence": max(self.classic_steps),
+            "mean_steps": torch.cat(self.steps_by_input).double().mean().item()
+            if self.steps_by_input
+            else None,
             "spikes_per_count": self.classic_spikes / max(self.classic_counts, 1.0),
             "bit_equal": self.classic_output.equal,
         }
@@ -229,6 +233,9 @@ class _Comparison:
             classic = run if same else self.classic.run(*args, record="counts", **kwargs)
             self.classic_output.add(classic.output, wanted)
             self.classic_steps.append(classic.steps)
+            rows = classic.last_spikes
+            if rows is not None and len(rows) == self.snn.program.batch_size(inputs):
+                self.steps_by_input.append(rows.clamp(min=self.classic.config.timesteps))
             self.classic_spikes += sum(v.double().sum().item() for v in classic.emitted.values())
             self.classic_counts += sum(
                 v.double().abs().sum().item() for v in classic.counts.values()

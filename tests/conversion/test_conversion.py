@@ -150,6 +150,15 @@ def test_silence_is_reached_wherever_the_theorem_holds():
     assert error[0] > 0 and error[-1] == 0
 
 
+def test_the_last_spikes_of_an_input_are_those_of_a_run_of_its_own():
+    x, t = unet_inputs(batch=4)
+    snn = snnconvert.convert(tiny_unet(), 4, example_inputs=(x, t))
+    together = snn.run(x, t, record="counts")
+    alone = [snn.run(x[i : i + 1], t[i : i + 1], record="counts").steps for i in range(4)]
+    assert together.last_spikes.clamp(min=4).tolist() == alone
+    assert together.steps == max(alone) > min(alone)
+
+
 def test_unsigned_spikes_cannot_be_repaired():
     inputs = unet_inputs()
     qann = tiny_unet()

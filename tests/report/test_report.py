@@ -43,7 +43,12 @@ def test_keys_are_the_documented_ones(tmp_path):
         "macs", "acs", "spike_driven_fraction", "energy_ann_mj", "energy_qann_mj", "energy_snn_mj",
     }  # fmt: skip
     assert set(report["timing"]) >= {"ann_s", "qann_s", "step_s", "counts_s"}
-    assert set(report["immediate"]) == {"steps_to_silence", "spikes_per_count", "bit_equal"}
+    assert set(report["immediate"]) == {
+        "steps_to_silence",
+        "mean_steps",
+        "spikes_per_count",
+        "bit_equal",
+    }
     assert all(set(row) == {"step", "relative_error", "spikes"} for row in report["by_step"])
     json.dumps(report, allow_nan=False)
 
@@ -55,6 +60,7 @@ def test_a_lossless_conversion_says_so():
         assert report["counts"]["mismatched_fraction"] == 0
         assert all(layer["temporal"] == layer["propagated"] == 0 for layer in report["layers"])
         assert report["immediate"]["bit_equal"]
+        assert 4 <= report["immediate"]["mean_steps"] <= report["immediate"]["steps_to_silence"]
         assert report["by_step"][-1]["relative_error"] == 0
         assert report["output_ann"]["relative_error"] > 0
         assert "nothing was lost" in format_report(report)

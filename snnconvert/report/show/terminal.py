@@ -56,8 +56,10 @@ def _verdict(c: dict[str, Any]) -> list[str]:
         f"clock steps {c['latency_steps']}",
     ]
     if immediate is not None:
+        mean = immediate["mean_steps"]
+        average = "" if mean is None else f"{mean:.1f} on average, "
         lines.append(
-            f"immediate firing until silence: {immediate['steps_to_silence']} steps, "
+            f"immediate firing until silence: {immediate['steps_to_silence']} steps, {average}"
             f"{immediate['spikes_per_count']:.2f} spikes per count, "
             + ("bit-equal" if immediate["bit_equal"] else "not bit-equal")
         )

@@ -31,6 +31,8 @@ class Run:
         trains: int8 [steps, B, ...] per neuron layer; empty unless recorded.
         neurons: the cells that fired, by the name of the layer.
         by_step: (output after the step, spikes in the step) per step; empty unless recorded.
+        last_spikes: the step in which each row's neurons fired last (0: never); None unless
+            recorded, and where layers hold different numbers of rows.
     """
 
     output: Any
@@ -43,6 +45,7 @@ class Run:
     trains: dict[str, Tensor] = field(default_factory=dict)
     neurons: Mapping[str, Any] = field(default_factory=dict)
     by_step: list[tuple[Any, int]] = field(default_factory=list)
+    last_spikes: Tensor | None = None
 
     def named(self, names: Mapping[str, str]) -> Run:
         """The run of a network with its layers under other names."""
@@ -74,6 +77,7 @@ class Recorder:
         self.emitted: dict[str, Tensor] = {}
         self.rows: dict[str, list[Tensor]] = {node.name: [] for node in executor.neurons}
         self.by_step: list[tuple[Any, int]] = []
+        self.last_spikes: dict[str, Tensor] = {}
         self.fired = 0  # spikes of the call so far
         self.before = 0  # those of earlier steps
         self.relay: Relay | None = None
@@ -97,6 +101,8 @@ class Recorder:
             return
         if self.relay is not None:
             self.relay.add(name, spikes, weight)
+        fired = (spikes != 0).flatten(1).any(1).long() * (len(self.by_step) + 1)
+        self.last_spikes[name] = torch.maximum(fired, self.last_spikes.get(name, fired))
         magnitude = spikes.abs().to(torch.promote_types(spikes.dtype, torch.float32))
         self.emitted[name] = self.emitted[name] + magnitude if name in self.emitted else magnitude
         if self.whole_trains:
@@ -118,6 +124,9 @@ class Recorder:
 
     def finish(self, run: Run) -> Run:
         run.emitted, run.by_step = self.emitted, self.by_step
+        by_layer = list(self.last_spikes.values())
+        if len({len(rows) for rows in by_layer}) == 1:
+            run.last_spikes = torch.stack(by_layer).amax(0)
         run.relayed = {} if self.relay is None else self.relay.emitted
         if self.whole_trains:
             run.trains = {name: torch.stack(rows) for name, rows in self.rows.items() if rows}
