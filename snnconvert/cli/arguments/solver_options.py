@@ -58,7 +58,11 @@ def add_solver_options(
         f"{listed(name for name in SOLVERS if not SOLVERS[name].clips)})")  # fmt: skip
     add("--thresholding", type=float, nargs="?", const=True, metavar="RATIO",
         help="dynamic thresholding at this quantile (default 0.995)")  # fmt: skip
-    add("--denoise-to-zero", action=switch, help="one more evaluation, from t = 0 to clean data")
+    add(
+        "--denoise-to-zero",
+        action=switch,
+        help="where a path ends at t = 0: one more evaluation, to clean data",
+    )
     add("--prediction", choices=PREDICTIONS, metavar="NAME",
         help="what the network predicts, where the file does not say: "
         f"{listed(PREDICTIONS)} (default eps)")  # fmt: skip

@@ -53,7 +53,7 @@ def sample(
         batch_size: samples per network call; by default all, or as many as a converted network
             takes. It never changes a sample.
         on_call: called after each evaluation with (x, t, predicted x_0).
-        options: `denoise_to_zero` (one more evaluation, from t = 0 to clean data); `prediction`,
+        options: `denoise_to_zero` (where a path ends at t = 0, one more evaluation); `prediction`,
             `clip`, `thresholding`, `correction`, `t_range` as in Denoiser; `arguments`, {"y": ...},
             of tensors [N, ...] sample i has row i % N; and the solver's own keywords.
 
@@ -105,7 +105,7 @@ def invert(
 ) -> Tensor:
     """From data to the noise that a deterministic solver turns into it: `sample` walked back.
 
-    The data is taken as x at the last time of the grid before clean data (t = 0 for DPM-Solver's
+    The data is taken as x at the last time of the grid before clean data (t = 0 on DPM-Solver's
     own grids). Arguments as `sample`; a grid is listed noisiest first here too.
 
     Raises:
@@ -114,7 +114,7 @@ def invert(
     if not SOLVERS[solver].reversible or options.get("eta", 0) != 0:
         able = ", ".join(sorted(name for name, s in SOLVERS.items() if s.reversible))
         raise InputError(f"invert: {solver!r} draws noise on its way; use one of {able}, eta 0")
-    chosen = plan(solver, steps, schedule_for(denoiser, schedule), grid, **options)
+    chosen = plan(solver, steps, schedule_for(denoiser, schedule), grid, to_data=False, **options)
     count, _ = check_start(x, None)
     back = [time for time in reversed(chosen.times) if time != CLEAN]
     if len(back) < 2:

@@ -29,7 +29,9 @@ class Solver:
     Attributes:
         solve: the function.
         grid: name of the grid it uses where none is given.
-        end: where the grids that leave it open end: CLEAN, or 0 as in DPM-Solver.
+        end: where the grids that leave it open end: CLEAN, or t = 0 as in DPM-Solver (in
+            noise form, which has no step to clean data; what noise is left there, sigma = 0.01,
+            greys a black background).
         reversible: True where the path from noise to data can be walked back.
         clips: True where it follows the predicted clean image, which commands, whose data are
             images, keep in [-1, 1] by default; Python does not.

@@ -69,7 +69,7 @@ def step_sizes(intervals: int, options: Mapping[str, Any]) -> list[int] | None:
 solver("dpm-solver", grid="time_uniform", end=0, reversible=True, groups=step_sizes)(
     integrator(data=False)
 )
-solver("dpm-solver++", grid="time_uniform", end=0, reversible=True, clips=True, groups=step_sizes)(
+solver("dpm-solver++", grid="time_uniform", reversible=True, clips=True, groups=step_sizes)(
     integrator(data=True)
 )
 

@@ -18,7 +18,7 @@ from snnconvert.diffusion.solvers.dpm_solver import LowerOrderFinal, checked_ord
 from snnconvert.diffusion.steps.multistep import step_order
 
 
-@solver("sde-dpm-solver++", grid="time_uniform", end=0, clips=True)
+@solver("sde-dpm-solver++", grid="time_uniform", clips=True)
 def sde_dpm_solver_pp(
     denoiser: Denoiser, x: Tensor, schedule: NoiseLevels, times: Sequence[float], *,
     noise: SampleNoise, order: Annotated[int, (1, 2)] = 2,

@@ -22,7 +22,7 @@ VARIANTS = ("bh1", "bh2")
 History = list[tuple[Point, Tensor]]  # (point, prediction of the data) of the latest evaluations
 
 
-@solver("unipc", grid="time_uniform", end=0, reversible=True, clips=True)
+@solver("unipc", grid="time_uniform", reversible=True, clips=True)
 def unipc(
     denoiser: Denoiser, x: Tensor, schedule: NoiseLevels, times: Sequence[float], *,
     noise: SampleNoise | None = None, order: Order = 2,

@@ -67,7 +67,7 @@ def test_defaults_are_those_of_the_documentation():
                                 seed=0, grid="time_uniform", order=2, method="multistep",
                                 clip=False, denoise_to_zero=False)  # fmt: skip
     assert torch.equal(found, spelled)
-    times = torch.linspace(999, 0, 21, dtype=torch.float64)
+    times = torch.linspace(999, -1, 21, dtype=torch.float64)
     torch.testing.assert_close(torch.stack(calls)[:, 0], times[:-1])
 
 
