@@ -25,6 +25,9 @@ from snnconvert.errors import InputError
 from snnconvert.operators.clip import QuantizedClip
 
 
+KNOWN = (neuron.IFNode, neuron.HalfThresholdIFNode, neuron.LIFNode)
+
+
 @dataclass(frozen=True)
 class Kind:
     """What all neurons of a network share: leak, reset and start, in thresholds."""
@@ -55,7 +58,7 @@ def from_spikingjelly(network: nn.Module, timesteps: int, *, example_inputs: Any
     """The spiking network of ours that spikes as `network`, which is left as it is.
 
     Args:
-        network: feed-forward, of nodes `IFNode`, or `LIFNode` of one tau.
+        network: feed-forward, of nodes `IFNode` or `HalfThresholdIFNode`, or `LIFNode` of one tau.
         timesteps: calls of `network` that one of the result's stands for.
         example_inputs: arguments of one call, batch first.
 
@@ -96,7 +99,7 @@ def kind_of(network: nn.Module) -> Kind:
     for name, module in network.named_modules():
         if not isinstance(module, base.MemoryModule) or isinstance(module, layer.Dropout):
             continue  # dropout does nothing in evaluation mode
-        if type(module) not in (neuron.IFNode, neuron.LIFNode):
+        if type(module) not in KNOWN:
             wrong.append(f"{name} ({type(module).__name__})")
             continue
         if module.v_reset not in (None, 0.0):
@@ -110,8 +113,9 @@ def kind_of(network: nn.Module) -> Kind:
         found.setdefault(Kind(tau, module.v_reset, float(start) / module.v_threshold), name)
     if wrong:
         raise InputError(
-            f"spikingjelly: {', '.join(wrong)}: no counterpart here; there is one for IFNode and "
-            "LIFNode that reset to 0 or by subtraction and start in [0, v_threshold)"
+            f"spikingjelly: {', '.join(wrong)}: no counterpart here; there is one for IFNode, "
+            "HalfThresholdIFNode and LIFNode that reset to 0 or by subtraction and start in "
+            "[0, v_threshold)"
         )
     if len(found) != 1:
         kinds = "; ".join(f"{name}: {kind}" for kind, name in found.items())
