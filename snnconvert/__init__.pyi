@@ -23,7 +23,7 @@ from .exchange.diffusers import for_pipeline as for_pipeline
 from .exchange.diffusers import sampling_of as sampling_of
 from .exchange.diffusers_folder import load_diffusers as load_diffusers
 from .exchange.from_spikingjelly import from_spikingjelly as from_spikingjelly
-from .exchange.nir import to_nir as to_nir
+from .exchange.nir.export import to_nir as to_nir
 from .exchange.onnx_export import export_onnx as export_onnx
 from .exchange.spikingjelly import to_spikingjelly as to_spikingjelly
 from .images.sources.source import open_source as open_source

@@ -50,6 +50,7 @@ FOLDERS = [  # a folder may import those above it, never those below
     "report/show",
     "evaluation/metrics",
     "evaluation",
+    "exchange/nir",
     "exchange",
     "cli/arguments",
     "cli",

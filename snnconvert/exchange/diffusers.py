@@ -68,7 +68,7 @@ class PipelineModel(nn.Module):
 
     def forward(self, *args: Any, return_dict: bool = True, **kwargs: Any) -> Any:
         given = dict(zip(self.parameters_by_position, args, strict=False))
-        given.update({name: value for name, value in kwargs.items() if value is not None})
+        given.update({name: value for name, value in kwargs.items() if not is_nothing(value)})
         first = next((given[name] for name in FIRST if name in given), None)
         if first is None:
             raise InputError(f"found inputs ({', '.join(given)}), needed is one of {FIRST}")
@@ -85,6 +85,13 @@ class PipelineModel(nn.Module):
         if isinstance(value, Tensor) and wanted is not None and wanted.is_floating_point:
             return value.to(wanted)
         return value
+
+
+def is_nothing(value: Any) -> bool:
+    """None, or a dict of such: what pipelines pass where a model takes no such thing."""
+    if isinstance(value, dict):
+        return all(map(is_nothing, value.values()))
+    return value is None
 
 
 def for_pipeline(network: nn.Module, like: nn.Module) -> PipelineModel:

@@ -94,6 +94,106 @@ def test_hand_built_networks_come_in(changes):
     assert snn.run(x).counts and snn.config.timesteps == 8
 
 
+class Residual(nn.Module):
+    """A sum of spikes, groups, both kinds of pools, norms."""
+
+    def __init__(self, make) -> None:
+        super().__init__()
+        self.head = nn.Sequential(layer.Conv2d(2, 6, 3, padding=1), layer.BatchNorm2d(6))
+        self.body = nn.Sequential(layer.Conv2d(6, 6, 3, padding=1, groups=3), layer.BatchNorm2d(6))
+        self.first, self.second, self.third = make(), make(), make()
+        self.tail = nn.Sequential(
+            layer.MaxPool2d(2), layer.Conv2d(6, 4, 1), self.third, layer.AvgPool2d(2),
+            layer.Flatten(), layer.Linear(16, 5),
+        )  # fmt: skip
+
+    def forward(self, x):
+        h = self.first(self.head(x))
+        return self.tail(h + self.second(self.body(h)))
+
+
+def in_containers(make):
+    return nn.Sequential(
+        layer.SeqToANNContainer(nn.Conv2d(2, 6, 3, padding=1), nn.BatchNorm2d(6)), make(),
+        layer.SeqToANNContainer(nn.AvgPool2d(2), nn.Flatten(), nn.Linear(96, 8)), make(),
+        layer.SeqToANNContainer(nn.Linear(8, 5)),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("build", [Residual, in_containers])
+@pytest.mark.parametrize(
+    "make",
+    [lambda: neuron.IFNode(v_reset=None), lambda: neuron.HalfThresholdIFNode(),
+     lambda: neuron.LIFNode(tau=3.0, v_threshold=0.3, decay_input=False)],
+    ids=["if", "half", "lif"],
+)  # fmt: skip
+@torch.no_grad()
+def test_networks_that_run_over_time_come_in(build, make):
+    """Spike counts of every layer are those of their own run in step mode "m"."""
+    torch.manual_seed(0)
+    net, x = build(make).double().eval(), torch.rand(3, 2, 8, 8, dtype=torch.float64)
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_var.fill_(0.1)
+    functional.set_step_mode(net, "m")
+    snn = from_spikingjelly(net, 6, example_inputs=x)
+    counts = {}
+    for name, module in net.named_modules():
+        if isinstance(module, neuron.BaseNode):
+            module.register_forward_hook(
+                lambda _m, _i, spikes, name=name: counts.update({name: spikes.sum(0)})
+            )
+    functional.reset_net(net)
+    wanted = net(x.expand(6, *x.shape)).mean(0)
+    run = snn.run(x)
+    torch.testing.assert_close(run.output, wanted, rtol=1e-6, atol=1e-6)
+    assert len(counts) == len(run.counts)
+    for ours, theirs in zip(run.counts.values(), counts.values(), strict=True):
+        assert torch.equal(ours.to(theirs), theirs) and bool(theirs.any())
+
+
+class OverTime(nn.Module):
+    """Repeats its input, or averages over time, by itself."""
+
+    def __init__(self, repeats: bool) -> None:
+        super().__init__()
+        self.repeats = repeats
+        self.net = nn.Sequential(layer.Linear(4, 8), neuron.IFNode(v_reset=None))
+        functional.set_step_mode(self, "m")
+
+    def forward(self, x):
+        return self.net(x.repeat(4, 1, 1) if self.repeats else x).mean(0)
+
+
+@pytest.mark.parametrize("repeats", [True, False])
+def test_time_inside_forward_is_refused(repeats):
+    with pytest.raises(InputError, match="one result a time step"):
+        from_spikingjelly(OverTime(repeats).eval(), 4, example_inputs=torch.rand(3, 4))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"mode": "99.9%"},
+        {"mode": 0.5},
+        {"mode": "max", "channel_wise": True, "half_threshold": True},
+    ],
+    ids=str,
+)
+@torch.no_grad()
+def test_each_mode_of_its_own_conversion_comes_in(options):
+    from spikingjelly.activation_based.ann2snn import Converter, RateCodingRecipe
+
+    torch.manual_seed(0)
+    ann = nn.Sequential(
+        nn.Conv2d(2, 6, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(96, 5)
+    ).double().eval()  # fmt: skip
+    x = torch.rand(8, 2, 4, 4, dtype=torch.float64)
+    net = Converter(RateCodingRecipe([(x, None)], **options)).convert(ann).double().eval()
+    snn = from_spikingjelly(net, 8, example_inputs=x)
+    torch.testing.assert_close(snn(x), by_itself(net, x, 8), rtol=1e-6, atol=1e-6)
+
+
 def test_its_own_conversion_comes_in_and_leaves_as_onnx(tmp_path):
     from spikingjelly.activation_based.ann2snn import Converter, RateCodingRecipe
 

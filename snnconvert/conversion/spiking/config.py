@@ -145,9 +145,8 @@ def contradictions(c: SpikingConfig) -> list[tuple[Any, str]]:
     fixed = not deferred and (c.settle is not None or not c.signed)
     plain = "neuron='if' and v_reset=None"
     return [
-        (not c.held_as_counts and (radix or trajectory or c.norm == "per_step"),
-         f"code='radix', reset='trajectory' and norm='per_step' need neurons that lose no charge: "
-         f"{plain}"),
+        (not c.held_as_counts and (radix or trajectory),
+         f"code='radix' and reset='trajectory' need neurons that lose no charge: {plain}"),
         (not c.held_as_counts and c.v_init == "optimised",
          f"v_init='optimised' fits where counts are rounded, which needs neurons that lose no "
          f"charge: {plain}"),
@@ -161,7 +160,7 @@ def contradictions(c: SpikingConfig) -> list[tuple[Any, str]]:
          "simulate='counts' is exact only for deferred firing, and for immediate firing with "
          "signed spikes and settle='auto': use simulate='steps'"),
         (c.norm == "per_step" and (deferred or c.simulate == "counts"),
-         "norm='per_step' reproduces SDM's conversion, which fires immediately, step by step"),
+         "norm='per_step' reproduces networks (SDM's) that fire immediately, step by step"),
         (c.norm == "per_step" and c.settle != 0,
          "norm='per_step' has no input-free steps: use settle=0"),
         (radix and not deferred,

@@ -1,4 +1,4 @@
-"""The published SDM conversion, kept so that its error can be measured."""
+"""Operations on single steps: as spikingjelly's networks run, and the published SDM conversion."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from torch import Tensor
 from snnconvert.conversion.graph.program import Node
 from snnconvert.conversion.graph.values import substitute
 from snnconvert.conversion.spiking.simulation.recorder import Call, Run
+from snnconvert.neurons.potential import Potential, PotentialNode
 
 
 def per_step(call: Call, signed: bool) -> Run:
@@ -18,6 +19,8 @@ def per_step(call: Call, signed: bool) -> Run:
     Potentials are added up step by step, the output is the mean over the steps. The error does
     not vanish with T.
     """
+    nodes = {n: PotentialNode(c, signed) for n, c in call.neurons.items()
+             if isinstance(c, Potential)}  # fmt: skip
     values, timesteps, recorder = call.values, call.timesteps, call.recorder
     currents = call.executor.currents
     charge: dict[str, Tensor] = {}  # sum of the input currents
@@ -27,9 +30,12 @@ def per_step(call: Call, signed: bool) -> Run:
         name, cell = node.name, call.neurons[node.name]
         current = values[currents[name]]
         charge[name] = charge[name] + current if name in charge else current
-        target = cell.target(charge[name] / timesteps, timesteps)
         n = counts.get(name, torch.zeros((), dtype=current.dtype))
-        spikes = cell.spikes(n, target, signed)
+        if name in nodes:
+            spikes = nodes[name](current)
+        else:
+            target = cell.target(charge[name] / timesteps, timesteps)
+            spikes = cell.spikes(n, target, signed)
         counts[name] = n + spikes
         recorder.spikes(name, spikes)
         values[name] = cell.value(spikes, 1)

@@ -1,0 +1,1 @@
+"""Converted networks as NIR graphs."""
