@@ -58,7 +58,7 @@ def merge_affine_(graph: ir.Graph, last: ir.Node) -> None:
     """(x * a + b) * c + d behind a norm becomes x * (a * c) + (b * c + d); `last` adds d."""
     if last.op_type != "Add" or last.outputs[0].is_graph_output():
         return
-    value, found = last.outputs[0], []
+    value, found = last.outputs[0], list[tuple[ir.Node, ir.Value, int, np.ndarray]]()
     for op in ("Add", "Mul", "Add", "Mul"):
         step = by_constant(value, op)
         read_once = len(value.uses()) == 1 and not value.is_graph_output()
@@ -90,9 +90,10 @@ def take_up_unit_(graph: ir.Graph, node: ir.Node) -> None:
     if any({use.node for use in w.uses()} - readers for w in weights if w is not None):
         return  # what something else reads as well would be in the file twice
     scaled = [scaled_weight(use.node, use.idx, unit) for use in uses]
-    if any(weight is None for weight in scaled):
+    taken = [weight for weight in scaled if weight is not None]
+    if len(taken) < len(uses):
         return
-    for use, weight in zip(uses, scaled, strict=True):
+    for use, weight in zip(uses, taken, strict=True):
         use.node.replace_input_with(0, counts)
         use.node.replace_input_with(1, held(graph, use.node.outputs[0], weight))
     graph.remove(node, safe=True)
@@ -131,8 +132,7 @@ def input_axis(reader: ir.Node, weight: np.ndarray) -> int | None:
 
 def number_of(node: ir.Node, name: str, default: int) -> int:
     """A whole number among the attributes."""
-    found = node.attributes.get(name)
-    return default if found is None else found.as_int()
+    return node.attributes.get_int(name, default)
 
 
 def held(graph: ir.Graph, reader: ir.Value, number: np.ndarray) -> ir.Value:
@@ -141,7 +141,7 @@ def held(graph: ir.Graph, reader: ir.Value, number: np.ndarray) -> ir.Value:
     while name in graph.initializers:
         name += "_"
     tensor = ir.tensor(np.ascontiguousarray(number), name=name)
-    value = ir.Value(name=name, shape=tensor.shape, type=ir.TensorType(tensor.dtype),
+    value = ir.Value(name=name, shape=ir.Shape(number.shape), type=ir.TensorType(tensor.dtype),
                      const_value=tensor)  # fmt: skip
     graph.register_initializer(value)
     return value
