@@ -2,26 +2,43 @@
 
     python benchmarks/exported_speed.py [--threads 2] [--batches 1 8 32] [--rounds 15]
 
-Every round runs both in turn; the figures are medians of per-round ratios, and both medians in
-milliseconds. The conversion itself (by counts, in PyTorch) is a third column.
+Every round runs all in turn. In brackets: how many times as fast as the float ANN, the median of
+the per-round ratios and, after a slash, the ratio of the quickest calls. With one thread it is the
+processor's time that is measured, which others on the machine hardly change; with several the time
+on the clock. The conversion itself (by counts, in PyTorch) is a third column.
 """
 
 from __future__ import annotations
 
 import argparse
+import platform
 import tempfile
+import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from statistics import median
 
 import torch
-from speed import seconds
 
 import snnconvert
 from snnconvert.checkpoint.checkpoint import Checkpoint
 
 FILE = Path(__file__).resolve().parent.parent / "checkpoints" / "fashion-unet.pt"
 WARM_UP = 2  # rounds
+
+
+def seconds(call: Callable[[], object], clock: Callable[[], float]) -> float:
+    start = clock()
+    call()
+    return clock() - start
+
+
+def processor() -> str:
+    """Its name, where the system tells it."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, platform.processor())
 
 
 @torch.no_grad()
@@ -41,15 +58,18 @@ def main() -> None:
         path = Path(folder) / "unet.onnx"
         print(snnconvert.export_onnx(snn, path, examples=[example], like=checkpoint))
         exported = snnconvert.load(path)
-    print(f"{args.threads} threads; ms a call, and how many times as fast as the float ANN")
+    clock = time.process_time if args.threads == 1 else time.perf_counter
+    print(f"{processor()}, {args.threads} threads; median ms a call (times as fast, / at best)")
     for batch in args.batches:
         inputs = tuple(value[:batch] for value in example)
         networks = {"float ANN": ann, "SNN by counts": snn, "exported": exported}
         calls = [partial(network, *inputs) for network in networks.values()]
-        rows = [list(map(seconds, calls)) for _ in range(args.rounds + WARM_UP)][WARM_UP:]
+        rows = [[seconds(call, clock) for call in calls] for _ in range(WARM_UP + args.rounds)]
+        rows = rows[WARM_UP:]
+        least = list(map(min, zip(*rows, strict=True)))
         told = [
             f"{name} {median(row[i] for row in rows) * 1e3:.1f} ms "
-            f"({median(row[0] / row[i] for row in rows):.2f})"
+            f"({median(row[0] / row[i] for row in rows):.2f} / {least[0] / least[i]:.2f})"
             for i, name in enumerate(networks)
         ]
         print(f"batch {batch}: {', '.join(told)}", flush=True)

@@ -6,10 +6,13 @@
 
 Each is written by both of PyTorch's exporters (dynamo at opset 18, TorchScript at 17; ResNet-20 at
 13 and 18 too). `direct` is the error of the network converted from PyTorch, `again` from the file;
-both deferred, by counts, calibrated on the example inputs and measured on fresh ones. An exporter
-that folds a batch norm rounds in the seventh digit, and where a value lies that near to the edge of
-a level, one count flips and its row goes another way: errors of the two roads agree as means over
-many rows, not row by row.
+both deferred, by counts, calibrated on the example inputs and measured on the same fresh ones.
+
+An exporter that folds a batch norm rounds in the seventh digit, and where a value lies that near to
+the edge of a level, one count flips and its row goes another way: errors of the two roads agree as
+means, not row by row. So more inputs are drawn until the standard error of the mean difference is
+under `RESOLVED` of the error, or there are `--calls` of them; `difference` is that mean, in per
+cent of the error of the direct road, with its standard error.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ import sys
 import tempfile
 import warnings
 from pathlib import Path
+from statistics import mean, stdev
 from typing import Any
 
 import torch
@@ -37,7 +41,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks.resnet20 import cifar10, classes, per_cent
 from examples.networks import FAST, SLOW
 
-CALLS = 12  # of fresh inputs
+LEAST = 12  # calls of fresh inputs
+RESOLVED = 0.003  # standard error of the mean difference, over the error
 EXPORTERS = {"dynamo 18": (True, 18), "torchscript 17": (False, 17)}
 
 
@@ -83,46 +88,69 @@ def fresh(inputs: Any, generator: torch.Generator) -> Any:
     return torch.utils._pytree.tree_map(drawn, inputs)
 
 
-def mean_error(snn: nn.Module, model: nn.Module, calls: list[Any]) -> float:
-    """The mean of the relative errors of calls [(args, kwargs)]."""
-    found = [error(snn(*a, **k), leaves(model(*a, **k))) for a, k in calls]
-    return sum(found) / len(found)
+class Road:
+    """The relative errors of a converted network against its float one, call by call."""
+
+    def __init__(self, snn: nn.Module, model: nn.Module) -> None:
+        self.snn, self.model = snn, model
+        self.errors: list[float] = []
+
+    def add(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        found, wanted = (network(*args, **kwargs) for network in (self.snn, self.model))
+        self.errors.append(error(found, leaves(wanted)))
 
 
-def rows(name: str, timesteps: int, folder: Path) -> list[str]:
+@torch.no_grad()
+def compared(direct: Road, again: Road, inputs: Any, most: int) -> str:
+    """Both mean errors, the mean difference with its standard error, and the calls it took."""
+    generator = torch.Generator().manual_seed(1)
+    for calls in range(1, most + 1):
+        args, kwargs = arguments_of(fresh(inputs, generator))
+        if len(direct.errors) < calls:
+            direct.add(args, kwargs)
+        again.add(tuple(leaves((args, kwargs))), {})
+        first = direct.errors[:calls]
+        gaps = [b - a for a, b in zip(first, again.errors, strict=True)]
+        spread = stdev(gaps) / calls**0.5 if calls > 1 else 0.0
+        if calls >= LEAST and spread <= RESOLVED * mean(first):
+            break
+    each = 100 / mean(first)
+    return (
+        f"{mean(first):.4f} | {mean(again.errors):.4f} | "
+        f"{each * mean(gaps):+.2f} ± {each * spread:.2f} % | {calls}"
+    )
+
+
+def rows(name: str, timesteps: int, most: int, folder: Path) -> list[str]:
     """The table's lines of one network."""
     torch.manual_seed(0)
     model, inputs = {**FAST, **SLOW}[name]()
     model = copy.deepcopy(model).eval()
     args, kwargs = arguments_of(inputs)
-    options: Any = {"calibration": [inputs], "simulate": "counts", "firing": "deferred"}
+    values = tuple(leaves((args, kwargs)))
+    options: Any = {"simulate": "counts", "firing": "deferred"}
     with torch.no_grad():
         wanted = leaves(model(*args, **kwargs))
-        generator = torch.Generator().manual_seed(1)
-        calls = [arguments_of(fresh(inputs, generator)) for _ in range(CALLS)]
-        snn = snnconvert.convert(model, timesteps, example_inputs=inputs, **options)
-        direct = mean_error(snn, model, calls)
-    lines = []
+    snn = snnconvert.convert(
+        model, timesteps, example_inputs=inputs, calibration=[inputs], **options
+    )
+    direct, lines = Road(snn, model), []
     for exporter, (dynamo, opset) in EXPORTERS.items():
         try:
             path = written(model, inputs, folder / "network.onnx", dynamo, opset)
         except Exception as found:  # an exporter's own limits
-            lines.append(f"| {name} | {exporter} | not exported: {type(found).__name__} | | |")
+            lines.append(f"| {name} | {exporter} | not exported: {type(found).__name__} | | | | |")
             continue
-        values = tuple(leaves((args, kwargs)))
         try:
             network = snnconvert.load(path, example_inputs=values)
             with torch.no_grad():
                 exact = error(network(*values), wanted)
-                options["calibration"] = [values]
-                snn = snnconvert.convert(network, timesteps, **options)
-                by_position = [(tuple(leaves(call)), {}) for call in calls]
-                again = mean_error(snn, network, by_position)
-                options["calibration"] = [inputs]
+            snn = snnconvert.convert(network, timesteps, calibration=[values], **options)
         except snnconvert.errors.SnnconvertError as refusal:
-            lines.append(f"| {name} | {exporter} | {str(refusal)[:160]} | | |")
+            lines.append(f"| {name} | {exporter} | {str(refusal)[:160]} | | | | |")
             continue
-        lines.append(f"| {name} | {exporter} | {exact:.1e} | {direct:.4f} | {again:.4f} |")
+        figures = compared(direct, Road(snn, network), inputs, most)
+        lines.append(f"| {name} | {exporter} | {exact:.1e} | {figures} |")
     return lines
 
 
@@ -157,6 +185,7 @@ def main() -> None:
     parser.add_argument("--resnet20", type=Path, metavar="DATA")
     parser.add_argument("--images", type=int, default=10_000)
     parser.add_argument("--timesteps", type=int, default=16)
+    parser.add_argument("--calls", type=int, default=1000, help="of fresh inputs, at most")
     args = parser.parse_args()
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
@@ -164,9 +193,10 @@ def main() -> None:
         if args.resnet20:
             run_resnet20(args.resnet20, args.timesteps, args.images, Path(folder))
             return
-        print("| network | exporter | float error | direct | again |\n|---|---|---|---|---|")
+        print("| network | exporter | float error | direct | again | difference | calls |")
+        print("|---|---|---|---|---|---|---|")
         for name in args.networks or [*FAST, *SLOW]:
-            print("\n".join(rows(name, args.timesteps, Path(folder))), flush=True)
+            print("\n".join(rows(name, args.timesteps, args.calls, Path(folder))), flush=True)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from snnconvert.conversion.spiking.simulation import settling_bound
 from snnconvert.errors import InputError, UnsupportedOpError
 from snnconvert.exchange.clock import looped
 from snnconvert.exchange.examples import open_batch, state_shapes, traced_inputs, traced_rows
+from snnconvert.exchange.fewer_passes import go_over_memory_less_
 from snnconvert.exchange.spelled import OnePass, OneStep, Spelled, output_order
 
 LARGEST = 2**31 - 1  # bytes of one protobuf message
@@ -191,6 +192,8 @@ def traced_model(
                 module.eval(), (*inputs, *step, *counts), dynamo=True, verbose=False,
                 dynamic_shapes=shapes, input_names=names, output_names=outputs, report=False,
             )  # fmt: skip
+            if not states:
+                go_over_memory_less_(program.model.graph)  # type: ignore[union-attr]
             return program.model_proto  # type: ignore[union-attr]
     except Exception as error:  # whatever the exporter, or an operation under it, raises
         raise UnsupportedOpError(f"export: {reason_of(error)}") from error

@@ -16,9 +16,9 @@ from torch import Tensor
 
 from snnconvert.common.registry import nearest
 from snnconvert.conversion.capture.onnx.build import every_node, needed, outer_of, title
+from snnconvert.conversion.capture.onnx.expansions import constant_of
 from snnconvert.conversion.capture.onnx.file import opened
 from snnconvert.conversion.capture.onnx.inputs import Wanted
-from snnconvert.conversion.capture.onnx.quantisers import constant_of
 from snnconvert.conversion.capture.onnx.steps.call import DataDependent
 from snnconvert.errors import InputError, UnsupportedOpError
 

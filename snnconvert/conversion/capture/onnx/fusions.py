@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from snnconvert.conversion.capture.onnx.quantisers import constant_of, made, replace
+from snnconvert.conversion.capture.onnx.expansions import constant_of, made, replace
 
 LINEAR = "Linear"  # what the reader makes of a product and its bias
 

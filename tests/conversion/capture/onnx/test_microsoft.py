@@ -20,6 +20,10 @@ def weights(*shape: int) -> np.ndarray:
     return (DRAWN.standard_normal(shape) * 0.3).astype(np.float32)
 
 
+def integers(*shape: int) -> np.ndarray:
+    return DRAWN.integers(-90, 90, shape).astype(np.int8)
+
+
 def network_of(nodes, constants, shape, folder, out=1):
     """The network of a graph x -> y, which `load` has held against onnxruntime."""
     graph = helper.make_graph(
@@ -66,6 +70,23 @@ FUSED = {
     "Attention, one way": (
         [node("Attention", ["x", "w", "b"], num_heads=2, unidirectional=1)],
         {"w": weights(8, 24), "b": weights(24)}, ROWS),
+    "MultiHeadAttention": (
+        [node("MultiHeadAttention", ["x", "x", "x", "b"], num_heads=2)], {"b": weights(24)}, ROWS),
+    "MultiHeadAttention, keys by heads": (
+        [node("MultiHeadAttention", ["x", "k", "v", "", "", "a"], num_heads=2)],
+        {"k": weights(1, 2, 3, 4), "v": weights(1, 2, 3, 4), "a": weights(1, 1, 5, 3)},
+        [1, 5, 8]),
+    "SimplifiedLayerNormalization": (
+        [helper.make_node("SimplifiedLayerNormalization", ["x", "w"], ["y"], epsilon=1e-3)],
+        {"w": weights(8)}, ROWS),
+    "DynamicQuantizeMatMul": (
+        [node("DynamicQuantizeMatMul", ["x", "q", "s", "z", "b"])],
+        {"q": integers(8, 4), "s": np.full(4, 0.01, np.float32), "z": np.zeros(4, np.int8),
+         "b": weights(4)}, ROWS),
+    "MatMulIntegerToFloat": (
+        [helper.make_node("DynamicQuantizeLinear", ["x"], ["a", "s", "z"]),
+         node("MatMulIntegerToFloat", ["a", "q", "s", "t", "z", "u"])],
+        {"q": integers(8, 4), "t": np.float32(0.01), "u": np.int8(2)}, ROWS),
 }  # fmt: skip
 
 
@@ -73,8 +94,9 @@ FUSED = {
 def test_fused(name, tmp_path):
     nodes, constants, shape = FUSED[name]
     network = network_of(nodes, constants, shape, tmp_path)
-    x = torch.rand(4, *shape[1:])
-    assert torch.allclose(network(x)[:2], network(x[:2]), atol=1e-6)
+    x = torch.rand(4 if shape[0] == "N" else 1, *shape[1:])
+    if "Dynamic" not in str(nodes):  # the scale is the whole batch's
+        assert torch.allclose(network(x)[:2], network(x[:2]), atol=1e-6)
 
 
 def quantised(*middle: onnx.NodeProto) -> list[onnx.NodeProto]:
@@ -89,6 +111,9 @@ ONE, RESULT = ["q", "xs", "xz"], ["rs", "rz"]
 BETWEEN = {
     "QLinearAdd": ([*ONE, *ONE, *RESULT], {}), "QLinearMul": ([*ONE, *ONE, *RESULT], {}),
     "QLinearSigmoid": ([*ONE, *RESULT], {}),
+    "QLinearSoftmax": ([*ONE, *RESULT], {"axis": 1, "opset": 13}),
+    "QGemm": ([*ONE, "w", "ws", "wz", "b", *RESULT], {"transB": 1}),
+    "QGemm, alpha": ([*ONE, "v", "xs", "z", "b", *RESULT], {"alpha": 0.7}),
     "QLinearLeakyRelu": ([*ONE, *RESULT], {"alpha": 0.1}),
     "QLinearAveragePool": ([*ONE, *RESULT], {"kernel_shape": [2, 2], "strides": [2, 2]}),
     "QLinearGlobalAveragePool": ([*ONE, *RESULT], {}),
@@ -99,8 +124,16 @@ BETWEEN = {
 @pytest.mark.parametrize("op", BETWEEN)
 def test_integer_operations_become_float_ones_between_quantisers(op, tmp_path):
     inputs, attributes = BETWEEN[op]
+    op = op.partition(",")[0]
     nodes = quantised(node(op, inputs, "r", **attributes))
-    network = network_of(nodes, NUMBERS, IMAGE, tmp_path)
+    constants = {
+        "w": integers(4, 6), "ws": np.full(4, 0.01, np.float32), "wz": np.zeros(4, np.int8),
+        "v": integers(6, 4), "z": np.int8(0), "b": DRAWN.integers(-999, 999, 4).astype(np.int32),
+    }  # fmt: skip
+    network = network_of(
+        nodes, NUMBERS | (constants if op == "QGemm" else {}),
+        ["N", 6] if op == "QGemm" else IMAGE, tmp_path,
+    )  # fmt: skip
     names = {item.op for item in network.program.nodes}
     assert "aten.fake_quantize_per_tensor_affine.default" in names
 

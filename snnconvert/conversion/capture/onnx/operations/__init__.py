@@ -21,6 +21,9 @@ from snnconvert.conversion.capture.onnx.operations.images import (  # noqa: F401
     resize,
 )
 from snnconvert.conversion.capture.onnx.operations.microsoft import (  # noqa: F401 (register)
+    attention as attention_of_microsoft,
+)
+from snnconvert.conversion.capture.onnx.operations.microsoft import (  # noqa: F401 (register)
     fused,
 )
 from snnconvert.conversion.capture.onnx.operations.quantised import PAIR

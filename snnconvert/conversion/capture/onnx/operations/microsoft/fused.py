@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -125,31 +124,3 @@ def embedded(call: Call) -> tuple[Tensor, ...]:
     found = F.layer_norm(x, weight.shape, weight, bias, call.attribute("epsilon", 1e-12))
     length = call.tensor(7).sum(1) if call.has(7) else words.new_zeros(words.shape[0])
     return found, length.to(torch.int32), x
-
-
-@operation(f"{DOMAIN}Attention")
-def packed_attention(call: Call) -> Any:
-    """Queries, keys and values by one product; some keys are masked."""
-    x, count = call.tensor(0), call.attribute("num_heads")
-    if call.has(4) or call.attribute("do_rotary", 0):
-        call.refuse("continues an earlier call", "export the network without a cache")
-    weight = call.weight(1, "weight", lambda array: array.T)
-    bias = call.weight(2, "bias") if call.has(2) else None
-    sizes = list(call.attribute("qkv_hidden_sizes") or [weight.shape[0] // 3] * 3)
-    parts = F.linear(x, weight, bias).split(sizes, -1)
-    q, k, v = (part.unflatten(2, (count, -1)).transpose(1, 2) for part in parts)
-    hidden = call.attribute("mask_filter_value", -10000.0)
-    added: Tensor | None = call.tensor(5) if call.has(5) else None
-    if call.has(3):
-        mask = call.tensor(3)
-        if mask.ndim == 1:  # how many keys each row has
-            mask = torch.arange(k.shape[2]) < mask.reshape(-1, 1)[: x.shape[0]]
-        mask = mask.reshape([mask.shape[0], *[1] * (4 - mask.ndim), *mask.shape[1:]])
-        added_mask = (1 - mask.to(x.dtype)) * hidden
-        added = added_mask if added is None else added + added_mask
-    if call.attribute("unidirectional", 0):
-        later = torch.ones([q.shape[2], k.shape[2]]).triu(1) * hidden
-        added = later if added is None else added + later
-    scale = call.attribute("scale") or 1 / math.sqrt(q.shape[-1])
-    found = F.scaled_dot_product_attention(q, k, v, added, scale=scale)
-    return found.transpose(1, 2).flatten(2)
