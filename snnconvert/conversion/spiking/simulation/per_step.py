@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from snnconvert.conversion.graph.program import Node
@@ -28,7 +27,7 @@ def per_step(call: Call, signed: bool) -> Run:
         current = values[currents[name]]
         charge[name] = charge[name] + current if name in charge else current
         target = cell.target(charge[name] / timesteps, timesteps)
-        n = counts.get(name, torch.zeros((), dtype=current.dtype))
+        n = counts.get(name, current.new_zeros(()))
         spikes = cell.spikes(n, target, signed)
         counts[name] = n + spikes
         recorder.spikes(name, spikes)
