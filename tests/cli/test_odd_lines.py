@@ -40,7 +40,6 @@ def folder(tmp_path_factory):
     "line",
     [
         "convert net.pt -o net.pt",
-        "convert net.pt --calibrate a.npz -o ./a.npz",
         "sweep net.pt -o net.pt",
         "trajectory net.pt -o net.pt",
         "trajectory net.pt --plot net.pt",
