@@ -34,11 +34,11 @@ def folder(tmp_path_factory):
     for number in range(2):
         pixels = np.full((8, 8), 40 * number, np.uint8)
         Image.fromarray(pixels).save(folder / "images" / f"{number}.png")
-    content = tiny_content()
+    content = tiny_content(channels=3)  # what a folder of images gives
     content["recipe"] |= {"dataset": "folder", "data_root": str(folder / "images")}
     save_checkpoint(folder / "net.pt", content)
     qann = snnconvert.load(folder / "net.pt")
-    example = (torch.randn(2, 1, 8, 8), torch.tensor([5.0, 500.0]))
+    example = (torch.randn(2, 3, 8, 8), torch.tensor([5.0, 500.0]))
     snn = snnconvert.convert(qann, 2, settle=0, example_inputs=example)
     snnconvert.save(snn, folder / "net.snn.pt", like=content)
     return folder
