@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 from snnconvert.cli.arguments.lazy import Commands, add_command
 from snnconvert.cli.arguments.options import (
     add_conversion_options,
+    add_device,
     add_reset,
     add_source_arguments,
     conversion_options,
 )
-from snnconvert.cli.arguments.output import add_output_options, say
+from snnconvert.cli.arguments.output import add_output_options, destination, say
 from snnconvert.cli.arguments.progress import phases
 from snnconvert.errors import CheckpointError, InputError, printable
 
@@ -50,6 +51,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add_conversion_options(command)
     add_reset(command, "call")
+    add_device(command)
     command.add_argument("--max-error", type=float, metavar="ERROR", help="choose T: the smallest "
                          "(up to 64; radix: 12) whose output is so close to the float network's, "
                          "relative, in place of --timesteps")  # fmt: skip
@@ -59,7 +61,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
                          "it holds")  # fmt: skip
     command.add_argument("--no-page", dest="page", action="store_false", help="write the report "
                          "as JSON alone, without the closer look that its page takes")  # fmt: skip
-    add_output_options(command)
+    add_output_options(command, slow=True)
 
 
 def denoiser_facts(args: argparse.Namespace, named: NamedNetwork) -> dict[str, Any]:
@@ -148,7 +150,7 @@ def run_convert(args: argparse.Namespace) -> None:
     from snnconvert.cli.arguments.network_argument import named_network
     from snnconvert.common.denoises import with_facts
     from snnconvert.conversion.convert import convert
-    from snnconvert.files.atomic import Writer, check_destination, write_together
+    from snnconvert.files.atomic import Writer, write_together
     from snnconvert.models.family import config_of
     from snnconvert.report.show.files import report_paths, report_writers
     from snnconvert.report.show.terminal import format_report
@@ -156,11 +158,9 @@ def run_convert(args: argparse.Namespace) -> None:
     named = args.file or args.model.partition(":")[2] if args.file or args.model else "network"
     out = Path(args.out) if args.out else Path(named).parent / f"{Path(named).stem}.snn.pt"
     named = named_network(args)
-    facts = denoiser_facts(args, named)  # refused before slow work
-    check_destination(out)
+    facts = denoiser_facts(args, named)
+    destination(args, out)  # refused before slow work
     paths = report_paths(out.with_name(f"{out.stem}.report.html"))
-    if args.file and out.resolve() == Path(args.file).resolve():
-        raise InputError(f"{out}: is the input itself; choose another output with -o")
     before = replaced(args, out)
     if named.batches is None and named.examples is None:
         raise InputError(

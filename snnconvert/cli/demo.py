@@ -44,7 +44,7 @@ def run_demo(args: argparse.Namespace) -> None:
     from snnconvert.checkpoint.checkpoint import Checkpoint
     from snnconvert.checkpoint.format import writer_of
     from snnconvert.checkpoint.networks import content_of
-    from snnconvert.common.checks import checked_integer
+    from snnconvert.common.checks import AT_ONCE, checked_integer
     from snnconvert.common.shipped import demo_checkpoint
     from snnconvert.conversion.convert import convert
     from snnconvert.files.atomic import check_destination, write_together
@@ -52,7 +52,7 @@ def run_demo(args: argparse.Namespace) -> None:
     from snnconvert.report.compare import compare
     from snnconvert.report.show.terminal import format_report
 
-    checked_integer("--count", args.count, 1)
+    checked_integer("--count", args.count, 1, AT_ONCE)
     ends = (".pt", ".snn.pt", ".report.json", ".png")
     copy, out, report_path, picture = (check_destination(f"{args.out}{end}") for end in ends)
     checkpoint = Checkpoint.read(demo_checkpoint())

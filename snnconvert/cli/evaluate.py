@@ -16,7 +16,7 @@ from snnconvert.cli.arguments.options import (
     images_help,
     numbers,
 )
-from snnconvert.cli.arguments.output import add_output_options, say
+from snnconvert.cli.arguments.output import add_output_options, destination, say
 from snnconvert.cli.arguments.progress import bars
 from snnconvert.cli.arguments.solver_options import add_solver_options, given_options
 
@@ -76,17 +76,16 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     add_threshold_scale(command)
     add_schedule(command)
     add_solver_options(command, default=None)
-    add_output_options(command)
+    add_output_options(command, slow=True)
 
 
 def run_evaluate(args: argparse.Namespace) -> None:
     from snnconvert.common.hardware import checked_device
     from snnconvert.evaluation.evaluate import evaluate
     from snnconvert.evaluation.metrics.features import check_dims
-    from snnconvert.files.atomic import check_destination
     from snnconvert.report.show.evaluation import format_accuracy, format_evaluation
 
-    out = check_destination(args.out) if args.out else None
+    out = destination(args, args.out) if args.out else None
     if args.dims is not None:
         check_dims(args.dims)
     check_batch_size(args.batch_size)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from snnconvert.checkpoint import STAGES
 from snnconvert.cli.arguments.lazy import Commands, add_command, add_count, listed
 from snnconvert.cli.arguments.output import add_output_options, say
-from snnconvert.common.checks import checked_integer
+from snnconvert.common.checks import MOST, checked_integer
 from snnconvert.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def run_export(args: argparse.Namespace) -> None:
     from snnconvert.exchange.onnx_export import export_onnx
     from snnconvert.exchange.parity import report_path
 
-    samples = checked_integer("--count", args.count, 1)
+    samples = checked_integer("--count", args.count, 1, MOST)
     checkpoint = Checkpoint.read(args.file)
     known = checkpoint.has_recipe and checkpoint.probe is not None
     examples = checkpoint.probe_batches(samples) if known else []

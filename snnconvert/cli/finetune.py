@@ -6,8 +6,10 @@ import argparse
 import sys
 
 from snnconvert.cli.arguments.lazy import Commands, add_command
-from snnconvert.cli.arguments.output import add_output_options, say
+from snnconvert.cli.arguments.options import add_device
+from snnconvert.cli.arguments.output import add_output_options, destination, say
 from snnconvert.cli.arguments.progress import bars
+from snnconvert.common.checks import MOST, checked_integer, checked_number
 from snnconvert.errors import CheckpointError
 
 
@@ -35,29 +37,35 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--seed", type=int, default=0, help="of images and noise (default 0)")
     command.add_argument("--data-root", help="the recipe's data set in this folder (default: as "
                          "the recipe says)")  # fmt: skip
+    add_device(command)
     command.add_argument("-o", "--out", help="file to write (default: <FILE stem>.tuned.pt)")
-    add_output_options(command)
+    add_output_options(command, slow=True)
 
 
 def run_finetune(args: argparse.Namespace) -> int:
     from snnconvert.checkpoint.checkpoint import Checkpoint
     from snnconvert.checkpoint.networks import load, save
+    from snnconvert.common.hardware import checked_device
     from snnconvert.conversion.finetune import finetune, refuse_exact
     from snnconvert.conversion.spiking.network import converted
-    from snnconvert.files.atomic import check_destination
     from snnconvert.report.measures.difference import error_of
     from snnconvert.training.tuning import training_inputs
 
     stem = args.file.removesuffix(".pt").removesuffix(".snn")
-    out = check_destination(args.out or f"{stem}.tuned.pt")
+    checked_number("--rate", args.rate, "(0, inf)")
+    checked_integer("--steps", args.steps, 1, MOST)
+    device = checked_device(args.device)
+    out = destination(args, args.out or f"{stem}.tuned.pt")
     checkpoint = Checkpoint.read(args.file)
     missing = f"{args.file}: holds no converted network; convert it first"
-    network = converted(checkpoint.network(), missing, CheckpointError)
+    network = converted(checkpoint.network(), missing, CheckpointError).to(device)
     refuse_exact(network)  # before images are fetched
     teacher = load(args.teacher, "ann") if args.teacher else network.quantized_ann()
+    teacher = teacher.to(device)
     inputs = training_inputs(checkpoint.recipe, args.steps, batch_size=args.batch_size,
                              seed=args.seed, data_root=args.data_root)  # fmt: skip
-    held_out = checkpoint.probe_batches()
+    inputs = (tuple(value.to(device) for value in call) for call in inputs)
+    held_out = [tuple(v.to(device) for v in call) for call in checkpoint.probe_batches()]
     tuned = finetune(network, inputs, steps=args.steps, rate=args.rate, teacher=teacher,
                      progress=bars(args))  # fmt: skip
     before, after = (error_of(n, teacher, held_out) for n in (network, tuned))

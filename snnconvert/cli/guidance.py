@@ -7,7 +7,7 @@ import argparse
 from snnconvert.checkpoint import STAGES
 from snnconvert.cli.arguments.lazy import Commands, add_command, add_count
 from snnconvert.cli.arguments.options import add_device, add_schedule, check_batch_size
-from snnconvert.cli.arguments.output import add_output_options, say
+from snnconvert.cli.arguments.output import add_output_options, destination, say
 from snnconvert.cli.arguments.progress import bars
 from snnconvert.cli.arguments.solver_options import add_solver_options, given_options
 from snnconvert.errors import InputError
@@ -46,7 +46,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--plot", metavar="PNG", help="also a plot of the FID against the scale")
     add_schedule(command)
     add_solver_options(command)
-    add_output_options(command)
+    add_output_options(command, slow=True)
 
 
 def scales_of(text: str) -> list[float]:
@@ -63,13 +63,13 @@ def run_guidance(args: argparse.Namespace) -> None:
     from snnconvert.evaluation.metrics.gaussian import load_statistics
     from snnconvert.evaluation.sampled import Drawing
     from snnconvert.evaluation.scale_search import search_scale
-    from snnconvert.files.atomic import check_destination, save_json
+    from snnconvert.files.atomic import save_json
     from snnconvert.generation.image_plan import image_plan
     from snnconvert.report.show.plots import plot_scale_search
     from snnconvert.report.show.scale_search import format_search
 
-    out = check_destination(args.out)
-    plot = check_destination(args.plot) if args.plot else None
+    out = destination(args, args.out)
+    plot = destination(args, args.plot) if args.plot else None
     check_batch_size(args.batch_size)
     checked_device(args.device)
     if len(set(args.scales)) < 2:

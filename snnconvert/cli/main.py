@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import shlex
 import sys
@@ -31,40 +32,61 @@ from snnconvert.cli.verify import add_verify
 from snnconvert.errors import SnnconvertError, presentable
 from snnconvert.version import __version__
 
+# In the errors of PyTorch: on a CPU, on a GPU, and for more bytes than 64 bits count.
+TOO_LARGE = ("allocate memory", "out of memory", "Storage size calculation overflowed")
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code is 0, 2 for bad input, 130 after Ctrl-C, 141 as SIGPIPE."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    parsed = build_parser().parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):  # a file's name may hold what a terminal cannot show
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        return run(parsed_line(arguments))
+    except BrokenPipeError:  # who reads the output has seen enough, as in `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except KeyboardInterrupt as interrupt:  # while arguments are read, too: that imports PyTorch
+        where = (
+            f" {interrupt}: saved, the same command goes on from there" if interrupt.args else ""
+        )
+        print(f"snnconvert: interrupted{where}", file=sys.stderr)
+        return 130
+
+
+def parsed_line(arguments: Sequence[str]) -> argparse.Namespace:
+    """What a command line says. SystemExit after a help text or a mistake."""
+    try:
+        parsed = build_parser().parse_args(arguments)
+    except SystemExit:
+        sys.stdout.flush()  # here, where it is caught that nobody reads the help
+        raise
     parsed.command_line = shlex.join(["snnconvert", *arguments])
+    return parsed
+
+
+def run(parsed: argparse.Namespace) -> int:
+    """The exit code of a command; of bad input 2, after one line that says what it is."""
     try:
         with warnings.catch_warnings():
             warnings.showwarning = show_warning  # type: ignore[assignment]
             if getattr(parsed, "quiet", False):
                 warnings.simplefilter("ignore")
-            code = parsed.run(parsed)
+            code: int | None = parsed.run(parsed)
             sys.stdout.flush()
+            return code or 0
     except SnnconvertError as error:
         if parsed.verbose:
             traceback.print_exc()
         print(f"snnconvert: error: {error}", file=sys.stderr)
         return 2
     except (MemoryError, RuntimeError) as error:
-        if not isinstance(error, MemoryError) and "allocate memory" not in str(error):
+        if not isinstance(error, MemoryError) and not any(w in str(error) for w in TOO_LARGE):
             raise
         print("snnconvert: error: this needs more memory than there is; ask for fewer or smaller "
               "images, or a smaller network", file=sys.stderr)  # fmt: skip
         return 2
-    except BrokenPipeError:  # who reads the output has seen enough, as in `| head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
-    except KeyboardInterrupt as interrupt:
-        where = (
-            f" {interrupt}: saved, the same command goes on from there" if interrupt.args else ""
-        )
-        print(f"snnconvert: interrupted{where}", file=sys.stderr)
-        return 130
-    return code or 0
 
 
 def show_warning(message: Warning | str, *_where: object) -> None:

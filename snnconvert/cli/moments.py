@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from snnconvert.checkpoint import STAGES
 from snnconvert.cli.arguments.lazy import Commands, add_command, add_count, listed
-from snnconvert.cli.arguments.options import add_schedule
+from snnconvert.cli.arguments.options import add_device, add_schedule
 from snnconvert.cli.arguments.output import add_output_options, say
 from snnconvert.cli.arguments.progress import bars
 from snnconvert.cli.arguments.solver_options import add_argument_option, given_arguments
@@ -55,11 +55,10 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
                          "takes back, instead of what Analytic-DPM needs")  # fmt: skip
     command.add_argument("--batch-size", type=int, default=64, help="images a call (default 64)")
     command.add_argument("--seed", type=int, default=0, help="of the noise (default 0)")
-    command.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:0, ...")
+    add_device(command)
     command.add_argument("--force", action="store_true", help="replace a better measurement, or "
                          "one on other images")  # fmt: skip
-    command.add_argument("--no-progress", dest="progress", action="store_false", help="no bar")
-    add_output_options(command)
+    add_output_options(command, slow=True)
 
 
 def float_network(checkpoint: Checkpoint, named: str) -> nn.Module:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from snnconvert.cli.arguments.lazy import Commands, add_command
-from snnconvert.cli.arguments.options import add_source_arguments
-from snnconvert.cli.arguments.output import add_output_options, say
+from snnconvert.cli.arguments.options import add_device, add_source_arguments
+from snnconvert.cli.arguments.output import add_output_options, destination, say
 from snnconvert.cli.arguments.progress import counted, phases
 from snnconvert.errors import CheckpointError, InputError
 
@@ -46,7 +46,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
                          "beside the page; may be repeated")  # fmt: skip
     command.add_argument("--spike-inputs", type=int, default=16, metavar="N",
                          help="inputs whose spikes are written (default 16)")  # fmt: skip
-    add_output_options(command)
+    add_device(command)
+    add_output_options(command, slow=True)
 
 
 def run_report(args: argparse.Namespace) -> None:
@@ -102,14 +103,16 @@ def facts_named(args: argparse.Namespace, snn: SpikingNetwork) -> dict[str, Any]
 
 def run_native(args: argparse.Namespace) -> None:
     from snnconvert.checkpoint.checkpoint import Checkpoint
-    from snnconvert.files.atomic import check_destination, save_json
+    from snnconvert.common.hardware import checked_device
+    from snnconvert.files.atomic import save_json
     from snnconvert.report.measures.timing import seconds_per_call
     from snnconvert.report.native import native_report
     from snnconvert.report.show.native import format_native
 
     if not args.file:
         raise InputError("name a native spiking network, or an ANN and the SNN made of it")
-    out = check_destination(args.out or f"{args.file.removesuffix('.pt')}.report.json")
+    device = checked_device(args.device)
+    out = destination(args, args.out or f"{args.file.removesuffix('.pt')}.report.json")
     checkpoint = Checkpoint.read(args.file)
     if "spiking" not in checkpoint.stages:
         held = ", ".join(checkpoint.stages)
@@ -117,8 +120,8 @@ def run_native(args: argparse.Namespace) -> None:
             f"{args.file}: holds no native spiking network, only: {held}; of a converted network "
             "`snnconvert report ANN SNN` tells what it lost"
         )
-    network: Any = checkpoint.network("spiking")
-    batches: Any = checkpoint.probe_batches()
+    network: Any = checkpoint.network("spiking").to(device)
+    batches: Any = [tuple(v.to(device) for v in call) for call in checkpoint.probe_batches()]
     x, t = (value[:TIMED] for value in batches[0])
     seconds = seconds_per_call({"spiking": network}, (x, t), {})["spiking"]
     cost, rates = native_report(network, batches)

@@ -13,7 +13,7 @@ from snnconvert.cli.arguments.options import (
     add_schedule,
     add_threshold_scale,
 )
-from snnconvert.cli.arguments.output import add_output_options, say
+from snnconvert.cli.arguments.output import add_output_options, destination, say
 from snnconvert.cli.arguments.progress import bars
 from snnconvert.cli.arguments.solver_options import add_solver_options, given_options
 
@@ -53,19 +53,17 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--trajectory", metavar="PNG", help="also a picture of how the first images come about"
     )
-    command.add_argument("--no-progress", dest="progress", action="store_false", help="no bar")
     add_reset(command, None)
     add_threshold_scale(command)
     add_schedule(command)
     add_solver_options(command)
-    add_output_options(command)
+    add_output_options(command, slow=True)
 
 
 def run_sample(args: argparse.Namespace) -> None:
     from snnconvert.checkpoint.describe import describe_history, history_means
     from snnconvert.checkpoint.exported import open_checkpoint
     from snnconvert.common.processes import open_shard
-    from snnconvert.files.atomic import check_destination
     from snnconvert.generation.image_plan import drawing_settings, image_plan
     from snnconvert.generation.job import Job, generate, open_output, trajectory
     from snnconvert.generation.threshold_scale import scale_thresholds
@@ -87,7 +85,7 @@ def run_sample(args: argparse.Namespace) -> None:
         checkpoint, stage, solver=args.solver, steps=args.steps, grid=args.grid,
         schedule=args.schedule, **given_options(args),
     )  # fmt: skip
-    picture = check_destination(args.trajectory) if args.trajectory else None
+    picture = destination(args, args.trajectory) if args.trajectory else None
     shape = checkpoint.image_shape(network)
     settings = drawing_settings(checkpoint, stage, chosen, args.seed, args.threshold_scale)
     with open_shard(args.device) as shard:

@@ -12,7 +12,7 @@ from snnconvert.cli.arguments.options import (
     check_batch_size,
     images_help,
 )
-from snnconvert.cli.arguments.output import add_output_options, say
+from snnconvert.cli.arguments.output import add_output_options, destination, say
 from snnconvert.cli.arguments.progress import bars
 from snnconvert.errors import InputError
 
@@ -37,7 +37,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--batch-size", type=int, default=32, help="images at once (default 32)")
     add_device(command)
     add_image_options(command, "data")
-    add_output_options(command)
+    add_output_options(command, slow=True)
 
 
 def run_stats(args: argparse.Namespace) -> None:
@@ -45,10 +45,9 @@ def run_stats(args: argparse.Namespace) -> None:
     from snnconvert.common.warning import warn
     from snnconvert.evaluation.metrics.cache import checked_count, statistics_of
     from snnconvert.evaluation.metrics.features import Inception, check_dims
-    from snnconvert.files.atomic import check_destination
     from snnconvert.images.sources import open_source
 
-    out = check_destination(args.out)
+    out = destination(args, args.out)
     if out.suffix != ".npz":
         raise InputError(f"{out}: statistics are an .npz, which pytorch-fid tells by the name")
     check_dims(args.dims)

@@ -11,7 +11,7 @@ from snnconvert.cli.arguments.options import (
     add_source_arguments,
     conversion_options,
 )
-from snnconvert.cli.arguments.output import add_output_options, say
+from snnconvert.cli.arguments.output import add_output_options, destination, say
 from snnconvert.cli.arguments.progress import phases
 from snnconvert.cli.arguments.quality_argument import add_quality_options, quality_of
 from snnconvert.errors import InputError
@@ -39,20 +39,20 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     add_quality_options(command)
     command.add_argument("-o", "--out", help="JSON to write, with a PNG beside it (default: "
                          "<FILE stem>.sweep.json)")  # fmt: skip
-    add_output_options(command)
+    add_output_options(command, slow=True)
 
 
 def run_sweep(args: argparse.Namespace) -> None:
     from snnconvert.cli.arguments.network_argument import named_network
-    from snnconvert.files.atomic import check_destination, save_json
+    from snnconvert.files.atomic import save_json
     from snnconvert.report.show.plots import plot_sweep
     from snnconvert.report.show.terminal import format_sweep
     from snnconvert.report.trials.sweep import sweep
 
     wanted, args.timesteps = args.timesteps, None
-    stem = Path(args.file or args.model or "network").with_suffix("")
-    out = check_destination(args.out or f"{stem}.sweep.json")
-    plot = check_destination(out.with_suffix(".png"))
+    source = Path(args.file or args.model or "network")
+    out = destination(args, args.out or source.parent / f"{source.stem}.sweep.json")
+    plot = destination(args, out.with_suffix(".png"))
     named = named_network(args)
     if named.batches is None:
         raise InputError(f"{named.name}: --data is needed: inputs to calibrate and to measure on")

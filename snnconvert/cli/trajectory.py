@@ -9,10 +9,11 @@ from snnconvert.checkpoint import CONVERTIBLE
 from snnconvert.cli.arguments.lazy import Commands, add_command, add_count
 from snnconvert.cli.arguments.options import (
     add_conversion_options,
+    add_device,
     add_source_arguments,
     conversion_options,
 )
-from snnconvert.cli.arguments.output import add_output_options, say
+from snnconvert.cli.arguments.output import add_output_options, destination, say
 from snnconvert.cli.arguments.solver_options import add_solver_options, given_options
 from snnconvert.errors import CheckpointError, InputError
 
@@ -44,6 +45,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     add_count(command, "images (default 8)", 8, "--samples")
     command.add_argument("--steps", type=int, default=20, help="network evaluations (default 20)")
     command.add_argument("--seed", type=int, default=0, help="(default 0)")
+    add_device(command)
     command.add_argument("-o", "--out", default="trajectory.json", help="JSON to write "
                          "(default trajectory.json)")  # fmt: skip
     command.add_argument("--plot", metavar="PNG", help="also a plot of spikes and clock steps")
@@ -53,13 +55,15 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run_trajectory(args: argparse.Namespace) -> None:
-    from snnconvert.files.atomic import check_destination, save_json
+    from snnconvert.common.checks import AT_ONCE, checked_integer
+    from snnconvert.files.atomic import save_json
     from snnconvert.report.show.plots import plot_trajectory
     from snnconvert.report.show.terminal import format_trajectory
     from snnconvert.report.trajectory import follow
 
-    out = check_destination(args.out)
-    plot = check_destination(args.plot) if args.plot else None
+    checked_integer("--count", args.count, 1, AT_ONCE)
+    out = destination(args, args.out)
+    plot = destination(args, args.plot) if args.plot else None
     qann, snn, shape, options = followed(args)
     report = follow(
         qann, snn, (args.count, *shape), solver=args.solver, steps=args.steps, seed=args.seed,
@@ -112,16 +116,17 @@ def followed(args: argparse.Namespace) -> Followed:
 def held_converted(args: argparse.Namespace) -> Followed | None:
     """As `followed`, of a file that holds converted networks alone; None for any other."""
     from snnconvert.checkpoint.checkpoint import Checkpoint
+    from snnconvert.cli.arguments.network_argument import named_device
     from snnconvert.conversion.spiking.network import converted
     from snnconvert.generation.image_plan import checkpoint_options
 
     if not args.file or args.model or args.file.endswith(".pt2"):
         return None
-    checkpoint = Checkpoint.read(args.file)
+    device, checkpoint = named_device(args), Checkpoint.read(args.file)
     if any(stage in CONVERTIBLE for stage in checkpoint.stages):
         return None
     missing = f"{args.file}: holds no network to convert, and no converted one"
-    snn = converted(checkpoint.network(), missing, CheckpointError)
+    snn = converted(checkpoint.network(), missing, CheckpointError).to(device)
     schedule = checkpoint.schedule(args.schedule)
     options = checkpoint_options(checkpoint, checkpoint.stage, args.solver, args.grid,
                                  args.schedule, given_options(args))  # fmt: skip

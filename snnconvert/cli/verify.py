@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from snnconvert.cli.arguments.lazy import Commands, add_command
-from snnconvert.cli.arguments.options import add_source_arguments
+from snnconvert.cli.arguments.options import add_device, add_source_arguments
 from snnconvert.cli.arguments.output import add_output_options, say
 from snnconvert.cli.arguments.progress import counted, phases
 
@@ -28,7 +28,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("snn", metavar="SNN", nargs="?", help="what `convert` made of FILE")
     command.add_argument("--tolerance", type=int, default=0, metavar="SPIKES",
                          help="by which a count may differ (default 0)")  # fmt: skip
-    add_output_options(command)
+    add_device(command)
+    add_output_options(command, slow=True)
 
 
 def run_verify(args: argparse.Namespace) -> int:

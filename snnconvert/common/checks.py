@@ -10,6 +10,7 @@ from numbers import Integral, Real
 from snnconvert.errors import InputError
 
 MOST = 2**31 - 1  # of what is counted, such as images: every size of a tensor takes it
+AT_ONCE = 4096  # images that are drawn together, where no batches are cut
 
 
 def checked_integer(

@@ -20,7 +20,7 @@ from snnconvert.common.denoises import facts_of, with_facts
 from snnconvert.conversion.graph.values import leaves
 from snnconvert.conversion.spiking.network import SpikingNetwork
 from snnconvert.conversion.spiking.simulation import Run
-from snnconvert.diffusion.sampling import plan, sample
+from snnconvert.diffusion.sampling import device_of, plan, sample
 from snnconvert.diffusion.schedule import NoiseLevels
 from snnconvert.diffusion.solvers import SOLVERS
 from snnconvert.errors import InputError
@@ -35,6 +35,10 @@ class Recorded:
         with_facts(self, facts_of(network))
         self.calls: list[tuple[Tensor, Tensor, Tensor]] = []
         self.arguments: dict[str, Any] = {}  # further ones, the same in every call
+
+    @property
+    def device(self) -> torch.device:
+        return device_of(self.network)
 
     def __call__(self, x: Tensor, t: Tensor, **arguments: Any) -> Tensor:
         self.arguments = arguments

@@ -87,6 +87,14 @@ def test_the_spiking_network_is_its_quantised_one_to_the_bit(options, spike_driv
     assert distance(qann(x, t), copy.deepcopy(qann).cpu()(x.cpu(), t.cpu())) < 0.05
 
 
+@pytest.mark.parametrize("options", [{}, {"threshold": "learned", "v_init": "optimised"}], ids=str)
+def test_calibrated_there_a_network_is_its_quantised_one_to_the_bit(options):
+    network, call = tiny_unet(levels=0).to(DEVICE), moved(*unet_inputs(batch=8))
+    snn = convert(network, timesteps=4, example_inputs=call, calibration=[call], **options)
+    assert snn(*call).device.type == torch.device(DEVICE).type
+    assert torch.equal(snn(*call), snn.quantized_ann()(*call))
+
+
 def test_a_float_network_is_the_same_function():
     network, (x, t) = tiny_unet(levels=0), unet_inputs(batch=8)
     here = network(x, t)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from snnconvert.cli.arguments.named_network import NamedNetwork
-from snnconvert.common.checks import checked_integer
+from snnconvert.common.checks import MOST, checked_integer
 from snnconvert.common.inputs import Inputs, KnowsInputs, inputs_of
 from snnconvert.diffusion.noising import noised as noise_data
 from snnconvert.diffusion.schedule import Schedule, named_schedule
@@ -37,7 +37,7 @@ def calibration_batches(args: argparse.Namespace, named: NamedNetwork) -> Iterat
         InputError: no tensors, images of another size, or no inputs at all.
     """
     path, count = Path(args.calibrate), args.calibration_inputs
-    checked_integer("--calibration-inputs", count, 1)
+    checked_integer("--calibration-inputs", count, 1, MOST)
     schedule = noise_of(args, named)
     if path.is_file():
         values = [value[:count] for value in tensors_of(path)]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from snnconvert.checkpoint.checkpoint import Checkpoint
@@ -38,6 +39,21 @@ class NamedNetwork:
     float_ann: nn.Module | None = None
     stage: str = "ann"
     data_range: tuple[float, float] | None = None
+
+    def on(self, device: torch.device) -> NamedNetwork:
+        """The same networks and inputs there."""
+
+        def moved(call: Any) -> Any:
+            return None if call is None else tuple(value.to(device) for value in call)
+
+        def all_moved(calls: list[Any] | None) -> list[Any] | None:
+            return None if calls is None else [moved(call) for call in calls]
+
+        return replace(
+            self, model=self.model.to(device), examples=moved(self.examples),
+            batches=all_moved(self.batches), held_out=all_moved(self.held_out),
+            float_ann=None if self.float_ann is None else self.float_ann.to(device),
+        )  # fmt: skip
 
     @property
     def known(self) -> dict[str, Any]:

@@ -15,21 +15,33 @@ from snnconvert.checkpoint.checkpoint import Checkpoint
 from snnconvert.checkpoint.networks import load, network_of
 from snnconvert.cli.arguments.calibration_argument import EXAMPLES, calibration_batches, tensors_of
 from snnconvert.cli.arguments.named_network import NamedNetwork
+from snnconvert.common.checks import MOST
+from snnconvert.common.hardware import checked_device
 from snnconvert.conversion.spiking.config import SpikingConfig
 from snnconvert.conversion.spiking.network import SpikingNetwork, converted
 from snnconvert.errors import CheckpointError, InputError
 from snnconvert.models.state_dicts import weights_of
 
-KINDS = {"float": torch.float32, "int": torch.int64, "bool": torch.bool}
+KINDS = {"": torch.float32, "float": torch.float32, "int": torch.int64, "bool": torch.bool}
 
 
 def named_network(args: argparse.Namespace) -> NamedNetwork:
-    """The network that the arguments name.
+    """The network that the arguments name, on the device that they name.
 
     Raises:
-        InputError: arguments that are missing or contradict each other.
+        InputError: arguments that are missing or contradict each other, or no such device.
         CheckpointError: a file that cannot be used.
     """
+    device = named_device(args)  # refused before slow work
+    return _named(args).on(device)
+
+
+def named_device(args: argparse.Namespace) -> torch.device:
+    """What --device says; of a command without it the CPU."""
+    return checked_device(getattr(args, "device", "cpu"))
+
+
+def _named(args: argparse.Namespace) -> NamedNetwork:
     if args.model:
         named = _from_factory(args)
     elif not args.file:
@@ -58,18 +70,19 @@ def named_network(args: argparse.Namespace) -> NamedNetwork:
 
 
 def ann_and_snn(args: argparse.Namespace) -> tuple[NamedNetwork, SpikingNetwork, str]:
-    """(the ANN, the SNN converted from it, the file of that) of `COMMAND ANN SNN`.
+    """(the ANN, the SNN converted from it, the file of that) of `COMMAND ANN SNN`, on --device.
 
     Raises:
         InputError, CheckpointError: as `named_network`; no SNN is named, or no inputs are known.
     """
+    device = named_device(args)
     if args.snn is None and args.model:  # `--model MODULE:FACTORY SNN`: no weights
         args.file, args.snn = None, args.file
     if not args.snn:
         raise InputError("name two networks: the ANN, and the SNN that was converted from it")
     checkpoint = Checkpoint.read(args.snn)
     missing = f"{args.snn}: holds no converted network; `snnconvert convert` writes one"
-    snn = converted(network_of(checkpoint), missing, CheckpointError)
+    snn = converted(network_of(checkpoint), missing, CheckpointError).to(device)
     if args.model and not args.example_shape and not args.calibrate:
         args.example_shape = ["1"]  # nothing is captured
     foreign = bool(args.model) or is_foreign(args.file)
@@ -80,7 +93,7 @@ def ann_and_snn(args: argparse.Namespace) -> tuple[NamedNetwork, SpikingNetwork,
                                        if not snn.calibration else None)  # fmt: skip
             if args.calibrate:
                 named.batches = list(calibration_batches(args, named))
-            return named, snn, args.snn
+            return named.on(device), snn, args.snn
     named = named_network(args)
     if named.batches is None:
         raise InputError(f"{named.name}: --data is needed: inputs to measure on")
@@ -173,16 +186,17 @@ def first_line(error: Exception) -> str:
 def example(text: str) -> Tensor:
     """An example input of the shape "2,3,32,32" or "2:int", or the whole number "16000:number"."""
     sizes, _, kind = text.partition(":")
-    if kind == "number" and sizes.removeprefix("-").isdecimal():
-        return torch.tensor(int(sizes))
+    number = kind == "number"
     try:
         shape = [int(size) for size in sizes.split(",")]
     except ValueError:
-        shape = [-1]
-    if min(shape) < 1 or (kind or "float") not in KINDS:
+        shape = []
+    if number and len(shape) == 1 and abs(shape[0]) <= MOST:
+        return torch.tensor(shape[0])
+    if number or not shape or not 1 <= min(shape) <= max(shape) <= MOST or kind not in KINDS:
         raise InputError(f"--example-shape: found {text!r}, write e.g. 2,3,32,32, 2:int or "
                          "16000:number")  # fmt: skip
-    dtype = KINDS[kind or "float"]
+    dtype = KINDS[kind]
     values = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     return values if dtype == torch.float32 else torch.zeros(shape, dtype=dtype)
 

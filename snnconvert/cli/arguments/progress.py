@@ -28,7 +28,7 @@ def bars(args: argparse.Namespace) -> bool:
 def phases(args: argparse.Namespace) -> Iterator[Callable[[str], None]]:
     """A function that shows what is done now, in one line that is gone at the end.
 
-    Written to stderr, and only where that is a terminal; --quiet and TERM=dumb turn it off.
+    Written to stderr, and only where `bars` are shown.
     --verbose: lines that stay, with the seconds since the start, everywhere.
     """
     if args.verbose:
@@ -36,7 +36,7 @@ def phases(args: argparse.Namespace) -> Iterator[Callable[[str], None]]:
         yield lambda words: print(f"[{time.perf_counter() - start:6.1f} s] {words}",
                                   file=sys.stderr, flush=True)  # fmt: skip
         return
-    shown = not args.quiet and on_terminal()
+    shown = bars(args)
 
     def show(words: str) -> None:
         if shown:

@@ -13,7 +13,7 @@ from snnconvert.cli.arguments.solver_options import (
     add_solver_options,
     given_options,
 )
-from snnconvert.common.checks import checked_integer
+from snnconvert.common.checks import MOST, checked_integer
 from snnconvert.errors import InputError
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def quality_of(args: argparse.Namespace, named: NamedNetwork) -> dict[str, Quali
         return {}
     check_batch_size(args.batch_size)
     if args.count is not None:
-        checked_integer("--count", args.count, 1)
+        checked_integer("--count", args.count, 1, MOST)
     if is_denoiser(named):
         return fid_asked(args, named)
     return {"accuracy": accuracy_asked(args, named)}

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from snnconvert.cli.arguments.lazy import listed
+from snnconvert.common.checks import MOST
 from snnconvert.errors import InputError
 
 DEFAULT_SOLVER = "dpm-solver++"
@@ -112,6 +113,8 @@ def argument_value(text: str, option: str) -> Any:
             f"{option}: found {text!r}, allowed are numbers (0,1,2), a .pt or .npz file, and none"
         ) from None
     whole = not any(mark in text for mark in ".einEIN")
+    if whole and max(map(abs, found)) > MOST:
+        raise InputError(f"{option}: found {text!r}, allowed are whole numbers up to {MOST}")
     return torch.tensor(found, dtype=torch.int64 if whole else torch.float32)
 
 

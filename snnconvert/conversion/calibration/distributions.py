@@ -65,7 +65,7 @@ class SiteDistributions:
         for values, half in halves:
             channels = channel_rows(values, self.axis)
             if histogram is None:
-                histogram = self.parts[part] = Histogram(len(channels))
+                histogram = self.parts[part] = Histogram(len(channels), value.device)
             histogram.add(channels, half)
         if histogram is not None and not bool(histogram.largest.isfinite().all()):
             raise InputError(
@@ -101,7 +101,7 @@ class SiteDistributions:
         for histogram in filter(None, self.parts):
             chosen = ceilings(histogram, threshold, levels, 0)
             for half in (0, 1):
-                errors[half] += expected_error(histogram, chosen, levels, half).sum()
+                errors[half] += expected_error(histogram, chosen, levels, half).sum().cpu()
         return float((errors[1] / errors[0]).sqrt()) if float(errors[0]) else 1.0
 
     @property

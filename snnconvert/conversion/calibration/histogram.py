@@ -25,12 +25,12 @@ class Histogram:
         values: [2], number of values per row, zeros included.
     """
 
-    def __init__(self, rows: int) -> None:
+    def __init__(self, rows: int, device: torch.device | None = None) -> None:
         exact = torch.float32  # whatever the default is
-        self.counts = torch.zeros(2, rows, BINS, dtype=exact)
-        self.width = torch.zeros(rows, dtype=exact)
-        self.largest = torch.zeros(2, rows, dtype=exact)
-        self.farthest = torch.zeros(rows, dtype=exact)
+        self.counts = torch.zeros(2, rows, BINS, dtype=exact, device=device)
+        self.width = torch.zeros(rows, dtype=exact, device=device)
+        self.largest = torch.zeros(2, rows, dtype=exact, device=device)
+        self.farthest = torch.zeros(rows, dtype=exact, device=device)
         self.values = torch.zeros(2, dtype=exact)
 
     def add(self, values: Tensor, half: int) -> None:
@@ -46,7 +46,7 @@ class Histogram:
         self.values[half] += values.shape[1]
         width = self.width.where(self.width > 0, 1.0)
         bins = (values / width[:, None]).long().clamp_(max=BINS - 1)
-        bins += torch.arange(len(values))[:, None] * BINS
+        bins += torch.arange(len(values), device=bins.device)[:, None] * BINS
         counts = torch.bincount(bins[values > 0], minlength=self.counts[half].numel())
         self.counts[half] += counts.view_as(self.counts[half])
 
@@ -64,4 +64,5 @@ class Histogram:
 
     def centers(self) -> Tensor:
         """[rows, BINS], the value that stands for each bin."""
-        return (torch.arange(BINS, dtype=self.width.dtype) + 0.5) * self.width[:, None]
+        bins = torch.arange(BINS, dtype=self.width.dtype, device=self.width.device)
+        return (bins + 0.5) * self.width[:, None]

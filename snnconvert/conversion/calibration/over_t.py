@@ -115,8 +115,8 @@ def divided(program: Program, kept: Kept, rows: int, named: str | None) -> OverT
             f"thresholds_over_t: found {rows}, but the calibration inputs hold only {len(values)} "
             f"different {argument}: give inputs over its whole range"
         )
-    starts = [i * len(values) // rows for i in range(1, rows)]
-    edges = (values[[i - 1 for i in starts]] + values[starts]) / 2
+    starts = torch.arange(1, rows) * len(values) // rows
+    edges = (values[starts - 1] + values[starts]) / 2
     first, last = float(values[0]), float(values[-1])
     reach = BEYOND * (last - first)
     counts = torch.bincount(rows_at(times, edges), minlength=rows)

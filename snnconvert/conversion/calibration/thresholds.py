@@ -22,7 +22,7 @@ def ceilings(histogram: Histogram, threshold: str, levels: int, half: int | None
             "percentile" or a percentage of all values, zeros included.
         half: use only this half of the data.
     """
-    chosen = [0, 1] if half is None else [half]
+    chosen = slice(None) if half is None else slice(half, half + 1)
     largest = histogram.largest[chosen].amax(0)
     if threshold == "max":
         return largest

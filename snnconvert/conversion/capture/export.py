@@ -39,6 +39,8 @@ CAUSES = {  # words of an error, and what they mean
                     "not PyTorch's: convert the float network, or the one with fake quantisation",
     "uninitialized parameter": "it has lazy layers, whose shapes are not known yet: call it once "
                                "on an input",
+    "device": "its tensors are on several devices: register those that its Python code holds as "
+              "buffers, or convert it on the CPU",
     "which is not a known type": "it returns an object of a class of its own: return tensors, or "
                                  "tuples, dicts or dataclasses of tensors",
 }  # fmt: skip

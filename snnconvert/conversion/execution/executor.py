@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from snnconvert.conversion.graph.nodes import Neuron
@@ -16,9 +17,13 @@ Values = dict[str, Any]
 
 
 def call_of(node: Node) -> Callable[[Values], Any]:
-    """The operation of `node` as a function of all values so far."""
+    """The operation of `node` as a function of all values so far.
+
+    What it makes is where those are: the device of a capture stands for wherever the network is.
+    """
     call = function_of(node.op)
-    if not node.kwargs and not any(isinstance(a, (list, tuple)) for a in node.args):
+    placed = any(isinstance(a, torch.device) for a in (*node.args, *node.kwargs.values()))
+    if not node.kwargs and not placed and not any(isinstance(a, (list, tuple)) for a in node.args):
         plain = [(a.name, None) if isinstance(a, Ref) else (None, a) for a in node.args]
 
         def run_plain(values: Values) -> Any:
@@ -31,9 +36,20 @@ def call_of(node: Node) -> Callable[[Values], Any]:
             return values[ref.name]
 
         args = [substitute(a, look_up) for a in node.args]
-        return call(*args, **{k: substitute(v, look_up) for k, v in node.kwargs.items()})
+        kwargs = {k: substitute(v, look_up) for k, v in node.kwargs.items()}
+        if placed:
+            here = device_among(values)
+            args = [here if isinstance(a, torch.device) else a for a in args]
+            kwargs = {k: here if isinstance(v, torch.device) else v for k, v in kwargs.items()}
+        return call(*args, **kwargs)
 
     return run
+
+
+def device_among(values: Values) -> torch.device:
+    """Where the constants and inputs of a call are."""
+    tensors = (value for value in values.values() if isinstance(value, Tensor))
+    return next((value.device for value in tensors), torch.device("cpu"))
 
 
 def last_reads(program: Program, among: set[str]) -> dict[str, list[str]]:

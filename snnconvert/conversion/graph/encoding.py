@@ -29,7 +29,7 @@ def encode(value: Any) -> Any:
     if isinstance(value, (torch.dtype, torch.layout, torch.memory_format)):
         return {"torch": str(value).removeprefix("torch.")}
     if isinstance(value, torch.device):
-        return {"device": str(value)}
+        return {"device": value.type}  # wherever the inputs are: see `call_of`
     raise TypeError(f"{type(value).__name__} cannot be part of a program")
 
 

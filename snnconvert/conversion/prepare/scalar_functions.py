@@ -70,13 +70,14 @@ class ScalarFunction:
     def at(self, x: Tensor) -> Tensor | None:
         """Its values at `x`, [N, ...] that broadcasts to [N, *shape]; None where it has none.
 
-        In float64, and only where they are real, finite or not, and depend on no size.
+        In float64 on the CPU, and only where they are real, finite or not, and depend on no size.
         """
         x = x.double().reshape(len(x), *(1,) * (len(self.shape) + 1 - x.ndim), *x.shape[1:])
         found = []
         for size in SIZES if self.sizes else SIZES[:1]:
             values: dict[str, Any] = {
-                name: v.double() if v.is_floating_point() else v for name, v in self.fixed.items()
+                name: v.double().cpu() if v.is_floating_point() else v.cpu()
+                for name, v in self.fixed.items()
             }
             values |= dict.fromkeys(self.sizes, size)
             values[self.source] = x.expand(len(x), *self.shape)

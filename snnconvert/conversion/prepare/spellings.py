@@ -81,7 +81,10 @@ def recognise_spellings(
             added |= values
             gone |= {inner.name for inner in function.nodes}
     nodes = [n for node in program.nodes for n in made.get(node.name, [node])]
-    return replace(program, nodes=tuple(nodes)), constants | added
+    place = next((v.device for v in constants.values()), torch.device("cpu"))
+    return replace(program, nodes=tuple(nodes)), constants | {
+        name: value.to(place) for name, value in added.items()
+    }
 
 
 def may_end(node: Node) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import chain
 from typing import Any
@@ -141,8 +141,9 @@ def check_start(x: Tensor | None, shape: Sequence[int] | None) -> tuple[int, lis
 
 
 def device_of(network: object) -> torch.device:
-    """Where a network's weights are; the CPU for other callables."""
-    tensors: Iterator[Tensor] = iter(())
+    """Where a network's weights are; other callables say it as `device`, else it is the CPU."""
     if isinstance(network, nn.Module):
         tensors = chain(network.parameters(), network.buffers())
-    return next((tensor.device for tensor in tensors), torch.device("cpu"))
+        return next((tensor.device for tensor in tensors), torch.device("cpu"))
+    said = getattr(network, "device", None)
+    return said if isinstance(said, torch.device) else torch.device("cpu")

@@ -62,7 +62,12 @@ def dropped_clip(
     def run(values: dict[str, Any]) -> Tensor:
         x = values[source]
         result: Tensor = DroppedClip.apply(
-            x, activation(x), values[ceiling], levels, signed, draw(x.shape).view(x.shape)
+            x,
+            activation(x),
+            values[ceiling],
+            levels,
+            signed,
+            draw(x.shape).view(x.shape).to(x.device),
         )
         return result
 

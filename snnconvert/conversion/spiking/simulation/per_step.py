@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from snnconvert.conversion.graph.program import Node
@@ -30,7 +29,7 @@ def per_step(call: Call, signed: bool) -> Run:
         name, cell = node.name, call.neurons[node.name]
         current = values[currents[name]]
         charge[name] = charge[name] + current if name in charge else current
-        n = counts.get(name, torch.zeros((), dtype=current.dtype))
+        n = counts.get(name, current.new_zeros(()))
         if name in nodes:
             spikes = nodes[name](current)
         else:

@@ -1,0 +1,139 @@
+"""Conversion, report and fine-tuning compute where the network is, and leave nothing elsewhere.
+
+Run by `tests/conversion/test_other_device.py`, in a process of its own.
+"""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+import snnconvert
+from snnconvert.conversion.calibration.options import WeightCalibration
+from snnconvert.conversion.capture.captured_network import CapturedNetwork
+from snnconvert.conversion.convertible import captured_of
+from snnconvert.conversion.finetune import finetune
+from snnconvert.report.trajectory import follow
+from snnconvert.report.verify import verify
+from tests.support.other_device import other_device
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:calibration has not converged", "ignore:.*were zero", "ignore:path"
+)
+SCHEDULE = snnconvert.Schedule.linear()
+
+
+class Denoiser(nn.Module):
+    """(x, t) -> prediction, which makes tensors of its own in every call."""
+
+    def __init__(self, function=nn.functional.silu) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.function = function
+        self.first, self.last = nn.Conv2d(2, 4, 3, padding=1), nn.Conv2d(4, 2, 3, padding=1)
+        self.norm = nn.GroupNorm(2, 4)
+
+    def forward(self, x, t):
+        wave = torch.sin(t[:, None] * torch.arange(4, device=x.device))[:, :, None, None]
+        inner = self.function(torch.relu(self.norm(self.first(x))) + wave)
+        return self.last(inner) + torch.zeros(len(x), 1, 1, 1, device=x.device)
+
+
+@pytest.fixture(scope="module")
+def captured():
+    """Captured on the CPU: the other device is no place for the tracer."""
+    return captured_of(Denoiser().eval(), inputs())
+
+
+@pytest.fixture(scope="module")
+def of_relu():
+    return captured_of(Denoiser(torch.relu).eval(), inputs())
+
+
+@pytest.fixture
+def place():
+    with other_device() as device:
+        yield device
+
+
+def inputs(rows: int = 24):
+    generator = torch.Generator().manual_seed(1)
+    return torch.randn(rows, 2, 4, 4, generator=generator), torch.linspace(0, 999, rows)
+
+
+def network_there(captured, place):
+    return CapturedNetwork(captured).eval().to(place)
+
+
+def moved(call, place):
+    return tuple(value.to(place) for value in call)
+
+
+WAYS = [
+    {},
+    {"simulate": "counts", "threshold": "99%"},
+    {"firing": "deferred", "code": "radix", "threshold": "learned"},
+    {"thresholds_over_t": 2, "reset": "trajectory"},
+    {"v_init": "optimised", "per_channel": False},
+    {"weights": WeightCalibration(block_steps=2)},
+    {"path": snnconvert.SolverPath(SCHEDULE, steps=3, samples=4, passes=1)},
+]
+
+
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: "-".join(way) or "default")
+def test_a_conversion_elsewhere_is_the_one_here(captured, place, way):
+    call = inputs()
+    here = snnconvert.convert(CapturedNetwork(captured).eval(), calibration=[call], **way)
+    there = snnconvert.convert(
+        network_there(captured, place), calibration=[moved(call, place)], **way
+    )
+    found = there(*moved(call, place))
+    assert found.device == place
+    assert torch.equal(found, there.quantized_ann()(*moved(call, place)))
+    assert torch.equal(there.cpu()(*call), here(*call))
+
+
+@pytest.mark.parametrize("way", [{"neuron": "lif"}, {"norm": "per_step"}], ids=str)
+def test_approximations_elsewhere_are_those_here(of_relu, place, way):
+    call = inputs()
+    here, there = (
+        snnconvert.convert(network, calibration=[data], **way)(*data)
+        for network, data in (
+            (CapturedNetwork(of_relu).eval(), call),
+            (network_there(of_relu, place), moved(call, place)),
+        )
+    )
+    assert there.device == place
+    assert torch.equal(there.cpu(), here)
+
+
+def test_reports_elsewhere_say_what_those_here_say(captured, place):
+    call = inputs()
+    found = []
+    for network, data in (
+        (CapturedNetwork(captured).eval(), call),
+        (network_there(captured, place), moved(call, place)),
+    ):
+        snn = snnconvert.convert(network, calibration=[data])
+        report = snnconvert.compare(network, snn, [data]).to_dict()
+        assert verify(snn.quantized_ann(), snn, [data])
+        path = follow(snn.quantized_ann(), snn, (2, 2, 4, 4), steps=3, schedule=SCHEDULE)
+        found.append(({k: v for k, v in report.items() if k != "timing"}, path))
+    assert found[0] == found[1]
+
+
+def test_fine_tuning_elsewhere_gives_what_it_gives_here(captured, place):
+    call = inputs()
+    there, here = moved(call, place), call
+    tuned = [
+        finetune(
+            snnconvert.convert(network, settle=0, calibration=[data]), [data], steps=1,
+            progress=False,
+        )(*data)
+        for network, data in (
+            (network_there(captured, place), there), (CapturedNetwork(captured).eval(), here),
+        )
+    ]  # fmt: skip
+    assert tuned[0].device == place
+    assert torch.equal(tuned[0].cpu(), tuned[1])
