@@ -50,9 +50,12 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run_export(args: argparse.Namespace) -> None:
     from snnconvert.checkpoint.checkpoint import Checkpoint
-    from snnconvert.exchange.onnx_export import export_onnx
+    from snnconvert.exchange.onnx_export import check_name, export_onnx
     from snnconvert.exchange.parity import report_path
+    from snnconvert.files.atomic import check_destination
 
+    check_name(args.out)  # refused before slow work
+    check_destination(args.out)
     samples = checked_integer("--count", args.count, 1)
     checkpoint = Checkpoint.read(args.file)
     known = checkpoint.has_recipe and checkpoint.probe is not None

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 from typing import Any
+
+from snnconvert.files.plain_json import json_text
 
 
 def add_output_options(command: argparse.ArgumentParser) -> None:
@@ -18,6 +19,6 @@ def add_output_options(command: argparse.ArgumentParser) -> None:
 def say(args: argparse.Namespace, text: str, content: dict[str, Any]) -> None:
     """Print what was found, as the options want it."""
     if args.json:
-        print(json.dumps(content, allow_nan=False))
+        print(json_text(content))
     elif not args.quiet:
         print(text)
