@@ -1,4 +1,4 @@
-"""Samples of converted denoisers that run away, with and without calibration along a path.
+"""Samples of converted denoisers that run away: calibrated without a path, along one, corrected.
 
     python benchmarks/escapes.py                        # all
     python benchmarks/escapes.py ring --samples 1000
@@ -6,7 +6,8 @@
 A sample has escaped where it ends beyond 2.7 times the float network's largest (ring: |x| > 6).
 The networks are the ring's and the denoisers of `networks.py`, trained here to predict eps, those
 of images v (so short a training leaves the paths of eps wild in the float network already);
-DDIM-50 from equal noise. The U-Nets take some minutes each.
+DDIM-50 from equal noise. The U-Nets take some minutes each. The score model takes no times near 0,
+where it divides by nearly nothing.
 """
 
 from __future__ import annotations
@@ -22,14 +23,16 @@ import torch
 from torch import Tensor, nn
 
 import snnconvert
+from snnconvert.diffusion.correction import Correction
 from snnconvert.diffusion.objectives import target_of
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from examples.networks import FAST
+from examples.networks import FAST, SLOW
 
 WAYS = [("rate", 8), ("rate", 32), ("radix", 6), ("radix", 8)]
 LINEAR = snnconvert.Schedule.linear()
 BEYOND = 2.7
+MEASURED = 256  # clean data on which a correction is measured
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,7 @@ class Subject:
         steps, batch: of the training.
         t_range: its times at the first and the last diffusion step.
         prediction: what it learns to predict.
+        classes: of the data, whose number the network takes as `label`; 0: it takes none.
     """
 
     make: Callable[[], nn.Module]
@@ -50,6 +54,11 @@ class Subject:
     batch: int
     t_range: tuple[float, float] = (0.0, 999.0)
     prediction: str = "eps"
+    classes: int = 0
+
+    def labels(self, count: int) -> dict[str, Tensor]:
+        """What the network takes beside x and t for so many samples."""
+        return {"label": torch.arange(count) % self.classes} if self.classes else {}
 
 
 class Ring(nn.Module):
@@ -83,19 +92,33 @@ def waves(count: int, generator: torch.Generator) -> Tensor:
     return (along + phase + colour).sin()
 
 
+def grey(count: int, generator: torch.Generator) -> Tensor:
+    """The first channel of `waves`."""
+    return waves(count, generator)[:, :1]
+
+
 def listed(name: str) -> Callable[[], nn.Module]:
     """The network of `networks.py`."""
-    return lambda: FAST[name]()[0]
+    return lambda: {**FAST, **SLOW}[name]()[0]
 
 
 PLANAR = ("MLP denoiser in the plane", "flow matching, Fourier features, SiLU")
-IMAGES = ("DDPM U-Net, attention, ReLU", "DDPM U-Net, attention, SiLU")
+IMAGES = ("DDPM U-Net, attention, ReLU", "DDPM U-Net, attention, SiLU", "diffusers UNet2DModel")
+SCORE = "score model that divides by a std"
+LABELLED = "LayerNorm over whole images, class-conditional"
 SUBJECTS = {
     "ring": Subject(Ring, ring, 3000, 256),
     "ring, SiLU": Subject(lambda: Ring(nn.SiLU), ring, 3000, 256),
     **{name: Subject(listed(name), ring, 3000, 256, t_range=(0.0, 1.0)) for name in PLANAR},
     **{name: Subject(listed(name), waves, 1500, 32, prediction="v") for name in IMAGES},
+    SCORE: Subject(listed(SCORE), grey, 3000, 64, t_range=(0.01, 1.0), prediction="v"),
+    LABELLED: Subject(listed(LABELLED), grey, 3000, 64, prediction="v", classes=10),
 }
+
+
+def prediction_in(output: object) -> Tensor:
+    """The prediction, which diffusers wraps."""
+    return output if isinstance(output, Tensor) else output.sample
 
 
 def trained(subject: Subject) -> nn.Module:
@@ -110,7 +133,8 @@ def trained(subject: Subject) -> nn.Module:
         t = torch.randint(1000, (subject.batch,), generator=generator).float()
         eps = torch.randn(clean.shape, generator=generator)
         wanted = target_of(subject.prediction, clean, eps, LINEAR, t)
-        found = model(LINEAR.add_noise(clean, eps, t), first + (last - first) * t / 999)
+        noisy, own = LINEAR.add_noise(clean, eps, t), first + (last - first) * t / 999
+        found = prediction_in(model(noisy, own, **subject.labels(subject.batch)))
         loss = (found - wanted).square().mean()
         adam.zero_grad()
         loss.backward()
@@ -119,29 +143,43 @@ def trained(subject: Subject) -> nn.Module:
     return model.eval()
 
 
+def correction_of(snn: nn.Module, model: nn.Module, clean: Tensor, subject: Subject) -> Correction:
+    """How the converted network deviates from the float one, over t."""
+    return snnconvert.measure_correction(
+        snn, model, clean[:MEASURED].split(64), LINEAR, times=20, prediction=subject.prediction,
+        t_range=subject.t_range, arguments=subject.labels(MEASURED),
+    )  # fmt: skip
+
+
 def rows(name: str, samples: int) -> None:
     """A line of the table for each way to spike."""
     subject = SUBJECTS[name]
     model, planar = trained(subject), subject.data is ring
     clean = subject.data(2048 if planar else 256, torch.Generator().manual_seed(5))
-    batches = snnconvert.noised(clean, LINEAR, inputs=len(clean), t_range=subject.t_range)
+    data = (clean, *subject.labels(len(clean)).values())
+    batches = snnconvert.noised(data, LINEAR, inputs=len(clean), t_range=subject.t_range)
     shape = (samples if planar else max(1, samples // 20), *clean.shape[1:])
     known = {"prediction": subject.prediction, "t_range": subject.t_range}
     drawing = {"shape": shape, "solver": "ddim", "steps": 50, "schedule": LINEAR,
-               "batch_size": 250, **known}  # fmt: skip
+               "batch_size": 250, "arguments": subject.labels(shape[0]), **known}  # fmt: skip
     wanted = snnconvert.sample(model, **drawing)
     limit = BEYOND * float(wanted.flatten(1).norm(dim=1).max())
+    along = snnconvert.SolverPath(LINEAR, **known)
     for code, timesteps in WAYS:
         cells = []
-        for path in (None, snnconvert.SolverPath(LINEAR, **known)):
+        for path in (None, along):
             snn = snnconvert.convert(
                 model, timesteps, example_inputs=batches[0], calibration=batches, code=code,
                 simulate="counts", firing="deferred", path=path,
             )  # fmt: skip
-            found = snnconvert.sample(snn, **drawing)
-            gone = found.flatten(1).norm(dim=1) > limit
-            gap = (found - wanted).flatten(1).norm(dim=1) / wanted.flatten(1).norm(dim=1)
-            cells.append(f"{int(gone.sum())} | {float(gap.median()):.3f}")
+            ways: list[dict[str, Correction]] = [{}]
+            if path is not None:
+                ways.append({"correction": correction_of(snn, model, clean, subject)})
+            for way in ways:
+                found = snnconvert.sample(snn, **drawing, **way)
+                gone = found.flatten(1).norm(dim=1) > limit
+                gap = (found - wanted).flatten(1).norm(dim=1) / wanted.flatten(1).norm(dim=1)
+                cells.append(f"{int(gone.sum())} | {float(gap.median()):.3f}")
         print(f"| {name} | {code} T={timesteps} | {shape[0]} | {' | '.join(cells)} |", flush=True)
 
 
@@ -151,9 +189,11 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=1000, help="of points; images: 1 in 20")
     args = parser.parse_args()
     warnings.simplefilter("ignore")
-    print("| network | code | samples | escaped, noised data alone | median distance "
-          "| escaped, with a path | median distance |")  # fmt: skip
-    print("|---" * 7 + "|")
+    print(
+        "| network | code | samples | escaped, noised data alone | median distance "
+        "| escaped, with a path | median distance | escaped, corrected too | median distance |"
+    )
+    print("|---" * 9 + "|")
     for name in args.networks:
         rows(name, args.samples)
 

@@ -7,6 +7,7 @@ from .conversion.check import check as check
 from .conversion.convert import convert as convert
 from .conversion.finetune import finetune as finetune
 from .conversion.quantize import quantize as quantize
+from .diffusion.deviation import measure_correction as measure_correction
 from .diffusion.moments import eps_second_moment as eps_second_moment
 from .diffusion.noising import noised as noised
 from .diffusion.sampling.drawing import invert as invert

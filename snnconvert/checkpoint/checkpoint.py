@@ -14,19 +14,16 @@ from snnconvert.checkpoint import CONVERTIBLE
 from snnconvert.checkpoint.entries import network_in
 from snnconvert.checkpoint.format import content_of_tensors, read_checkpoint, save_checkpoint
 from snnconvert.checkpoint.recipe import Recipe, recipe_from_dict
-from snnconvert.checkpoint.schedules import schedule_hash, schedule_of
-from snnconvert.checkpoint.stored_moments import correction_in, curve_in
+from snnconvert.checkpoint.schedules import schedule_of
 from snnconvert.common.inputs import inputs_of
 from snnconvert.conversion.capture.captured import Captured
 from snnconvert.conversion.capture.captured_network import CapturedNetwork
 from snnconvert.conversion.capture.pt2 import read_pt2
-from snnconvert.diffusion.correction import Correction
 from snnconvert.diffusion.objectives import noised_batch
 from snnconvert.diffusion.schedule import Schedule, named_schedule
 from snnconvert.diffusion.times import Range, agreed
 from snnconvert.errors import CheckpointError, InputError
-from snnconvert.files.fingerprint import fingerprint
-from snnconvert.images.pixels import to_unit_range
+from snnconvert.images.pixels import UNIT_RANGE, to_unit_range
 
 BATCH = 32
 
@@ -143,18 +140,23 @@ class Checkpoint:
     def refuse_classifier(self) -> None:
         """CheckpointError unless its networks are denoisers, as far as the file says."""
         if self.is_classifier:
-            kind = self.recipe.model if self.has_recipe else "one input"
+            kind = self.recipe.model if self.has_recipe else f"of {self.input_shapes}"
             raise CheckpointError(
                 f"{self.source}: holds a classifier ({kind}); this needs a denoiser (x, t) -> noise"
             )
 
     @cached_property
     def is_classifier(self) -> bool:
-        """Whether its networks tell classes; without a recipe, whether they take no time."""
+        """Whether its networks tell classes; where nobody said, whether they take no time."""
         if self.has_recipe:
             return self.recipe.family.task == "classes"
-        shapes = inputs_of(self.network()).shapes
-        return shapes is not None and len(shapes) == 1
+        takes = inputs_of(self.network())
+        return "denoiser" not in self.content and bool(takes.shapes) and not takes.has_time
+
+    @property
+    def input_shapes(self) -> str:
+        """Of its network's inputs, in words."""
+        return ", ".join(str(list(shape)) for shape in inputs_of(self.network()).shapes or ())
 
     @property
     def prediction(self) -> str | None:
@@ -176,8 +178,17 @@ class Checkpoint:
         return own
 
     def takes_times(self, given: Range | None = None) -> Range | None:
-        """The times that its denoisers take, see `Denoiser`; InputError if `given` contradicts."""
-        return agreed(self.content.get("denoiser", {}).get("t_range"), given, self.source)
+        """The times that its denoisers take, None: steps; InputError if `given` contradicts."""
+        if not self.has_recipe:
+            return agreed(self.content.get("denoiser", {}).get("t_range"), given, self.source)
+        if given is not None:
+            agreed((0.0, self.denoiser_recipe.diffusion_steps - 1.0), given, self.source)
+        return None
+
+    @property
+    def data_range(self) -> Range:
+        """(low, high) of the clean data of its denoisers; of images unless the file says else."""
+        return self.content.get("denoiser", {}).get("data_range", UNIT_RANGE)  # type: ignore[no-any-return]
 
     def schedule(self, named: str | Schedule | None = None) -> Schedule:
         """The schedule that its networks were trained with; `named` if the file does not say.
@@ -271,29 +282,3 @@ class Checkpoint:
         merged = {**self.moments.get(stage, {}), **entry}
         moments = {**self.moments, stage: merged}
         return Checkpoint({**self.content, "moments": moments}, self.source, self.exported)
-
-    def correction(
-        self, stage: str, schedule: str | Schedule | None = None, prediction: str | None = None
-    ) -> Correction:
-        """How a network deviates from the float one; see `stored_moments.correction_in`."""
-        now = {"network": fingerprint(self.entry(stage)), **self._today(schedule, prediction)}
-        return correction_in(self.moments.get(stage, {}), now, stage, self.source)
-
-    def moment(
-        self, stage: str, schedule: str | Schedule | None = None, prediction: str | None = None
-    ) -> Tensor:
-        """The measured curve of a network, or CheckpointError that names the command to make it."""
-        now = self._today(schedule, prediction)
-        named = schedule if isinstance(schedule, str) else "SCHEDULE"
-        needed = "" if self.has_recipe else f" --schedule {named} --data DATA"
-        if now["prediction"] != "eps" and self.prediction is None:
-            needed += f" --prediction {now['prediction']}"
-        return curve_in(self.moments.get(stage, {}), now, stage, self.source, needed)
-
-    def _today(
-        self, schedule: str | Schedule | None, prediction: str | None
-    ) -> dict[str, str]:  # of what a measurement must be to hold
-        return {
-            "schedule": schedule_hash(self.schedule(schedule)),
-            "prediction": self.predicts(prediction),
-        }

@@ -20,7 +20,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from snnconvert.checkpoint.format import RANGES, is_pair
+from snnconvert.checkpoint.format import RANGES
+from snnconvert.common.denoises import is_pair
 from snnconvert.conversion.graph.encoding import decode, encode
 from snnconvert.conversion.graph.signature import Signature
 from snnconvert.conversion.spiking.config import SpikingConfig

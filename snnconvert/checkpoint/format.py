@@ -15,7 +15,6 @@ denoiser          optional, of networks without a recipe: {"prediction", "alphas
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ import torch
 
 from snnconvert.checkpoint import STAGES
 from snnconvert.checkpoint.foreign import described
+from snnconvert.common.denoises import is_pair
 from snnconvert.errors import CheckpointError
 from snnconvert.files.atomic import Writer, check_destination, write_atomically
 from snnconvert.files.tensors import read_file
@@ -171,16 +171,6 @@ def is_denoiser(value: object) -> bool:
 
 def is_stage(value: object) -> bool:
     return isinstance(value, str)
-
-
-def is_pair(value: object) -> bool:
-    """Two different numbers, finite."""
-    return (
-        isinstance(value, tuple)
-        and len(value) == 2
-        and all(isinstance(number, float) and math.isfinite(number) for number in value)
-        and value[0] != value[1]
-    )
 
 
 def rises(pair: tuple[float, float]) -> bool:

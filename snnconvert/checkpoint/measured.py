@@ -13,15 +13,18 @@ from tqdm import tqdm
 from snnconvert.checkpoint.checkpoint import Checkpoint
 from snnconvert.checkpoint.networks import network_of
 from snnconvert.checkpoint.schedules import schedule_hash
+from snnconvert.common.checks import checked_integer
 from snnconvert.common.hardware import checked_device
 from snnconvert.diffusion.deviation import measure_correction
-from snnconvert.diffusion.moments import eps_second_moment, moment_times
+from snnconvert.diffusion.moments import eps_second_moment
 from snnconvert.diffusion.sampling import allowed_batch
 from snnconvert.diffusion.times import Range
 from snnconvert.errors import CheckpointError, InputError
 from snnconvert.files.fingerprint import fingerprint
-from snnconvert.images.pixels import to_unit_range
+from snnconvert.images.pixels import to_range
 from snnconvert.images.sources import DatasetSource, open_source
+
+TIMES = 100  # diffusion steps measured, where there are so many
 
 
 @dataclass(frozen=True)
@@ -36,22 +39,22 @@ class CleanImages:
 def measured(
     checkpoint: Checkpoint, stage: str | None = None, *, data: str | None = None,
     data_root: str | Path | None = None, schedule: str | None = None, prediction: str | None = None,
-    times: int = 100, count: int | None = None, batch_size: int = 64, seed: int = 0,
+    times: int | None = None, count: int | None = None, batch_size: int = 64, seed: int = 0,
     device: str = "auto", progress: bool = False, against: nn.Module | None = None,
     replace: bool = True, t_range: Range | None = None, arguments: Mapping[str, Any] | None = None,
+    clip: bool = True,
 ) -> Checkpoint:  # fmt: skip
     """The checkpoint with the moments of one of its networks, default the most advanced.
 
-    Or, with a float network to hold it `against`, with its correction.
-
     Args:
+        against: a float network to hold it against: its correction instead.
         data, data_root: as `images_for`.
-        schedule: where the file does not say.
-        prediction: what the network predicts, where the file does not say.
-        times: diffusion steps measured, linear between them.
+        schedule, prediction: where the file does not say.
+        times: diffusion steps measured, linear between them; default 100, or all that there are.
         count: images; default all. batch_size: of a call. seed: of the noise.
         t_range, arguments: as `eps_second_moment`, where the file does not say.
         replace: whether a better measurement, or one on other images, may give way.
+        clip: whether predicted data are kept in their range, as sampling then must do.
 
     Raises:
         InputError: a value out of range, images of another shape than the network takes, or a
@@ -61,7 +64,8 @@ def measured(
     stage, place = stage or checkpoint.stage, checked_device(device)
     prediction = checkpoint.predicts(prediction)
     noise = checkpoint.schedule(schedule)
-    calls = len(moment_times(noise, times))
+    usual = min(TIMES, len(noise))
+    calls = usual if times is None else checked_integer("times", times, 2, len(noise))
     network = network_of(checkpoint, stage).to(place)
     images = images_for(checkpoint, network, data, data_root)
     count = images.count if count is None else count
@@ -71,15 +75,18 @@ def measured(
             f"{images.count} ({images.name}) and 1 and more"
         )
     batch_size = allowed_batch(network, batch_size)
-    clean = (to_unit_range(pixels).to(place) for pixels in images.batches(batch_size, count))
+    data_range = checkpoint.data_range
+    clean = (to_range(pixels, data_range).to(place) for pixels in images.batches(batch_size, count))
     facts = {"images": count, "times": calls, "seed": seed, "data": images.name,
-             "schedule": schedule_hash(noise), "prediction": prediction}  # fmt: skip
+             "schedule": schedule_hash(noise), "prediction": prediction,
+             "clip": data_range if clip else None}  # fmt: skip
     if not replace:
         held = checkpoint.moments.get(stage, {})
         refuse_worse(facts, held.get("correction") if against is not None else held, checkpoint)
     with tqdm(total=calls * -(-count // batch_size), unit="NFE", disable=not progress) as bar:
-        how: dict[str, Any] = {"prediction": prediction, "clip": True, "times": times, "seed": seed,
-                               "on_call": bar.update, "arguments": arguments,
+        how: dict[str, Any] = {"prediction": prediction, "clip": facts["clip"] or False,
+                               "times": calls, "seed": seed, "on_call": bar.update,
+                               "arguments": arguments,
                                "t_range": checkpoint.takes_times(t_range)}  # fmt: skip
         if against is None:
             curve = eps_second_moment(network, clean, noise, **how)
@@ -95,6 +102,8 @@ def refuse_worse(
 ) -> None:
     """InputError where what is held, of the same noise, is better or comes from other images."""
     if not held or any(held.get(key) != facts[key] for key in ("schedule", "prediction")):
+        return
+    if "clip" not in held or held["clip"] != facts["clip"]:
         return
     other = held.get("data") != facts["data"]
     if other or any(held.get(key, 0) > facts[key] for key in ("images", "times")):

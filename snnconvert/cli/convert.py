@@ -16,6 +16,7 @@ from snnconvert.cli.arguments.options import (
 )
 from snnconvert.cli.arguments.output import add_output_options, destination, say
 from snnconvert.cli.arguments.progress import phases
+from snnconvert.cli.arguments.solver_options import add_prediction
 from snnconvert.errors import CheckpointError, InputError, printable
 
 if TYPE_CHECKING:
@@ -41,8 +42,7 @@ def add_convert(commands: Commands) -> None:
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     add_source_arguments(command)
-    command.add_argument("--prediction", help="what a denoiser from elsewhere predicts: eps "
-                         "(default), x0, v or x_prev; kept in the file")  # fmt: skip
+    add_prediction(command)
     command.add_argument(
         "--solver-path", action=argparse.BooleanOptionalAction, default=True,
         help="fit the thresholds of a denoiser also to what a solver visits, where its schedule is "
@@ -70,15 +70,11 @@ def denoiser_facts(args: argparse.Namespace, named: NamedNetwork) -> dict[str, A
     Raises:
         InputError: a prediction or times that contradict the file, or that there are not.
     """
-    from snnconvert.diffusion.denoiser import checked_prediction
     from snnconvert.diffusion.schedule import named_schedule
     from snnconvert.diffusion.times import checked_t_range
 
-    if args.prediction is not None:
-        checked_prediction(args.prediction)
     if named.checkpoint is not None:
         named.checkpoint.predicts(args.prediction)
-        named.checkpoint.takes_times(args.t_range)
         return {}
     given: dict[str, Any] = {
         "schedule": None if args.schedule is None else named_schedule(args.schedule),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from snnconvert.checkpoint import STAGES
 from snnconvert.cli.arguments.lazy import Commands, add_command, add_count, listed
-from snnconvert.cli.arguments.output import add_output_options, say
+from snnconvert.cli.arguments.output import add_output_options, destination, say
 from snnconvert.common.checks import MOST, checked_integer
 from snnconvert.errors import CheckpointError
 
@@ -50,9 +50,11 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run_export(args: argparse.Namespace) -> None:
     from snnconvert.checkpoint.checkpoint import Checkpoint
-    from snnconvert.exchange.onnx_export import export_onnx
+    from snnconvert.exchange.onnx_export import check_name, export_onnx
     from snnconvert.exchange.parity import report_path
 
+    check_name(args.out)  # refused before slow work
+    destination(args, args.out)
     samples = checked_integer("--count", args.count, 1, MOST)
     checkpoint = Checkpoint.read(args.file)
     known = checkpoint.has_recipe and checkpoint.probe is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from snnconvert.checkpoint import STAGES
@@ -10,7 +11,11 @@ from snnconvert.cli.arguments.lazy import Commands, add_command, add_count, list
 from snnconvert.cli.arguments.options import add_device, add_schedule
 from snnconvert.cli.arguments.output import add_output_options, say
 from snnconvert.cli.arguments.progress import bars
-from snnconvert.cli.arguments.solver_options import add_argument_option, given_arguments
+from snnconvert.cli.arguments.solver_options import (
+    add_argument_option,
+    add_prediction,
+    given_arguments,
+)
 
 if TYPE_CHECKING:
     from torch import nn
@@ -32,13 +37,12 @@ def add_moments(commands: Commands) -> None:
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
-    from snnconvert.diffusion.denoiser import PREDICTIONS
     from snnconvert.images.datasets import DATASETS
 
     names = listed(name for name in DATASETS if name != "folder")
     command.add_argument("file", metavar="FILE", help="checkpoint; it is rewritten atomically")
     command.add_argument("--stage", choices=STAGES, help="which network, where it holds several")
-    command.add_argument("--times", type=int, default=100, help="diffusion steps measured "
+    command.add_argument("--times", type=int, metavar="N", help="diffusion steps measured "
                          "(default 100; linear between them)")  # fmt: skip
     add_count(command, "images (default: all)", None, "--samples")
     command.add_argument("--data", metavar="DATA", help="images to measure on: a data set "
@@ -47,11 +51,14 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
                          "images in the checkpoint)")  # fmt: skip
     command.add_argument("--data-root", help="where data sets lie (default data)")
     add_schedule(command)
-    command.add_argument("--prediction", help="what the network predicts, where the file does not "
-                         f"say: {listed(PREDICTIONS)} (default eps)")  # fmt: skip
+    add_prediction(command)
     add_argument_option(command)
+    command.add_argument("--clip", action=argparse.BooleanOptionalAction, default=True,
+                         help="keep predicted data in their range, as sampling then must "
+                         "(default)")  # fmt: skip
     command.add_argument("--against", metavar="STAGE|FILE", help="a float network to hold it "
-                         "against (ann: that of the same file): measure what `--corrected` "
+                         "against (ann: that of the same file; a file, a diffusers folder or "
+                         "MODULE:FACTORY of another origin): measure what `--corrected` "
                          "takes back, instead of what Analytic-DPM needs")  # fmt: skip
     command.add_argument("--batch-size", type=int, default=64, help="images a call (default 64)")
     command.add_argument("--seed", type=int, default=0, help="of the noise (default 0)")
@@ -62,10 +69,18 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def float_network(checkpoint: Checkpoint, named: str) -> nn.Module:
-    """The network that --against names: of a stage of the file, or of another file."""
+    """The network that --against names: of a stage of the file, of another file, or a factory."""
     from snnconvert.checkpoint.networks import load
+    from snnconvert.cli.arguments.network_argument import is_folder, made_by
+    from snnconvert.exchange.diffusers_folder import load_diffusers
 
-    return checkpoint.network(named) if named in STAGES else load(named, "ann")
+    if named in STAGES:
+        return checkpoint.network(named)
+    if is_folder(named):
+        return load_diffusers(named)
+    if ":" in named and not Path(named).exists():
+        return made_by(named, "--against")
+    return load(named, "ann")
 
 
 def run_moments(args: argparse.Namespace) -> None:
@@ -86,6 +101,7 @@ def run_moments(args: argparse.Namespace) -> None:
         progress=bars(args),
         against=float_network(checkpoint, args.against) if args.against else None,
         replace=args.force, t_range=args.t_range, arguments=given_arguments(args.arguments),
+        clip=args.clip,
     )  # fmt: skip
     found.save()
     entry = found.moments[stage]

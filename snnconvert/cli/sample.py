@@ -63,6 +63,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def run_sample(args: argparse.Namespace) -> None:
     from snnconvert.checkpoint.describe import describe_history, history_means
     from snnconvert.checkpoint.exported import open_checkpoint
+    from snnconvert.checkpoint.networks import network_of
     from snnconvert.common.processes import open_shard
     from snnconvert.generation.image_plan import drawing_settings, image_plan
     from snnconvert.generation.job import Job, generate, open_output, trajectory
@@ -73,7 +74,7 @@ def run_sample(args: argparse.Namespace) -> None:
     checkpoint = open_checkpoint(args.file)
     checkpoint.schedule(args.schedule)  # a file that does not say is refused first
     stage = args.stage or checkpoint.stage
-    network = checkpoint.network(stage)
+    network = network_of(checkpoint, stage)
     if args.threshold_scale != 1:
         network = scale_thresholds(network, args.threshold_scale)
     if args.reset is not None:

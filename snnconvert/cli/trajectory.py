@@ -14,12 +14,13 @@ from snnconvert.cli.arguments.options import (
     conversion_options,
 )
 from snnconvert.cli.arguments.output import add_output_options, destination, say
-from snnconvert.cli.arguments.solver_options import add_solver_options, given_options
+from snnconvert.cli.arguments.solver_options import add_solver_options
 from snnconvert.errors import CheckpointError, InputError
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from snnconvert.cli.arguments.named_network import NamedNetwork
     from snnconvert.conversion.spiking.network import SpikingNetwork
 
 Followed: TypeAlias = "tuple[nn.Module, SpikingNetwork, tuple[int, ...], dict[str, Any]]"
@@ -65,10 +66,7 @@ def run_trajectory(args: argparse.Namespace) -> None:
     out = destination(args, args.out)
     plot = destination(args, args.plot) if args.plot else None
     qann, snn, shape, options = followed(args)
-    report = follow(
-        qann, snn, (args.count, *shape), solver=args.solver, steps=args.steps, seed=args.seed,
-        grid=args.grid, **options,
-    )  # fmt: skip
+    report = follow(qann, snn, (args.count, *shape), steps=args.steps, seed=args.seed, **options)
     save_json(report, out)
     if plot is not None:
         plot_trajectory(report, plot)
@@ -80,54 +78,50 @@ def followed(args: argparse.Namespace) -> Followed:
     """The quantised ANN, the network converted from it, the shape of an image, and how to sample.
 
     Raises:
-        InputError: as `named_network`, or no schedule where no file says one.
+        InputError: as `named_network` and `how_drawn`, or a network that takes no time.
     """
+    from snnconvert.cli.arguments.drawn import denoises, how_drawn, input_shapes
     from snnconvert.cli.arguments.network_argument import named_network
     from snnconvert.conversion.convert import convert
-    from snnconvert.diffusion.schedule import named_schedule
-    from snnconvert.generation.image_plan import checkpoint_options, image_options
+    from snnconvert.conversion.spiking.network import SpikingNetwork
 
-    held = held_converted(args)
-    if held is not None:
-        return held
-    named = named_network(args)
-    given, checkpoint = given_options(args), named.checkpoint
-    if checkpoint is not None:
-        schedule = checkpoint.schedule(args.schedule)
-        options = checkpoint_options(checkpoint, named.stage, args.solver, args.grid, None, given)
-        shape = checkpoint.image_shape(named.model)
+    named = held_converted(args) or named_network(args)
+    if named.checkpoint is not None:
+        drawn = how_drawn(args, named)  # refuses a classifier
+        shape: tuple[int, ...] = named.checkpoint.image_shape(named.model)
     else:
-        if args.schedule is None or named.batches is None:
+        if not denoises(named):
+            shapes = ", ".join(str(list(shape)) for shape in input_shapes(named))
             raise InputError(
-                f"{named.name}: --schedule and --calibrate are needed: the noise that it was "
-                "trained with, and clean images"
+                f"{named.name}: takes {shapes}; a solver follows networks of (x, t) that predict "
+                "something of x's shape"
             )
-        schedule = named_schedule(args.schedule)
-        options = image_options(args.solver, given)
-        shape = tuple(named.batches[0][0].shape[1:])
+        drawn = how_drawn(args, named)
+        shape = input_shapes(named)[0][1:]
+    how = drawn._asdict() | drawn.options
+    del how["options"]
+    if isinstance(named.model, SpikingNetwork):
+        return named.model.quantized_ann(), named.model, shape, how
     snn = convert(
         named.model, example_inputs=named.examples, calibration=named.batches,
         share=True, **conversion_options(args),
     )  # fmt: skip
-    qann = snn.quantized_ann() if snn.calibration else named.model
-    return qann, snn, shape, {"schedule": schedule, **options}
+    return snn.quantized_ann() if snn.calibration else named.model, snn, shape, how
 
 
-def held_converted(args: argparse.Namespace) -> Followed | None:
-    """As `followed`, of a file that holds converted networks alone; None for any other."""
+def held_converted(args: argparse.Namespace) -> NamedNetwork | None:
+    """The converted network of a file that holds nothing to convert; None for any other."""
     from snnconvert.checkpoint.checkpoint import Checkpoint
-    from snnconvert.cli.arguments.network_argument import named_device
+    from snnconvert.checkpoint.networks import network_of
+    from snnconvert.cli.arguments.named_network import NamedNetwork
+    from snnconvert.cli.arguments.network_argument import is_foreign, named_device
     from snnconvert.conversion.spiking.network import converted
-    from snnconvert.generation.image_plan import checkpoint_options
 
-    if not args.file or args.model or args.file.endswith(".pt2"):
+    if not args.file or args.model or is_foreign(args.file):
         return None
     device, checkpoint = named_device(args), Checkpoint.read(args.file)
     if any(stage in CONVERTIBLE for stage in checkpoint.stages):
         return None
     missing = f"{args.file}: holds no network to convert, and no converted one"
-    snn = converted(checkpoint.network(), missing, CheckpointError).to(device)
-    schedule = checkpoint.schedule(args.schedule)
-    options = checkpoint_options(checkpoint, checkpoint.stage, args.solver, args.grid,
-                                 args.schedule, given_options(args))  # fmt: skip
-    return snn.quantized_ann(), snn, checkpoint.image_shape(snn), {"schedule": schedule, **options}
+    snn = converted(network_of(checkpoint), missing, CheckpointError).to(device)
+    return NamedNetwork(args.file, snn, None, checkpoint=checkpoint, stage=checkpoint.stage)

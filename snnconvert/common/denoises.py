@@ -12,10 +12,12 @@ something else is no fact.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+LARGEST = sys.float_info.max
 
 
 def facts_of(network: object) -> dict[str, Any]:
@@ -36,8 +38,13 @@ def facts_of(network: object) -> dict[str, Any]:
 
 
 def is_pair(value: object) -> bool:
-    """Whether it is a tuple of two."""
-    return isinstance(value, tuple) and len(value) == 2
+    """Whether it is a tuple of two different numbers, finite."""
+    return (
+        isinstance(value, tuple)
+        and len(value) == 2
+        and all(isinstance(number, int | float) and abs(number) <= LARGEST for number in value)
+        and value[0] != value[1]
+    )
 
 
 def with_facts(network: T, facts: Mapping[str, Any]) -> T:

@@ -17,6 +17,7 @@ from snnconvert.conversion.prepare.problems import refuse_problems
 from snnconvert.conversion.prepare.simplify import prepared
 from snnconvert.conversion.prepare.sites import Site, find_sites
 from snnconvert.errors import InputError
+from snnconvert.neurons.spiking import Spiking
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,10 @@ def captured_of(model: nn.Module, example_inputs: Any) -> Captured:
     """
     if isinstance(model, HoldsProgram):
         return model.captured()
+    if isinstance(model, Spiking):
+        raise InputError(
+            f"model: {type(model).__name__} spikes already; convert the network it was made from"
+        )
     if isinstance(model, torch.export.ExportedProgram):
         model = model.module()
     if isinstance(model, torch.jit.ScriptModule):

@@ -21,6 +21,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from snnconvert.common.checks import checked_integer
+from snnconvert.common.denoises import facts_of, with_facts
 from snnconvert.conversion.calibration.batches import calls_of
 from snnconvert.conversion.calibration.weights.reconstruct import relative_squared_error
 from snnconvert.conversion.calibration.weights.relative_adam import RelativeAdam
@@ -30,7 +31,7 @@ from snnconvert.conversion.graph.owned import owned
 from snnconvert.conversion.graph.program import Node
 from snnconvert.conversion.graph.values import leaves
 from snnconvert.conversion.rules import has_weights
-from snnconvert.conversion.spiking.network import SpikingNetwork
+from snnconvert.conversion.spiking.network import SpikingNetwork, converted
 from snnconvert.conversion.spiking.neuron_nodes import cell_of, place_clips
 from snnconvert.errors import InputError
 from snnconvert.neurons.integrate_and_fire import IF
@@ -168,7 +169,13 @@ def finetune(
             wanted = leaves(answer(*args, **kwargs))
         found = leaves(surrogate_output(network, {**untrained, **optimizer.values()}, call))
         refuse_other_answer(found, wanted)
-        optimizer.step(relative_squared_error(found, wanted))
+        loss = relative_squared_error(found, wanted)
+        if not bool(loss.isfinite()):
+            raise InputError(
+                f"rate: found {rate:g}, with which training ran away at step {done + 1} (its error "
+                "is no number); give a smaller one"
+            )
+        optimizer.step(loss)
         done += 1
     if done < steps:
         raise InputError(
@@ -176,7 +183,8 @@ def finetune(
         )
     constants = owned({**untrained, **optimizer.result()}, untrained.values())
     history = {**network.calibration, "finetuned": {"steps": steps, "rate": rate}}
-    return SpikingNetwork(network.program, constants, network.config, history).eval()
+    tuned = SpikingNetwork(network.program, constants, network.config, history).eval()
+    return with_facts(tuned, facts_of(network))
 
 
 def refuse_other_answer(found: Sequence[Tensor], wanted: Sequence[Tensor]) -> None:
@@ -191,7 +199,7 @@ def refuse_other_answer(found: Sequence[Tensor], wanted: Sequence[Tensor]) -> No
 
 def refuse_exact(network: SpikingNetwork) -> None:
     """InputError unless there is something that training under spikes could close."""
-    config = network.config
+    config = converted(network).config
     if config.firing != "immediate" or config.settle is None or config.simulate == "counts":
         raise InputError(
             "finetune: this network loses nothing (it fires deferred or until silence); convert "

@@ -25,7 +25,7 @@ from snnconvert.conversion.graph.nodes import ceiling_name
 from snnconvert.conversion.graph.owned import owned
 from snnconvert.conversion.graph.program import Program
 from snnconvert.conversion.prepare.batch_norm import fold_batch_norms
-from snnconvert.conversion.prepare.own_ceilings import learned_again
+from snnconvert.conversion.prepare.own_ceilings import joined_ceilings, learned_again
 from snnconvert.conversion.prepare.sites import Site
 from snnconvert.errors import InputError
 from snnconvert.files.fingerprint import weight_digests
@@ -103,6 +103,7 @@ def quantized_network(
     quantised, constants = place_quantizers(
         network.program, network.constants, network.sites, ceilings, levels, over_t
     )
+    quantised, constants = joined_ceilings(network.captured, quantised, constants)
     if found is not None:
         quantised, constants = _fitted(network, quantised, constants, found, options)
         if not trainable:

@@ -81,7 +81,7 @@ def classified(
     batch_size = allowed_batch(network, batch_size)
     with tqdm(total=count, unit="image", disable=not progress) as bar:
         pixels = batches_of(images, images.labels, count, batch_size, bar)
-        batches = ((normalised(x, mean, std).to(place), labels) for x, labels in pixels)
+        batches = (([normalised(x, mean, std).to(place)], labels) for x, labels in pixels)
         share = right_share(network, batches)
     model = checkpoint.recipe.model if checkpoint.has_recipe else type(network).__name__
     return {
@@ -91,14 +91,12 @@ def classified(
     }  # fmt: skip
 
 
-def right_share(network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> float:
-    """Accuracy, 0 ... 1, of a classifier whose logits may lie in a structure."""
-    return accuracy(lambda x: classes_of(network, x), batches)
+def right_share(network: nn.Module, batches: Iterable[tuple[Sequence[Tensor], Tensor]]) -> float:
+    """Accuracy, 0 ... 1, of a classifier: pairs of all its inputs and the labels.
 
-
-def classes_of(network: nn.Module, x: Tensor) -> Tensor:
-    """Logits [B, classes], by themselves or the first tensor of a structure."""
-    return leaves(network(x))[0]
+    Logits [B, classes] are what it returns, or the first tensor of a structure.
+    """
+    return accuracy(lambda inputs: leaves(network(*inputs))[0], batches)
 
 
 def normalised(pixels: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:

@@ -156,7 +156,9 @@ def image_form(checkpoint: Checkpoint) -> tuple[int, int]:
     shape = list(shapes[0]) if len(shapes) == 1 else []
     if len(shape) != 4 or shape[2] != shape[3]:
         raise CheckpointError(
-            f"{checkpoint.source}: takes {shape}; images are evaluated by networks of [B, C, H, H]"
+            f"{checkpoint.source}: takes {checkpoint.input_shapes}; images are evaluated by "
+            "networks of [B, C, H, H] (`snnconvert sweep --against FILE` takes a file of all "
+            "inputs and labels)"
         )
     return shape[1], shape[2]
 

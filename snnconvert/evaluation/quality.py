@@ -41,26 +41,29 @@ def accuracy_on_images(
 
     def share(network: nn.Module) -> float:
         pairs = batches_of(images, labels, count, allowed_batch(network, batch_size))
-        return right_share(network, ((normalised(x, mean, std), y) for x, y in pairs))
+        return right_share(network, (([normalised(x, mean, std)], y) for x, y in pairs))
 
     return share
 
 
 def accuracy_on_tensors(values: Sequence[Tensor], batch_size: int) -> Quality:
-    """Share of inputs that a classifier tells right; `values` are (inputs [N, ...], labels [N]).
+    """Share of inputs that a classifier tells right.
+
+    Args:
+        values: a tensor [N, ...] for each input of the network, and the labels [N].
 
     Raises:
-        InputError: another number of tensors.
+        InputError: labels alone.
     """
-    if len(values) != 2:
+    if len(values) < 2:
         raise InputError(
             f"accuracy: found {len(values)} tensors, needed are the inputs and their labels"
         )
 
     def share(network: nn.Module) -> float:
         size = allowed_batch(network, batch_size)
-        x, labels = (value.split(size) for value in values)
-        return right_share(network, zip(x, labels, strict=True))
+        *inputs, labels = (value.split(size) for value in values)
+        return right_share(network, zip(zip(*inputs, strict=True), labels, strict=True))
 
     return share
 

@@ -12,6 +12,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from snnconvert.checkpoint.checkpoint import Checkpoint
+from snnconvert.checkpoint.networks import network_of
 from snnconvert.checkpoint.schedules import schedule_hash
 from snnconvert.common.hardware import checked_device
 from snnconvert.conversion.spiking.network import converted
@@ -92,7 +93,7 @@ class SampledSource:
             InputError: a value out of range, or `simulate` for a network that does not spike.
         """
         stage, source = stage or checkpoint.stage, checkpoint.source
-        network = simulated(checkpoint.network(stage), simulate, source)
+        network = simulated(network_of(checkpoint, stage), simulate, source)
         if drawing.threshold_scale != 1:
             network = scale_thresholds(network, drawing.threshold_scale)
         network.to(checked_device(device))
@@ -111,7 +112,7 @@ class SampledSource:
         for block in replace(self.job, count=count).blocks():
             images = draw(self.job, list(block), partial(self._called, on_call))
             self.drawn += len(block)
-            yield from to_pixels(images).cpu().split(batch_size)
+            yield from to_pixels(images, self.job.data_range).cpu().split(batch_size)
 
     def _called(self, on_call: OnCall | None, x: Tensor, _t: object, _x0: Tensor) -> None:
         self.evaluations += len(x)

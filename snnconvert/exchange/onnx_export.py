@@ -44,8 +44,7 @@ def export_onnx(
             that onnxruntime runs to another result (it is not written).
         UnsupportedOpError: an operation without an ONNX form.
     """
-    if Path(path).suffix.lower() != ".onnx":
-        raise InputError(f"{path}: an exported network is a .onnx file; name it so")
+    check_name(path)
     tolerance = checked_number("tolerance", tolerance, "(0, inf)")
     snn = exportable(network, form)
     out = check_destination(path)
@@ -56,3 +55,9 @@ def export_onnx(
     found = check_parity(exported, content, inputs, tolerance, str(out))
     write_together({out: lambda file: file.write(content), report: json_writer(found.to_dict())})
     return found
+
+
+def check_name(path: str | Path) -> None:
+    """InputError for a file name that is no ONNX file's."""
+    if Path(path).suffix.lower() != ".onnx":
+        raise InputError(f"{path}: an exported network is a .onnx file; name it so")

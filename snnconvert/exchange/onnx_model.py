@@ -16,6 +16,8 @@ from snnconvert.checkpoint.checkpoint import Checkpoint
 from snnconvert.checkpoint.exported_facts import ExportedFacts
 from snnconvert.checkpoint.exported_network import LEFT, STEP, STEPS
 from snnconvert.checkpoint.format import RANGES
+from snnconvert.checkpoint.networks import known_of
+from snnconvert.common.denoises import facts_of
 from snnconvert.conversion.graph.program import Ref
 from snnconvert.conversion.graph.signature import BATCH
 from snnconvert.conversion.graph.values import substitute
@@ -85,7 +87,7 @@ def onnx_model(network: SpikingNetwork, form: str, like: Checkpoint | None = Non
     shapes = state_shapes(network) if form != "deferred" else {}
     counts = {name: f"{state}.next" if shapes else state for name, state in states.items()}
     held = {states[name]: shape for name, shape in shapes.items()}
-    facts = facts_of(network, form, names, outputs, held, like)
+    facts = exported_facts(network, form, names, outputs, held, like)
     if form == "deferred":
         results = [*outputs, *counts.values()]
         model = traced_model(OnePass(network), network, traced, names, results, {})
@@ -127,7 +129,7 @@ def unique_names(names: Sequence[str]) -> list[str]:
     return found
 
 
-def facts_of(
+def exported_facts(
     network: SpikingNetwork, form: str, names: Sequence[str], outputs: Sequence[str],
     states: dict[str, tuple[int, ...]], like: Checkpoint | None,
 ) -> ExportedFacts:  # fmt: skip
@@ -145,24 +147,20 @@ def facts_of(
         form, config, program.inputs, tuple(names), program.signature,
         substitute(program.output, lambda ref: Ref(renamed[ref.name])),
         layers, thresholds, states, bound if form != "deferred" else 0,
-        **known_of(like),
+        **said_of(network, like),
     )  # fmt: skip
 
 
-def known_of(like: Checkpoint | None) -> dict[str, Any]:
-    """What a checkpoint says of the task: prediction and schedule of a denoiser, the recipe."""
-    if like is None:
-        return {}
-    recipe = dict(like.content["recipe"])
-    if like.is_classifier:
-        return {"recipe": recipe}
-    kept = like.content.get("denoiser", {})
-    known = like.has_recipe or kept.get("alphas_cumprod") is not None
-    schedule = like.schedule().alphas_cumprod.tolist() if known else None
-    ranges = {name: kept[name] for name in RANGES if name in kept}
+def said_of(network: SpikingNetwork, like: Checkpoint | None) -> dict[str, Any]:
+    """What a file says of the task: prediction, noise and ranges of a denoiser, the recipe."""
+    facts = facts_of(network) if like is None else known_of(like)
+    schedule = facts["schedule"].alphas_cumprod.tolist() if "schedule" in facts else None
     return {
-        "prediction": like.prediction, "schedule": schedule, "recipe": recipe, "ranges": ranges,
-    }  # fmt: skip
+        "prediction": facts.get("prediction"),
+        "schedule": schedule,
+        "recipe": {} if like is None else dict(like.content["recipe"]),
+        "ranges": {name: facts[name] for name in RANGES if name in facts},
+    }
 
 
 def traced_model(

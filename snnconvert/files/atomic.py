@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
 import tempfile
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from snnconvert.errors import InputError
+from snnconvert.files.plain_json import json_text
 
 try:
     import fcntl
@@ -35,8 +35,8 @@ def write_atomically(path: str | Path, write: Writer) -> None:
 
 
 def json_writer(content: Mapping[str, Any]) -> Writer:
-    """What writes `content` as JSON into an open file. ValueError where it holds NaN."""
-    text = json.dumps(content, indent=1, allow_nan=False) + "\n"
+    """What writes `content` as JSON into an open file; see `json_text`."""
+    text = json_text(content, indent=1) + "\n"
     return lambda file: file.write(text.encode())
 
 

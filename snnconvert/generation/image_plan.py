@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
 
 from snnconvert.checkpoint.checkpoint import Checkpoint
 from snnconvert.checkpoint.schedules import schedule_hash
+from snnconvert.checkpoint.stored_moments import correction_of, curve_of
 from snnconvert.diffusion.correction import Correction
 from snnconvert.diffusion.sampling import Plan, plan
 from snnconvert.diffusion.schedule import Schedule
@@ -33,13 +34,19 @@ def image_options(solver: str, options: dict[str, Any]) -> dict[str, Any]:
     return options
 
 
+def known_options(solver: str, options: dict[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
+    """As `image_options`; where the range of a network's data is `known`, in place of [-1, 1]."""
+    options = image_options(solver, options)
+    if options.get("clip") is True and "data_range" in known:
+        options["clip"] = known["data_range"]
+    return options
+
+
 def checkpoint_options(
     checkpoint: Checkpoint, stage: str, solver: str, grid: Grid, schedule: str | Schedule | None,
     options: dict[str, Any],
 ) -> dict[str, Any]:  # fmt: skip
-    """As `image_options`, with what the network of `stage` predicts and its moments, if needed.
-
-    Where the file knows the range of the data, that takes the place of [-1, 1].
+    """As `known_options`, with what the network of `stage` predicts and its moments, if needed.
 
     `corrected=True` among the options puts in the correction that was measured of the network.
 
@@ -47,20 +54,23 @@ def checkpoint_options(
         InputError: no such solver, or a prediction that contradicts the file.
         CheckpointError: moments or a correction are needed that the file does not hold.
     """
-    options = image_options(solver, options)
-    known = checkpoint.content.get("denoiser", {})
-    if options.get("clip") is True and "data_range" in known:
-        options["clip"] = known["data_range"]
-    if "t_range" in known:
-        options["t_range"] = checkpoint.takes_times(options.get("t_range"))
+    options = known_options(solver, options, checkpoint.content.get("denoiser", {}))
+    t_range = checkpoint.takes_times(options.pop("t_range", None))
+    if t_range is not None:
+        options["t_range"] = t_range
     options["prediction"] = checkpoint.predicts(options.get("prediction"))
     if options.pop("corrected", False):
-        options["correction"] = checkpoint.correction(stage, schedule, options["prediction"])
+        options["correction"] = correction_of(checkpoint, stage, schedule, *seen_as(options))
     wanted = "eps_second_moment" in SOLVERS[solver].options or grid == "optimal"
     if wanted and "eps_second_moment" not in options:
-        curve = checkpoint.moment(stage, schedule, options["prediction"])
+        curve = curve_of(checkpoint, stage, schedule, *seen_as(options))
         options["eps_second_moment"] = curve
     return options
+
+
+def seen_as(options: dict[str, Any]) -> tuple[str, bool | tuple[float, float]]:
+    """(prediction, clip) of what was measured; dynamic thresholding is a way to clip."""
+    return options["prediction"], options.get("clip", False) or bool(options.get("thresholding"))
 
 
 def plain(value: object) -> object:

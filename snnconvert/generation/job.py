@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from snnconvert.common.checks import MOST, set_integers
+from snnconvert.common.denoises import facts_of
 from snnconvert.common.processes import WHOLE, Shard
 from snnconvert.diffusion.noise import SampleNoise, image_seeds
 from snnconvert.diffusion.sampling import Plan, allowed_batch, run
@@ -22,7 +23,7 @@ from snnconvert.errors import InputError
 from snnconvert.files.atomic import check_destination
 from snnconvert.images.outputs import FolderOutput, GridOutput, NpzOutput, Output
 from snnconvert.images.pictures import tile
-from snnconvert.images.pixels import to_pixels
+from snnconvert.images.pixels import UNIT_RANGE, in_unit_range, to_pixels
 
 SUFFIXES: dict[str, type[GridOutput] | type[NpzOutput]] = {".png": GridOutput, ".npz": NpzOutput}
 PATH_IMAGES, PATH_COLUMNS = 4, 10  # of the picture of the denoising path
@@ -43,6 +44,12 @@ class Job:
         counted = ("count", "batch_size")
         set_integers(self, dict.fromkeys(counted, 1), most=dict.fromkeys(counted, MOST))
         image_seeds(self.seed, range(1))
+
+    @property
+    def data_range(self) -> tuple[float, float]:
+        """(low, high) of the network's images: black and white."""
+        found: tuple[float, float] = facts_of(self.network).get("data_range", UNIT_RANGE)
+        return found
 
     @property
     def largest_block(self) -> int:
@@ -90,7 +97,8 @@ def generate(job: Job, output: Output, shard: Shard = WHOLE, *, progress: bool =
         for blocks, indices in zip(rounds, todo, strict=True):
             pixels = torch.zeros(0, *job.image_shape, dtype=torch.uint8)
             if indices:
-                pixels = to_pixels(draw(job, indices, lambda *_: bar.update())).cpu()
+                images = draw(job, indices, lambda *_: bar.update())
+                pixels = to_pixels(images, job.data_range).cpu()
             if output.shared:
                 output.add(indices, pixels)
                 continue
@@ -133,4 +141,5 @@ def trajectory(job: Job) -> Tensor:
     if len(path) > PATH_COLUMNS:
         path = [path[round(share * (len(path) - 1))] for share in even]
     columns = [torch.stack(pair, dim=1).flatten(0, 1) for pair in [*path, (result, result)]]
-    return tile(torch.stack(columns, dim=1).flatten(0, 1), len(columns))
+    shown = in_unit_range(torch.stack(columns, dim=1).flatten(0, 1), job.data_range)
+    return tile(shown, len(columns))

@@ -59,9 +59,22 @@ def padded(pixels: Tensor, image_size: int) -> Tensor:
 
 def to_unit_range(pixels: Tensor) -> Tensor:
     """uint8 0 ... 255 -> float32 -1 ... 1."""
-    return pixels.float().div_(127.5).sub_(1)
+    return to_range(pixels, UNIT_RANGE)
 
 
-def to_pixels(images: Tensor) -> Tensor:
-    """float -1 ... 1 (clipped) -> uint8 0 ... 255, rounded; inverse of `to_unit_range`."""
-    return images.clamp(-1, 1).add(1).mul_(127.5).round_().to(torch.uint8)
+def to_range(pixels: Tensor, data_range: tuple[float, float]) -> Tensor:
+    """uint8 0 ... 255 -> float32 low ... high."""
+    low, high = data_range
+    return pixels.float().div_(255 / (high - low)).add_(low)
+
+
+def in_unit_range(images: Tensor, data_range: tuple[float, float]) -> Tensor:
+    """float low ... high -> float -1 ... 1, what pictures are made of; nothing is clipped."""
+    low, high = data_range
+    return images if data_range == UNIT_RANGE else (images - low) * (2 / (high - low)) - 1
+
+
+def to_pixels(images: Tensor, data_range: tuple[float, float] = UNIT_RANGE) -> Tensor:
+    """float low ... high (clipped) -> uint8 0 ... 255, rounded; inverse of `to_range`."""
+    low, high = data_range
+    return images.clamp(low, high).sub(low).mul_(255 / (high - low)).round_().to(torch.uint8)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from snnconvert.common.modes import evaluating
 from snnconvert.conversion.graph.program import Program
 from snnconvert.conversion.prepare.analog import analog_operations
-from snnconvert.conversion.spiking.network import SpikingNetwork
+from snnconvert.conversion.spiking.network import SpikingNetwork, converted
 from snnconvert.conversion.spiking.simulation import Run
 from snnconvert.errors import InputError
 from snnconvert.files.atomic import json_writer, write_atomically
@@ -92,9 +92,9 @@ def compare(
         float_ann: the float network, for `output_ann` and its time.
 
     Raises:
-        InputError: no batches, or `snn` was not converted from `ann`.
+        InputError: no batches, or `snn` is no converted network, or was not converted from `ann`.
     """
-    first, calls = first_of(calls_in(snn.program, batches))
+    first, calls = first_of(calls_in(converted(snn).program, batches))
     with evaluating(ann, float_ann):
         qann, float_ann = quantised_and_float(ann, snn, first, float_ann)
         return _Comparison(qann, snn, float_ann).over(first, calls)

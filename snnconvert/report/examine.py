@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from snnconvert.common.modes import evaluating
 from snnconvert.conversion.calibration.over_t import time_argument
 from snnconvert.conversion.graph.program import Program
-from snnconvert.conversion.spiking.network import SpikingNetwork
+from snnconvert.conversion.spiking.network import SpikingNetwork, converted
 from snnconvert.errors import InputError
 from snnconvert.report.causes import causes_of
 from snnconvert.report.compare import ConversionReport, compare
@@ -80,7 +80,9 @@ def examine(
         InputError: as `compare`.
     """
     with evaluating(ann, float_ann):
-        return _examined(ann, snn, batches, float_ann, calibration, drawing, advice, on_phase)
+        return _examined(
+            ann, converted(snn), batches, float_ann, calibration, drawing, advice, on_phase
+        )
 
 
 def _examined(

@@ -17,6 +17,7 @@ from snnconvert.diffusion.sampling import sample
 from snnconvert.diffusion.schedule import NoiseLevels
 from snnconvert.diffusion.solvers import SOLVERS
 from snnconvert.diffusion.times import Range
+from snnconvert.images.pixels import UNIT_RANGE, in_unit_range
 from snnconvert.report.trajectory import relative_distance
 
 SOLVED_BY = ("ddim", "dpm-solver++")
@@ -32,6 +33,7 @@ class Drawing:
     Attributes:
         shape: [C, H, W] of one.
         schedule, prediction, grid, t_range: as `snnconvert.sample`.
+        data_range: (low, high) of the images, black and white.
     """
 
     shape: Sequence[int]
@@ -39,6 +41,7 @@ class Drawing:
     prediction: str = "eps"
     grid: str | None = None
     t_range: Range | None = None
+    data_range: Range = UNIT_RANGE
 
 
 def drawing_of(
@@ -71,7 +74,10 @@ def drawing_of(
     whole = captured is not None and not captured.dtypes[snn.program.inputs[1]].is_floating_point
     grid = "uniform" if whole else None
     prediction = facts.get("prediction", "eps")
-    return Drawing(shapes[0][1:], facts["schedule"], prediction, grid, facts.get("t_range"))
+    return Drawing(
+        shapes[0][1:], facts["schedule"], prediction, grid, facts.get("t_range"),
+        facts.get("data_range", UNIT_RANGE),
+    )  # fmt: skip
 
 
 def noise_of(images: Tensor) -> float:
@@ -90,7 +96,7 @@ def draw_side_by_side(
     seed: int = 0,
     on_draw: Callable[[str], object] = lambda words: None,
 ) -> tuple[list[dict[str, Any]], dict[str, dict[str, Tensor]]]:
-    """(figures, images [N, C, H, W] by solver and network), all from equal seeds.
+    """(figures, images [N, C, H, W] in [-1, 1] by solver and network), all from equal seeds.
 
     A row of the figures is a solver and a number of evaluations: `noise` (high-frequency) and
     `brightness` (mean) by network, and `distance` of each from the first.
@@ -102,7 +108,7 @@ def draw_side_by_side(
     shown: dict[str, dict[str, Tensor]] = {}
     shape = (images, *drawing.shape)
     for solver in SOLVED_BY:
-        clip: dict[str, Any] = {"clip": True} if SOLVERS[solver].clips else {}
+        clip: dict[str, Any] = {"clip": drawing.data_range} if SOLVERS[solver].clips else {}
         for nfe in evaluations:
             found: dict[str, Tensor] = {}
             for name, network in networks.items():
@@ -120,5 +126,7 @@ def draw_side_by_side(
                 "distance": {name: relative_distance(v, first) for name, v in found.items()},
             })  # fmt: skip
             if nfe == min(SHOWN_AT, max(evaluations)):
-                shown[solver] = found
+                shown[solver] = {
+                    name: in_unit_range(value, drawing.data_range) for name, value in found.items()
+                }
     return rows, shown

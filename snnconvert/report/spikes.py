@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from snnconvert.common.checks import checked_integer
-from snnconvert.conversion.spiking.network import SpikingNetwork
+from snnconvert.conversion.spiking.network import SpikingNetwork, converted
 from snnconvert.errors import InputError
 from snnconvert.files.atomic import Writer
 from snnconvert.operators.clip import along_channels, v_init_over
@@ -79,7 +79,7 @@ def record_spikes(
         InputError: no inputs, or of another form than the network takes.
     """
     inputs = checked_integer("spike inputs", inputs, 1)
-    snn = network.with_config(simulate="steps", reset="call")
+    snn = converted(network).with_config(simulate="steps", reset="call")
     names = list(snn.neurons) if layers is None else list(layers)
     parts: dict[str, list[LayerSpikes]] = {name: [] for name in names}
     for call in few(snn.program, calls_in(snn.program, batches), inputs):

@@ -18,7 +18,7 @@ from snnconvert.checkpoint.checkpoint import Checkpoint
 from snnconvert.checkpoint.schedules import schedule_of
 from snnconvert.common.denoises import facts_of, with_facts
 from snnconvert.conversion.graph.values import leaves
-from snnconvert.conversion.spiking.network import SpikingNetwork
+from snnconvert.conversion.spiking.network import SpikingNetwork, converted
 from snnconvert.conversion.spiking.simulation import Run
 from snnconvert.diffusion.sampling import device_of, plan, sample
 from snnconvert.diffusion.schedule import NoiseLevels
@@ -116,7 +116,7 @@ def follow(
     Raises:
         InputError: as `sample`, or adaptive steps, which differ from network to network.
     """
-    grid = options.pop("grid", None)
+    snn, grid = converted(snn), options.pop("grid", None)
     if plan(solver, steps, schedule, grid, **options).adaptive:
         raise InputError("trajectory: adaptive steps have no calls to compare; choose a grid")
     options["grid"] = grid

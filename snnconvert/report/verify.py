@@ -11,7 +11,7 @@ from torch import nn
 
 from snnconvert.common.checks import checked_integer
 from snnconvert.common.modes import evaluating
-from snnconvert.conversion.spiking.network import SpikingNetwork
+from snnconvert.conversion.spiking.network import SpikingNetwork, converted
 from snnconvert.errors import InputError
 from snnconvert.operators.clip import along_channels
 from snnconvert.report.measures.clip_recorder import ClipRecorder
@@ -91,7 +91,7 @@ def verify(
         InputError: no inputs, inputs of another form, or `snn` was not converted from `ann`.
     """
     tolerance = checked_integer("tolerance", tolerance, 0)
-    first, calls = first_of(calls_in(snn.program, batches))
+    first, calls = first_of(calls_in(converted(snn).program, batches))
     with evaluating(ann):
         return _verified(ann, snn, first, calls, tolerance)
 

@@ -9,6 +9,7 @@ from torch import nn
 
 import snnconvert
 from snnconvert.checkpoint.checkpoint import Checkpoint
+from snnconvert.checkpoint.stored_moments import curve_of
 from snnconvert.cli import main
 
 SIZE = 8
@@ -110,9 +111,35 @@ def test_moments_and_trajectories_take_them_too(file, tmp_path):
         times=3,
         arguments={"label": torch.tensor([1, 2])},
     )
-    torch.testing.assert_close(Checkpoint.read(copy).moment("snn"), wanted)
+    torch.testing.assert_close(curve_of(Checkpoint.read(copy), "snn"), wanted)
     assert main(["trajectory", str(file), "-n", "2", "--steps", "2", "--solver", "ddim", "-q",
                  "--argument", "label=1", "-o", str(tmp_path / "t.json")]) == 0  # fmt: skip
+
+
+def test_a_correction_is_measured_against_a_float_network_of_any_origin(file, tmp_path, capsys):
+    pixels = torch.randint(256, (6, SIZE, SIZE), generator=torch.Generator().manual_seed(0))
+    np.savez(tmp_path / "images.npz", pixels.byte().numpy())
+    copy = tmp_path / "net.snn.pt"
+    copy.write_bytes(file.read_bytes())
+    measure = ["moments", str(copy), "--data", str(tmp_path / "images.npz"), "--times", "3",
+               "--no-progress", "--argument", "label=1,2", "--against"]  # fmt: skip
+    assert main([*measure, "tests.cli.test_conditional:Labelled"]) == 0
+    found = drawn(copy, tmp_path / "a.npz", "--argument", "label=0", "--corrected")
+    network, label = snnconvert.load(copy), {"label": torch.tensor([1, 2])}
+    correction = snnconvert.measure_correction(
+        network, Labelled().eval(), [pixels[:, None].float() / 127.5 - 1], clip=True, times=3,
+        t_range=(0, 0.999), arguments=label,
+    )  # fmt: skip
+    wanted = snnconvert.sample(
+        network, shape=(4, 1, SIZE, SIZE), solver="ddim", steps=3, clip=True, correction=correction,
+        arguments={"label": torch.tensor([0])},
+    )  # fmt: skip
+    wanted = ((wanted + 1) * 127.5).round().clamp(0, 255).byte().permute(0, 2, 3, 1)
+    assert np.abs(found.astype(int) - wanted.numpy().astype(int)).max() <= 1
+    for wrong, said in (("tests.cli.test_conditional:SIZE", "--against"),
+                        ("nowhere:net", "nowhere"), (str(tmp_path), "config.json")):  # fmt: skip
+        assert main([*measure, wrong]) == 2
+        assert said in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from torch import nn
 import snnconvert
 from docs.made import commands
 from snnconvert.checkpoint.format import save_checkpoint
+from snnconvert.files.plain_json import json_text
 from tests.support.command_line import call_cli
 from tests.support.tiny_checkpoint import SIZE, tiny_content
 
@@ -66,3 +68,9 @@ def test_what_json_cannot_hold_is_told_as_text(place):
     save_checkpoint(place / "odd.pt", content)
     told = json.loads(call_cli("info", "odd.pt", "--json", cwd=place).stdout)
     assert told["provenance"] == {"loss": "nan", "when": "tensor([0.])"}
+
+
+def test_figures_that_are_no_numbers_are_null():
+    found = {"error": math.nan, "rows": [{"fid": math.inf, "t": (0.5, -math.inf)}], "n": 3}
+    wanted = {"error": None, "rows": [{"fid": None, "t": [0.5, None]}], "n": 3}
+    assert json.loads(json_text(found)) == json.loads(json_text(found, indent=1)) == wanted

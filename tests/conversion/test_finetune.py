@@ -138,3 +138,16 @@ def test_the_command_refuses_an_exact_network_before_it_fetches_images(tmp_path,
     snnconvert.save(exact, tmp_path / "a.snn.pt", like=shipped)
     result = call_cli("finetune", "a.snn.pt", "--data-root", "nowhere", cwd=tmp_path)
     assert_refused(result, "loses nothing")
+
+
+def test_a_rate_that_ends_in_no_number_is_refused(network):
+    with pytest.raises(InputError, match=r"rate: found 1e\+\d+, .* ran away at step \d"):
+        finetune(converted(network, settle=0), [unet_inputs(8)] * 6, steps=6, rate=1e30,
+                 progress=False)  # fmt: skip
+
+
+def test_what_is_known_of_a_denoiser_stays(network):
+    spiking = converted(network, settle=0)
+    spiking.prediction, spiking.t_range = "v", (0.0, 1.0)
+    tuned = finetune(spiking, [unet_inputs(8)], steps=1, progress=False)
+    assert (tuned.prediction, tuned.t_range) == ("v", (0.0, 1.0))

@@ -129,6 +129,17 @@ def test_quantize_shares_nothing_either():
     assert torch.equal(model(X), before)
 
 
+def test_tied_weights_stay_tied():
+    model = net()
+    qann = snnconvert.quantize(model, 8, example_inputs=X)
+    assert qann.one.weight is qann.two.weight
+    qann(X).square().mean().backward()
+    torch.optim.SGD(qann.parameters(), 0.1).step()
+    state = qann.state_dict()
+    assert torch.equal(state["one.weight"], state["two.weight"])
+    assert not torch.equal(state["one.weight"], model.one.weight)
+
+
 def test_finetuning_leaves_the_network_that_it_starts_from():
     snn = converted(net(), settle=0)
     tuned = finetune(snn, [X], steps=1, progress=False)

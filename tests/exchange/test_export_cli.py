@@ -49,6 +49,7 @@ def test_info_and_other_options(folder):
 
 def test_bad_input_is_refused(folder):
     assert_refused(call_cli("export", SHIPPED, "a.pt", cwd=folder), ".onnx")
+    assert_refused(call_cli("export", "missing.pt", "a.txt", cwd=folder), "a.txt", ".onnx")
     assert_refused(call_cli("export", SHIPPED, "a.onnx", "--form", "loop", cwd=folder), "clock")
     assert_refused(
         call_cli("export", SHIPPED, "a.onnx", "--stage", "ann", cwd=folder), "convert it"
@@ -56,3 +57,7 @@ def test_bad_input_is_refused(folder):
     assert_refused(call_cli("export", SHIPPED, "a.onnx", "--count", 0, cwd=folder), "--count")
     assert_refused(call_cli("export", "unet.onnx", "a.onnx", cwd=folder), "unet.onnx")
     assert_refused(call_cli("sample", "missing.onnx", cwd=folder), "missing.onnx")
+    for command in ("check", "convert", "trajectory"):
+        refused = call_cli(command, "unet.onnx", *(["-o", "o.pt"] if command == "convert" else []),
+                           cwd=folder)  # fmt: skip
+        assert_refused(refused)

@@ -83,3 +83,9 @@ def test_a_converted_network_is_not_converted_again():
     snn = snnconvert.convert(network, 4, example_inputs=inputs)
     with pytest.raises(InputError, match="converted network already"):
         snnconvert.convert(snn, 4, example_inputs=inputs)
+
+
+def test_a_network_that_was_trained_spiking_is_not_converted():
+    x, t = torch.zeros(2, 3, 8, 8), torch.zeros(2)
+    with pytest.raises(InputError, match="SpikingUNet spikes already"):
+        snnconvert.convert(tiny_spiking_unet(), 4, example_inputs=(x, t))

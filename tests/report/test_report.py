@@ -11,6 +11,7 @@ import snnconvert
 from snnconvert.errors import InputError
 from snnconvert.operators.clip import QuantizedClip
 from snnconvert.report.show.terminal import format_report
+from snnconvert.report.trajectory import follow
 from tests.support.unets import tiny_unet, unet_inputs
 
 KEYS = {  # the command adds "trajectory"
@@ -141,6 +142,23 @@ def test_empty_and_foreign_comparisons_are_refused():
         snnconvert.compare(qann, snn, [])
     with pytest.raises(InputError, match="not converted from"):
         snnconvert.compare(tiny_unet(channel_mult=(1, 1)), snn, [unet_inputs()])
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        snnconvert.compare,
+        snnconvert.verify,
+        snnconvert.examine,
+        lambda ann, snn, batches: snnconvert.record_spikes(snn, batches),
+        lambda ann, snn, batches: snnconvert.finetune(snn, batches, steps=1),
+        lambda ann, snn, batches: follow(ann, snn, (1, 3, 8, 8)),
+    ],
+)
+def test_an_ann_in_the_place_of_the_snn_is_refused(call):
+    ann = tiny_unet()
+    with pytest.raises(InputError, match=r"found UNet, needed is what `convert` returns"):
+        call(ann, ann, [unet_inputs()])
 
 
 def test_a_sole_dict_is_one_batch_and_what_is_no_batch_is_explained():

@@ -60,6 +60,8 @@ def _named(args: argparse.Namespace) -> NamedNetwork:
         raise InputError(f"--outputs: {named.name} is no .onnx file")
     if args.stage and named.checkpoint is None:
         raise InputError(f"--stage {args.stage}: {named.name} is no checkpoint with stages")
+    if args.t_range is not None and named.checkpoint is not None:
+        named.checkpoint.takes_times(args.t_range)
     if args.schedule and not args.calibrate:
         raise InputError(
             "--schedule: says by which noise --calibrate's images are noised; give both"
@@ -91,6 +93,7 @@ def ann_and_snn(args: argparse.Namespace) -> tuple[NamedNetwork, SpikingNetwork,
         if ann.has_recipe:
             named = checkpoint_network(ann, ann.quantised_at(snn.config.levels)
                                        if not snn.calibration else None)  # fmt: skip
+            ann.takes_times(args.t_range)
             if args.calibrate:
                 named.batches = list(calibration_batches(args, named))
             return named.on(device), snn, args.snn
@@ -135,18 +138,10 @@ def _from_folder(args: argparse.Namespace) -> NamedNetwork:
 
 
 def _from_factory(args: argparse.Namespace) -> NamedNetwork:
-    make = factory(args.model)
-    try:
-        model = make()
-    except Exception as error:  # whatever user code raises
-        raise InputError(
-            f"--model {args.model}: failed when called without arguments ({first_line(error)})"
-        ) from error
-    if not isinstance(model, nn.Module):
-        raise InputError(f"--model {args.model}: returned {type(model).__name__}, no nn.Module")
+    model = made_by(args.model)
     if args.file:
         model.load_state_dict(weights_of(args.file, model, args.weights_key))
-    return NamedNetwork(args.model, model.eval(), factory_examples(args))
+    return NamedNetwork(args.model, model, factory_examples(args))
 
 
 def factory_examples(args: argparse.Namespace) -> tuple[Tensor, ...] | None:
@@ -161,19 +156,35 @@ def factory_examples(args: argparse.Namespace) -> tuple[Tensor, ...] | None:
     )
 
 
-def factory(name: str) -> Any:
+def made_by(name: str, option: str = "--model") -> nn.Module:
+    """The network that "package.module:function" returns, in evaluation mode."""
+    make = factory(name, option)
+    try:
+        model = make()
+    except Exception as error:  # whatever user code raises
+        raise InputError(
+            f"{option} {name}: failed when called without arguments ({first_line(error)})"
+        ) from error
+    if not isinstance(model, nn.Module):
+        raise InputError(f"{option} {name}: returned {type(model).__name__}, no nn.Module")
+    return model.eval()
+
+
+def factory(name: str, option: str) -> Any:
     """The function that "package.module:function" names."""
     module, _, function = name.partition(":")
     if not module or not function:
-        raise InputError(f"--model: found {name!r}, write MODULE:FACTORY")
+        raise InputError(f"{option}: found {name!r}, write MODULE:FACTORY")
     if str(Path.cwd()) not in sys.path:  # an installed command does not look there
         sys.path.insert(0, str(Path.cwd()))
     try:
         found = importlib.import_module(module)
     except Exception as error:  # whatever user code raises
-        raise InputError(f"--model {name}: cannot import {module} ({first_line(error)})") from error
+        raise InputError(
+            f"{option} {name}: cannot import {module} ({first_line(error)})"
+        ) from error
     if not callable(getattr(found, function, None)):
-        raise InputError(f"--model {name}: {module} has no function {function!r}")
+        raise InputError(f"{option} {name}: {module} has no function {function!r}")
     return getattr(found, function)
 
 

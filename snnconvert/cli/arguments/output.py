@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
 from snnconvert.errors import InputError
+from snnconvert.files.plain_json import json_text
 
 READ = ("file", "snn", "data", "against", "teacher", "calibrate")  # what commands read
 
@@ -50,6 +50,6 @@ def is_same(path: Path, value: str) -> bool:
 def say(args: argparse.Namespace, text: str, content: dict[str, Any]) -> None:
     """Print what was found, as the options want it."""
     if args.json:
-        print(json.dumps(content, allow_nan=False))
+        print(json_text(content))
     elif not args.quiet:
         print(text)

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from snnconvert.cli.arguments.lazy import add_count
 from snnconvert.cli.arguments.options import add_device, check_batch_size, images_help
-from snnconvert.cli.arguments.solver_options import (
-    DEFAULT_SOLVER,
-    add_solver_options,
-    given_options,
-)
+from snnconvert.cli.arguments.solver_options import add_solver_options
 from snnconvert.common.checks import MOST, checked_integer
 from snnconvert.errors import InputError
 
@@ -52,31 +48,19 @@ def quality_of(args: argparse.Namespace, named: NamedNetwork) -> dict[str, Quali
     """
     if args.against is None:
         return {}
+    from snnconvert.cli.arguments.drawn import denoises
+
     check_batch_size(args.batch_size)
     if args.count is not None:
         checked_integer("--count", args.count, 1, MOST)
-    if is_denoiser(named):
+    if denoises(named):
         return fid_asked(args, named)
     return {"accuracy": accuracy_asked(args, named)}
 
 
-def is_denoiser(named: NamedNetwork) -> bool:
-    """Whether it takes (x, t)."""
-    if named.checkpoint is not None:
-        return not named.checkpoint.is_classifier
-    return len(input_shapes(named)) == 2
-
-
-def input_shapes(named: NamedNetwork) -> list[tuple[int, ...]]:
-    """Shapes of the inputs that it takes."""
-    from snnconvert.common.inputs import inputs_of
-
-    known = inputs_of(named.model).shapes
-    return list(known) if known else [tuple(value.shape) for value in named.examples or ()]
-
-
 def accuracy_asked(args: argparse.Namespace, named: NamedNetwork) -> Quality:
     from snnconvert.cli.arguments.calibration_argument import tensors_of
+    from snnconvert.cli.arguments.drawn import input_shapes
     from snnconvert.evaluation.classified import labelled_images
     from snnconvert.evaluation.quality import accuracy_on_images, accuracy_on_tensors
 
@@ -102,31 +86,15 @@ def accuracy_asked(args: argparse.Namespace, named: NamedNetwork) -> Quality:
 
 
 def fid_asked(args: argparse.Namespace, named: NamedNetwork) -> dict[str, Quality]:
+    from snnconvert.cli.arguments.drawn import how_drawn
     from snnconvert.diffusion.sampling import plan
-    from snnconvert.diffusion.schedule import named_schedule
     from snnconvert.evaluation.quality import fid_of_drawn
     from snnconvert.evaluation.resolve import open_reference
-    from snnconvert.generation.image_plan import image_options, image_plan
 
-    solver, options = args.solver or DEFAULT_SOLVER, given_options(args)
-    grid: Any = args.grid
-    if named.checkpoint is not None:
-        chosen = image_plan(
-            named.checkpoint, named.stage, solver=solver, steps=args.steps, grid=grid,
-            schedule=args.schedule, **options,
-        )  # fmt: skip
-        shape = named.checkpoint.image_shape(named.model)
-    else:
-        if args.schedule is None:
-            raise InputError(
-                "--schedule: needed to draw images for --against, with the clean images of "
-                "--calibrate: the noise that the network was trained with"
-            )
-        noise = named_schedule(args.schedule)
-        if grid is None and named.examples and not named.examples[1].is_floating_point():
-            grid = "uniform"
-        chosen = plan(solver, args.steps, noise, grid, **image_options(solver, options))
-        shape = drawn_shape(named)
+    solver, schedule, options = how_drawn(args, named)
+    chosen = plan(solver, args.steps, schedule, **options)
+    own = named.checkpoint
+    shape = drawn_shape(named) if own is None else own.image_shape(named.model)
     against = open_reference(args.against, Path(args.data_root), args.image_size or shape[1])
     count = DRAWN if args.count is None else args.count
     name, quality = fid_of_drawn(
@@ -138,6 +106,8 @@ def fid_asked(args: argparse.Namespace, named: NamedNetwork) -> dict[str, Qualit
 
 def drawn_shape(named: NamedNetwork) -> tuple[int, int, int]:
     """[C, H, W] of the images that it draws. InputError where they are none."""
+    from snnconvert.cli.arguments.drawn import input_shapes
+
     first = input_shapes(named)[0]
     if len(first) != 4:
         raise InputError(

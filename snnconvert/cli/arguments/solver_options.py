@@ -37,7 +37,6 @@ def add_solver_options(
     command: argparse.ArgumentParser, default: str | None = DEFAULT_SOLVER
 ) -> None:
     """The solver, its grid and its options; what is not given stays the solver's default."""
-    from snnconvert.diffusion.denoiser import PREDICTIONS
     from snnconvert.diffusion.grids import GRIDS
     from snnconvert.diffusion.solvers import SOLVERS, described_options
 
@@ -59,18 +58,24 @@ def add_solver_options(
         f"{listed(name for name in SOLVERS if not SOLVERS[name].clips)})")  # fmt: skip
     add("--thresholding", type=float, nargs="?", const=True, metavar="RATIO",
         help="dynamic thresholding at this quantile (default 0.995)")  # fmt: skip
-    add(
-        "--denoise-to-zero",
-        action=switch,
-        help="where a path ends at t = 0: one more evaluation, to clean data",
-    )
-    add("--prediction", choices=PREDICTIONS, metavar="NAME",
-        help="what the network predicts, where the file does not say: "
-        f"{listed(PREDICTIONS)} (default eps)")  # fmt: skip
+    add("--denoise-to-zero", action=switch,
+        help="where a path ends at t = 0: one more evaluation, to clean data")  # fmt: skip
+    add_prediction(group)
     add_argument_option(group)
     add("--corrected", action="store_true", default=None,
         help="take back how the network deviates from the float one; run `moments --against` "
         "first")  # fmt: skip
+
+
+def add_prediction(group: argparse._ActionsContainer) -> None:
+    """What the network predicts."""
+    from snnconvert.diffusion.denoiser import PREDICTIONS
+
+    group.add_argument(
+        "--prediction", choices=PREDICTIONS, metavar="NAME",
+        help="what the network predicts, where the file does not say: "
+        f"{listed(PREDICTIONS)} (default eps)",
+    )  # fmt: skip
 
 
 def add_argument_option(group: argparse._ActionsContainer) -> None:

@@ -23,14 +23,12 @@ from snnconvert.conversion.calibration.path import Call, Follower, Path
 from snnconvert.conversion.calibration.saturation import Saturation, far_beyond, saturation_along
 from snnconvert.conversion.execution.interpreter import Interpreter
 from snnconvert.conversion.graph.program import Program
-from snnconvert.errors import InputError
 
 REACHES = (0.0, 0.5, 0.85, 1.0, 1.25)  # tried; see `SiteDistributions.reached`
 FIRST_REACH = 1.0  # of the passes before one is chosen
 SLACK = 1.05  # times the least error, within which the farthest reach is taken
 DIVERGED = 4.0  # times the largest noised |x|: samples of a network that is trained stay within
 ESCAPED = 2.0  # times the largest end of the float network: beyond, a sample has escaped
-ANOTHER_SCALE = 10.0  # times the largest t of the calibration data
 STRAYED = 2.0  # times the largest |x| that the float network met: nothing is learned there
 
 Quantised = tuple[Program, dict[str, Tensor]]
@@ -137,19 +135,6 @@ class AlongPath:
         self._choose()
         return self.found
 
-    def _check_times(self, call: Call) -> None:
-        """InputError where the path's times are of another scale than the calibration data's."""
-        found, known = (
-            float(inputs[self.follower.time].double().abs().max())
-            for inputs in (call, self.follower.template)
-        )
-        if min(found, known) > 0 and max(found / known, known / found) > ANOTHER_SCALE:
-            raise InputError(
-                f"path: the solver begins at t = {found:g}, the calibration data are at t up to "
-                f"{known:g}; where the network takes scaled times, say so: t_range=(first, last), "
-                "such as (0, 0.999) for t / 1000 (--t-range on the command line)"
-            )
-
     def _choose(self) -> None:
         _, wanted = self._followed(self.plain, "judged")
         for reach in REACHES:
@@ -175,8 +160,6 @@ class AlongPath:
         calls: list[Call] = []
 
         def called(call: Call) -> Any:
-            if not calls:
-                self._check_times(call)
             calls.append(call)
             return run(call)
 

@@ -15,6 +15,11 @@ from snnconvert.conversion.graph.values import leaves
 from snnconvert.errors import InputError
 
 Call = list[Tensor]
+ANOTHER_SCALE = 10.0  # times the largest t of the calibration data
+
+
+class AnotherScale(InputError):
+    """A path's times are of another scale than those of the calibration data."""
 
 
 class Path(Protocol):
@@ -89,12 +94,32 @@ class Follower:
             return one
         return one[torch.arange(len(x)) % len(one)]
 
+    def check_times(self, call: Call) -> None:
+        """AnotherScale where a path begins at times far from those of the calibration data."""
+        found, known = (
+            float(inputs[self.time].double().abs().max()) for inputs in (call, self.template)
+        )
+        if min(found, known) > 0 and max(found / known, known / found) > ANOTHER_SCALE:
+            raise AnotherScale(
+                f"path: the solver begins at t = {found:g}, the calibration data are at t up to "
+                f"{known:g}; where the network takes scaled times, say so: t_range=(first, last), "
+                "such as (0, 0.999) for t / 1000 (--t-range on the command line)"
+            )
+
     def network(self, run: Callable[[Call], Any]) -> Callable[[Tensor, Tensor], Tensor]:
-        """The function that a path calls, which runs the program by `run`."""
+        """The function that a path calls, which runs the program by `run`.
+
+        AnotherScale in its first call where its times cannot be meant.
+        """
+        begun = False
 
         def call(x: Tensor, t: Tensor) -> Tensor:
+            nonlocal begun
             outputs = []
             for inputs in self.calls(x, t):
+                if not begun:
+                    self.check_times(inputs)
+                begun = True
                 found = leaves(run(inputs))
                 if len(found) != 1:
                     raise InputError(

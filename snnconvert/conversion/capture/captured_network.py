@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from snnconvert.conversion.capture.captured import Captured, HoldsProgram
 from snnconvert.conversion.execution.interpreter import Interpreter
 from snnconvert.conversion.graph.nodes import BatchNorm, Clip
+from snnconvert.conversion.graph.owned import seen_as
 from snnconvert.conversion.graph.program import Node, Program
 
 
@@ -29,6 +30,7 @@ class CapturedNetwork(nn.Module, HoldsProgram):
         self.functions = dict(functions or {})
         self._paths: dict[str, str] = {}
         taken: set[str] = set()
+        made: dict[object, nn.Parameter] = {}  # what two names share they go on sharing
         for name, value in captured.constants.items():
             path = captured.paths.get(name, name)
             path = name if path in taken else path
@@ -39,7 +41,10 @@ class CapturedNetwork(nn.Module, HoldsProgram):
                 taken.add(path)
             self._paths[name] = path
             if name in captured.trainable and value.is_floating_point():
-                owner.register_parameter(last, nn.Parameter(value.clone()))
+                key = seen_as(value) if value.numel() else name
+                if key not in made:
+                    made[key] = nn.Parameter(value.clone())
+                owner.register_parameter(last, made[key])
             else:
                 owner.register_buffer(last, value)
         self._interpreters: dict[bool, Interpreter] = {}  # by mode, made when it first runs

@@ -23,12 +23,17 @@ def owned(constants: Mapping[str, Tensor], others: Iterable[Tensor]) -> dict[str
     def own(value: Tensor) -> Tensor:
         if memory_of(value) not in foreign and value.data_ptr() % ALIGNMENT == 0:
             return value
-        seen_as = (value.device, value.data_ptr(), value.dtype, value.shape, value.stride())
-        if seen_as not in copies:
-            copies[seen_as] = value.detach().clone()
-        return copies[seen_as]
+        key = seen_as(value)
+        if key not in copies:
+            copies[key] = value.detach().clone()
+        return copies[key]
 
     return {name: own(value) for name, value in constants.items()}
+
+
+def seen_as(value: Tensor) -> tuple[object, ...]:
+    """What is the same for two names of one tensor, such as tied weights."""
+    return value.device, value.data_ptr(), value.dtype, value.shape, value.stride()
 
 
 def memory_of(value: Tensor) -> tuple[object, int]:

@@ -290,9 +290,10 @@ class SpikingNetwork(Spiking, HoldsProgram):
 
 
 def converted(
-    network: object, refusal: str, error: type[SnnconvertError] = InputError
+    network: object, refusal: str = "", error: type[SnnconvertError] = InputError
 ) -> SpikingNetwork:
     """`network` where it is a converted one, else `error` with `refusal`."""
     if not isinstance(network, SpikingNetwork):
-        raise error(refusal)
+        found = f"snn: found {type(network).__name__}, needed is what `convert` returns"
+        raise error(refusal or found)
     return network

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,7 +15,7 @@ from snnconvert.errors import InputError
 
 @torch.no_grad()
 def accuracy(
-    network: Callable[[Tensor], Tensor], batches: Iterable[tuple[Tensor, Tensor]], top: int = 1
+    network: Callable[[Any], Tensor], batches: Iterable[tuple[Any, Tensor]], top: int = 1
 ) -> float:
     """Share of the images whose label is among the `top` largest outputs, 0 ... 1.
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from snnconvert.common.denoises import facts_of
+from snnconvert.common.warning import warn
 from snnconvert.conversion.calibration.batches import Kept
 from snnconvert.conversion.calibration.over_t import time_argument
-from snnconvert.conversion.calibration.path import Follower
+from snnconvert.conversion.calibration.path import AnotherScale, Follower
 from snnconvert.conversion.calibration.saturation import saturation_along
 from snnconvert.conversion.graph.values import leaves
 from snnconvert.conversion.spiking.network import SpikingNetwork
@@ -38,7 +39,8 @@ def saturation_of(snn: SpikingNetwork, kept: Kept | None) -> dict[str, Any] | No
     """Share of each layer's values above its ceiling: on inputs, and at each t of a path.
 
     The path is the one that it was calibrated along, or DDIM's in 20 steps. None where there is
-    none to follow, or the network returns more than one prediction of x's shape.
+    none to follow, the network returns more than one prediction of x's shape, or its times are
+    of another scale than those of the inputs.
 
     Args:
         kept: inputs of the report, as `kept_for` had them kept.
@@ -52,4 +54,8 @@ def saturation_of(snn: SpikingNetwork, kept: Kept | None) -> dict[str, Any] | No
     if [value.shape for value in leaves(qann(*args, **kwargs))] != [follower.like.shape]:
         return None
     path = SolverPath(facts["schedule"], facts.get("prediction"))
-    return saturation_along(qann.program, qann.constants, follower, kept, path).to_dict()
+    try:
+        return saturation_along(qann.program, qann.constants, follower, kept, path).to_dict()
+    except AnotherScale as error:
+        warn(f"report: what saturates on a solver's path is left out ({error})")
+        return None

@@ -36,8 +36,10 @@ class AsCaptured(nn.Module, KnowsInputs):
     def takes(self) -> Inputs:
         return self.program.takes
 
-    def forward(self, *args: Any) -> Any:
-        return self.network(*self.program.bind(args, {}))
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        inputs = self.program.bind(args, kwargs)
+        args, kwargs = self.program.unbind(inputs, positional=len(args))
+        return self.network(*args, **kwargs)
 
 
 def calls_in(program: Program, batches: Iterable[Any]) -> Iterator[Call]:

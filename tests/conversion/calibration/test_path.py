@@ -47,6 +47,18 @@ def test_no_sample_escapes_where_thresholds_were_fitted_along_a_path(code, times
     assert len(shares["path"]) == len(found["saturation"]["t"]) == 10
 
 
+def test_a_correction_over_t_beside_the_path_lets_no_sample_go():
+    """What the last rounding of eps left is taken back where the data are, and escapes nowhere."""
+    model, along = NormalDenoiser(LINEAR).eval(), converted(4, path=PATH)
+    correction = snnconvert.measure_correction(along, model, [points(1024)], LINEAR, times=20)
+    wanted = snnconvert.sample(model, **SAMPLING)
+    plain = snnconvert.sample(along, **SAMPLING)
+    found = snnconvert.sample(along, **SAMPLING, correction=correction)
+    assert float(found.norm(dim=1).max()) <= 4 * float(wanted.norm(dim=1).max())
+    distance = [float((x - wanted).square().mean()) for x in (found, plain)]
+    assert distance[0] <= 1.05 * distance[1]
+
+
 def test_other_forms_of_inputs_are_followed_too():
     x, t = (torch.cat(parts) for parts in zip(*snnconvert.noised(points(256), LINEAR), strict=True))
     inputs = (x, t.long()[:, None], torch.arange(len(x)) % 10)
@@ -143,3 +155,20 @@ def test_schedule_prediction_and_range_travel_with_the_network(tmp_path):
 def test_senseless_paths_are_refused(options):
     with pytest.raises(InputError):
         snnconvert.SolverPath(LINEAR, **options)
+
+
+def test_a_report_follows_no_path_at_times_of_another_scale():
+    """Without t_range a solver would call a network of t / 100 at t = 99."""
+
+    class Scaled(NormalDenoiser):
+        def forward(self, x, t):
+            return super().forward(x, t * 100)
+
+    model = Scaled(LINEAR).eval()
+    batches = snnconvert.noised(points(128), LINEAR, inputs=128, t_range=(0, 0.99))
+    snn = snnconvert.convert(model, 8, example_inputs=batches[0], calibration=batches)
+    snn.schedule = LINEAR
+    with pytest.warns(UserWarning, match=r"begins at t = 99, .* left out|left out .*t = 99"):
+        assert snnconvert.compare(model, snn, batches).to_dict()["saturation"] is None
+    snn.t_range = (0.0, 0.99)
+    assert snnconvert.compare(model, snn, batches).to_dict()["saturation"]["layers"]

@@ -301,3 +301,67 @@ def test_numbers_made_of_answers_are_a_function_with_neurons_behind_it(name):
     snn = held(Activated(ANSWERS[name]), torch.randn(64, 6), timesteps=4, close=1e-5)
     (function,) = snn.functions.values()
     assert function is not None
+
+
+class Twice(nn.Module):
+    """Two quantisers or clips with ceilings `one` and `two`, which may be the same parameter."""
+
+    def __init__(self, first, second, shared: bool, *shape) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.a, self.b, self.c = nn.Linear(6, 6), nn.Linear(6, 6), nn.Linear(6, 3)
+        self.one = nn.Parameter(torch.full(shape, 1.5))
+        self.two = self.one if shared else nn.Parameter(torch.full(shape, 1.5))
+        self.first, self.second = first, second
+
+    def forward(self, x):
+        return self.c(self.second(self.b(self.first(self.a(x), self.one)), self.two))
+
+
+def of_the_exponential(x, p):
+    return qcfs(x, p.exp() / 2)
+
+
+SHARED = {
+    "the same twice": (qcfs, qcfs),
+    "two spellings": (pact, straight_through),
+    "a channel": (qcfs, straight_through, 1, 6),
+    "clips": (lambda x, c: torch.minimum(torch.relu(x), c), lambda x, c: torch.clamp(x, 0 * c, c)),
+    "a channel of the last axis": (pact_by_where, pact_by_where, 6),
+    "computed": (of_the_exponential, of_the_exponential),
+}
+
+
+@pytest.mark.parametrize("name", SHARED)
+def test_a_shared_ceiling_stays_one(name):
+    first, second, *shape = SHARED[name]
+    model, x = Twice(first, second, True, *shape).eval(), torch.randn(64, 6) * 2
+    levels = 256 if name == "clips" else LEVELS
+    qann = snnconvert.quantize(model, levels, example_inputs=x)
+    assert len(list(qann.parameters())) == len(list(model.parameters()))
+    if name not in ("computed", "a channel of the last axis"):
+        assert set(qann.state_dict()) == set(model.state_dict())
+        assert qann.one is qann.two
+    optimizer = torch.optim.SGD(qann.parameters(), 0.1)
+    for _ in range(3):
+        optimizer.zero_grad()
+        (qann(x) - x[:, :3]).square().mean().backward()
+        optimizer.step()
+    snn = snnconvert.convert(qann.eval(), levels)
+    one, two = (cell.ceiling for cell in snn.neurons.values())
+    assert torch.equal(one, two) and float(one.flatten()[0]) != 1.5
+    with torch.no_grad():
+        assert torch.equal(snn(x), qann(x))
+    tuned = snnconvert.finetune(
+        snnconvert.convert(model, levels, example_inputs=x, settle=0), [x] * 3, steps=3, rate=0.05,
+        teacher=lambda x: x[:, :3], progress=False,
+    )  # fmt: skip
+    one, two = (cell.ceiling for cell in tuned.neurons.values())
+    assert torch.equal(one, two)
+
+
+def test_equal_ceilings_that_nobody_shares_stay_two():
+    model, x = Twice(qcfs, qcfs, False).eval(), torch.randn(64, 6) * 2
+    qann = snnconvert.quantize(model, LEVELS, example_inputs=x)
+    assert len(list(qann.parameters())) == len(list(model.parameters()))
+    assert {"one", "two"} <= set(qann.state_dict())

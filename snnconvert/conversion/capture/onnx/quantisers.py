@@ -21,11 +21,11 @@ def lay_open_quantisers(graph: ir.Graph) -> None:
     for node in list(graph):
         if node.op_type == "DequantizeLinear" and node.inputs[0] is not None:
             first = node.inputs[0].producer()
-            if first is not None and is_pair(first, node):
+            if first is not None and undoes(first, node):
                 join(graph, first, node)
 
 
-def is_pair(first: ir.Node, second: ir.Node) -> bool:
+def undoes(first: ir.Node, second: ir.Node) -> bool:
     """Whether `second` undoes `first`, with constants of the file, on what varies."""
     if first.op_type != "QuantizeLinear" or first.inputs[0] is None:
         return False
