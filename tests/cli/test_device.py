@@ -62,18 +62,8 @@ def test_a_gpu_that_is_not_there_is_refused(folder):
     assert_refused(run_cli("convert", "net.pt", "--device", "cuda", cwd=folder), "'cuda'")
 
 
-def test_all_of_it_on_the_cpu(folder):
-    cpu = ("--device", "cpu")
-    lines = [
-        (run_cli, "convert", "net.pt", "--settle", "0", "--timesteps", "2", "-o", "a.pt"),
-        (run_cli, "finetune", "a.pt", "--teacher", "net.pt", "--steps", "1", "--batch-size", "2"),
-        (call_cli, "trajectory", "net.pt", "--steps", "2", "-n", "1"),
-        (call_cli, "report", "net.pt", "a.pt", "--no-advice"),
-    ]
-    for call, *words in lines:
-        done = call(*words, *cpu, cwd=folder)
-        helped = words[0] != "finetune" or "did not help" in done.stderr
-        assert done.returncode == 0 or (helped and done.returncode == 1), done.stderr
-        assert "Traceback" not in done.stderr
-    verified = call_cli("verify", "net.pt", "a.pt", *cpu, cwd=folder)
-    assert verified.returncode == 1  # no step to settle in: not every count is right
+def test_a_conversion_on_the_cpu(folder):
+    words = ("--settle", "0", "--timesteps", "2", "--device", "cpu", "-o", "a.pt")
+    done = run_cli("convert", "net.pt", *words, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert (folder / "a.pt").is_file()
