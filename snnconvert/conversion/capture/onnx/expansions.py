@@ -17,8 +17,7 @@ from snnconvert.conversion.capture.onnx.build import STANDARD
 Input = ir.Value | None
 BETWEEN = {  # of com.microsoft: the float operation, and where its quantised inputs begin
     "QLinearAdd": ("Add", (0, 3)), "QLinearMul": ("Mul", (0, 3)),
-    "QLinearSigmoid": ("Sigmoid", (0,)), "QLinearSoftmax": ("Softmax", (0,)),
-    "QLinearLeakyRelu": ("LeakyRelu", (0,)),
+    "QLinearSigmoid": ("Sigmoid", (0,)), "QLinearLeakyRelu": ("LeakyRelu", (0,)),
     "QLinearAveragePool": ("AveragePool", (0,)), "QLinearReduceMean": ("ReduceMean", (0,)),
     "QLinearGlobalAveragePool": ("GlobalAveragePool", (0,)),
 }  # fmt: skip
@@ -107,7 +106,6 @@ def expand_between(
     """`op` of dequantised parts (value, scale, zero point), quantised by `result`."""
     first = [made("DequantizeLinear", part, node, f"input_{i}") for i, part in enumerate(parts)]
     inner = made(op, [new.outputs[0] for new in first], node, op.lower())
-    inner.version = number_of(node, "opset") or inner.version  # what a softmax is meant by
     for attribute in node.attributes.values():
         inner.attributes[attribute.name] = attribute
     last = made("QuantizeLinear", [inner.outputs[0], *result], node, "output")

@@ -111,7 +111,6 @@ ONE, RESULT = ["q", "xs", "xz"], ["rs", "rz"]
 BETWEEN = {
     "QLinearAdd": ([*ONE, *ONE, *RESULT], {}), "QLinearMul": ([*ONE, *ONE, *RESULT], {}),
     "QLinearSigmoid": ([*ONE, *RESULT], {}),
-    "QLinearSoftmax": ([*ONE, *RESULT], {"axis": 1, "opset": 13}),
     "QGemm": ([*ONE, "w", "ws", "wz", "b", *RESULT], {"transB": 1}),
     "QGemm, alpha": ([*ONE, "v", "xs", "z", "b", *RESULT], {"alpha": 0.7}),
     "QLinearLeakyRelu": ([*ONE, *RESULT], {"alpha": 0.1}),
