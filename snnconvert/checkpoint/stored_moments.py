@@ -36,7 +36,8 @@ def correction_of(
     entry, source = checkpoint.moments.get(stage, {}), checkpoint.source
     now = {"network": fingerprint(checkpoint.entry(stage)),
            **today(checkpoint, schedule, prediction, clip)}  # fmt: skip
-    again = f"`snnconvert moments {source} --stage {stage} --against ann`"
+    float_one = "ann" if "ann" in checkpoint.stages else "FILE"
+    again = f"`snnconvert moments {source} --stage {stage} --against {float_one}`"
     found = entry.get("correction")
     if found is None:
         raise CheckpointError(

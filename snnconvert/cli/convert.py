@@ -153,9 +153,9 @@ def run_convert(args: argparse.Namespace) -> None:
 
     named = args.file or args.model.partition(":")[2] if args.file or args.model else "network"
     out = Path(args.out) if args.out else Path(named).parent / f"{Path(named).stem}.snn.pt"
+    destination(args, out)  # refused before slow work
     named = named_network(args)
     facts = denoiser_facts(args, named)
-    destination(args, out)  # refused before slow work
     paths = report_paths(out.with_name(f"{out.stem}.report.html"))
     before = replaced(args, out)
     if named.batches is None and named.examples is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from snnconvert.checkpoint import STAGES
@@ -87,6 +88,8 @@ def run_sample(args: argparse.Namespace) -> None:
         schedule=args.schedule, **given_options(args),
     )  # fmt: skip
     picture = destination(args, args.trajectory) if args.trajectory else None
+    if Path(args.out).suffix:  # else a folder
+        destination(args, args.out)
     shape = checkpoint.image_shape(network)
     settings = drawing_settings(checkpoint, stage, chosen, args.seed, args.threshold_scale)
     with open_shard(args.device) as shard:

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from snnconvert.common.checks import checked_integer
-from snnconvert.diffusion.sampling import Plan, allowed_batch
+from snnconvert.diffusion.sampling import Plan, allowed_batch, device_of
 from snnconvert.errors import InputError
 from snnconvert.evaluation.classified import batches_of, normalised, right_share
 from snnconvert.evaluation.evaluate import inception_for
@@ -41,7 +41,10 @@ def accuracy_on_images(
 
     def share(network: nn.Module) -> float:
         pairs = batches_of(images, labels, count, allowed_batch(network, batch_size))
-        return right_share(network, (([normalised(x, mean, std)], y) for x, y in pairs))
+        device = device_of(network)
+        return right_share(
+            network, (([normalised(x, mean, std).to(device)], y.to(device)) for x, y in pairs)
+        )
 
     return share
 
@@ -62,7 +65,8 @@ def accuracy_on_tensors(values: Sequence[Tensor], batch_size: int) -> Quality:
 
     def share(network: nn.Module) -> float:
         size = allowed_batch(network, batch_size)
-        *inputs, labels = (value.split(size) for value in values)
+        device = device_of(network)
+        *inputs, labels = (value.to(device).split(size) for value in values)
         return right_share(network, zip(zip(*inputs, strict=True), labels, strict=True))
 
     return share

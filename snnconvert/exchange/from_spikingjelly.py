@@ -32,7 +32,6 @@ from snnconvert.operators.clip import QuantizedClip
 
 KNOWN = (neuron.IFNode, neuron.HalfThresholdIFNode, neuron.LIFNode)
 CONTAINERS = (layer.SeqToANNContainer, layer.MultiStepContainer)  # of what is done step by step
-STEPS = 2  # on which a network of step mode "m" is tried
 
 
 @dataclass(frozen=True)
@@ -100,22 +99,25 @@ def sees_steps(snn: SpikingNetwork) -> bool:
 
 def refuse_own_time(network: nn.Module, example_inputs: Any) -> None:
     """InputError where a network of step mode "m" gives anything but one result a time step."""
-    steps = [module for module in network.modules() if isinstance(module, base.StepModule)]
-    if not any(isinstance(m, base.MultiStepModule) or m.step_mode == "m" for m in steps):
+    stepped = [module for module in network.modules() if isinstance(module, base.StepModule)]
+    if not any(isinstance(m, base.MultiStepModule) or m.step_mode == "m" for m in stepped):
         return
     tried = copy.deepcopy(network).eval()
     functional.reset_net(tried)
+    given = arguments_of(example_inputs)
+    steps = 1 + max(
+        len(value) for value in leaves(given)
+    )  # what no length of an input may pass for
     args, kwargs = pytree.tree_map(
-        lambda x: x.expand(STEPS, *x.shape) if isinstance(x, Tensor) else x,
-        arguments_of(example_inputs),
+        lambda x: x.expand(steps, *x.shape) if isinstance(x, Tensor) else x, given
     )
     try:
         with torch.no_grad():
             shapes = [list(value.shape) for value in leaves(tried(*args, **kwargs))]
-        found = f"gives {shapes} for {STEPS} steps of the example inputs"
-        sound = all(shape[:1] == [STEPS] for shape in shapes)
+        found = f"gives {shapes} for {steps} steps of the example inputs"
+        sound = all(shape[:1] == [steps] for shape in shapes)
     except Exception as error:  # whatever user code raises
-        found, sound = f"fails on {STEPS} steps of the example inputs ({error})", False
+        found, sound = f"fails on {steps} steps of the example inputs ({error})", False
     if not sound:
         raise InputError(
             f"spikingjelly: {type(network).__name__}, of step mode 'm', {found}; needed is one "

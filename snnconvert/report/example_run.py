@@ -45,13 +45,13 @@ def example_run(
         train = run.trains.get(name)
         if train is None:
             continue
-        train = train[:, 0].flatten(1)
+        train = train[:, 0].reshape(len(train), -1)
         chosen = chosen_neurons(train)
         when = train[:, chosen].T.nonzero()
         spikes = [[row, step + 1, int(train[step, chosen[row]])] for row, step in when.tolist()]
         potentials = None
         if name in traced:
-            v = traced[name][:, 0].flatten(1)
+            v = traced[name][:, 0].reshape(len(traced[name]), -1)
             potentials = [[round(x, 4) for x in v[:, n].tolist()]
                           for n in spread(chosen, TRACED)]  # fmt: skip
         rows.append({

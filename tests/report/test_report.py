@@ -179,3 +179,18 @@ def test_a_sole_dict_is_one_batch_and_what_is_no_batch_is_explained():
             snnconvert.compare(model, snn, batches)
     with pytest.raises(InputError, match=r"number 1: .*captured as a dict"):
         snnconvert.compare(model, snn, [batch, batch["x"]])
+
+
+def test_layers_of_one_number_an_input_are_reported():
+    class Row(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = torch.nn.Linear(4, 1)
+
+        def forward(self, x):
+            return torch.relu(self.linear(x).squeeze(-1)) * 2
+
+    x = torch.randn(8, 4)
+    model = Row().eval()
+    snn = snnconvert.convert(model, 4, example_inputs=x, calibration=[x])
+    assert snnconvert.compare(model, snn, [x]).to_dict()["output"]["bit_equal"]

@@ -187,7 +187,7 @@ def add_conversion_options(command: argparse.ArgumentParser, several: bool = Fal
     add("--simulate", choices=("steps", "counts"), default="steps",
         help="run the clock (default), or one pass where that is exact")  # fmt: skip
     add("--norm", choices=("accumulated", "per_step"), default="accumulated",
-        help="what norms see; per_step reproduces the published SDM rule")  # fmt: skip
+        help="what norms see; per_step: single steps, as in SDM and spikingjelly")  # fmt: skip
     add_neuron_options(command)
     add_threshold_options(command)
 

@@ -34,6 +34,7 @@ def destination(args: argparse.Namespace, path: str | Path) -> Path:
 
     out = check_destination(path)
     given = [getattr(args, name, None) for name in READ]
+    given += [text.partition("=")[2] for text in getattr(args, "arguments", None) or []]
     if any(is_same(out, value) for value in given if value):
         raise InputError(f"{out}: is the input itself; choose another output with -o")
     return out

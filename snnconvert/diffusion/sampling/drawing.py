@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from snnconvert.common.checks import checked_integer
 from snnconvert.diffusion.denoiser import schedule_for
+from snnconvert.diffusion.grids import make_grid
 from snnconvert.diffusion.noise import SampleNoise, image_seeds
 from snnconvert.diffusion.sampling.plans import Network, OnCall, allowed_batch, plan, run
 from snnconvert.diffusion.schedule import CLEAN, NoiseLevels
@@ -114,9 +115,13 @@ def invert(
     if not SOLVERS[solver].reversible or options.get("eta", 0) != 0:
         able = ", ".join(sorted(name for name, s in SOLVERS.items() if s.reversible))
         raise InputError(f"invert: {solver!r} draws noise on its way; use one of {able}, eta 0")
-    chosen = plan(solver, steps, schedule_for(denoiser, schedule), grid, to_data=False, **options)
+    chosen = plan(solver, steps, schedule_for(denoiser, schedule), grid, **options)
     count, _ = check_start(x, None)
-    back = [time for time in reversed(chosen.times) if time != CLEAN]
+    times = chosen.times
+    if times[-1] == CLEAN:  # which has no way back; some grids can end at t = 0
+        times = make_grid(grid, chosen.schedule, steps, default=SOLVERS[solver].grid, end=0,
+                          eps_second_moment=options.get("eps_second_moment"))  # fmt: skip
+    back = [time for time in reversed(times) if time != CLEAN]
     if len(back) < 2:
         raise InputError("grid: inversion needs two times besides clean data; raise steps")
     result, _ = run(replace(chosen, times=back), denoiser, x, SampleNoise(range(count)))

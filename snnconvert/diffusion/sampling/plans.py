@@ -72,12 +72,9 @@ def plan(
     *,
     denoise_to_zero: bool = False,
     arguments: Mapping[str, Any] | None = None,
-    to_data: bool = True,
     **options: Any,
 ) -> Plan:
     """Check everything that can be checked without the network. Arguments as `sample`.
-
-    to_data: False: grids that leave their end open end at t = 0.
 
     Raises:
         InputError: unknown solver, grid or option, or a value outside its range.
@@ -94,7 +91,7 @@ def plan(
     own = {name: value for name, value in options.items() if name in entry.options}
     corrections = {name: value for name, value in options.items() if name in OF_DENOISER}
     multistep = own.get("method", "multistep") == "multistep"
-    end = entry.end if multistep and to_data else 0  # other steps end on a finite lambda
+    end = entry.end if multistep else 0  # other steps end on a finite lambda
     times = make_grid(grid, schedule, steps, default=entry.grid, end=end,
                       eps_second_moment=options.get("eps_second_moment"))  # fmt: skip
     zero = [CLEAN] if denoise_to_zero and times[-1] != CLEAN else []

@@ -96,6 +96,8 @@ class Layers:
             if node.name in self.snn.program.output_names:
                 break
             reader = found[0]
+            if reader.refs.count(node.name) > 1:  # y + y would count its bias twice
+                break
             if Neuron.found(reader):
                 return reader, pooled
             pooled |= reader.op == "aten.avg_pool2d.default"

@@ -101,7 +101,7 @@ class Recorder:
             return
         if self.relay is not None:
             self.relay.add(name, spikes, weight)
-        fired = (spikes != 0).flatten(1).any(1).long() * (len(self.by_step) + 1)
+        fired = (spikes != 0).reshape(len(spikes), -1).any(1).long() * (len(self.by_step) + 1)
         self.last_spikes[name] = torch.maximum(fired, self.last_spikes.get(name, fired))
         magnitude = spikes.abs().to(torch.promote_types(spikes.dtype, torch.float32))
         self.emitted[name] = self.emitted[name] + magnitude if name in self.emitted else magnitude

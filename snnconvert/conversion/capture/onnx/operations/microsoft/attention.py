@@ -39,10 +39,11 @@ def several_heads(call: Call) -> Any:
         call.refuse("packs queries, keys and values", "optimise without packing them")
     parts, count = [call.tensor(index) for index in range(3)], call.attribute("num_heads")
     if call.has(3):
-        sizes = [part.shape[2] if part.ndim == 3 else 0 for part in parts]
+        sizes = [part.shape[2] if part.ndim == 3 else part.shape[1] * part.shape[3]
+                 for part in parts]  # fmt: skip
         pieces = call.tensor(3, "bias", trainable=True).split(sizes)
-        parts = [part + piece if size else part
-                 for part, piece, size in zip(parts, pieces, sizes, strict=True)]  # fmt: skip
+        parts = [part + piece if part.ndim == 3 else part
+                 for part, piece in zip(parts, pieces, strict=True)]  # fmt: skip
     q, k, v = (heads(part, count) for part in parts)
     found = attended(call, q, k, v, mask_at=4, added_at=5)
     return (found, k, v)[: len(call.node.outputs)]
