@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+PREDICTIONS = ("eps", "x0", "v", "x_prev")
 LARGEST = sys.float_info.max
 
 

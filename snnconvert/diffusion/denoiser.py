@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from snnconvert.common.checks import checked_number
-from snnconvert.common.denoises import facts_of
+from snnconvert.common.denoises import PREDICTIONS, facts_of
 from snnconvert.common.registry import nearest
 from snnconvert.diffusion.correction import Correction
 from snnconvert.diffusion.linear import plus
@@ -17,7 +17,6 @@ from snnconvert.diffusion.schedule import CLEAN, NoiseLevels, Point, Schedule, a
 from snnconvert.diffusion.times import Caller, Range, agreed
 from snnconvert.errors import InputError
 
-PREDICTIONS = ("eps", "x0", "v", "x_prev")
 DYNAMIC_RATIO = 0.995  # quantile of dynamic thresholding where `True` is given
 
 

@@ -245,8 +245,9 @@ def test_exported_network_has_the_fid_of_what_it_was_exported_from(tmp_path, che
 
 
 def drawn(checkpoint: Path, count: int, seed: int = 0, batch_size: int = 64) -> torch.Tensor:
-    drawing = Drawing(plan("ddim", 1), seed, batch_size)
-    source = SampledSource.of(Checkpoint.read(checkpoint), drawing, count)
+    file = Checkpoint.read(checkpoint)
+    drawing = Drawing(plan("ddim", 1, file.schedule()), seed, batch_size)
+    source = SampledSource.of(file, drawing, count)
     return torch.cat(list(source.batches(50, count)))
 
 

@@ -111,6 +111,7 @@ sys.meta_path.insert(0, Interrupts())
 from snnconvert.cli import main
 sys.exit(main(["convert", "net.pt"]))
 """
+    (tmp_path / "net.pt").write_bytes(b"to be read with PyTorch")
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True,
                           cwd=tmp_path, env=ENVIRONMENT)  # fmt: skip
     assert (done.returncode, done.stderr) == (130, "snnconvert: interrupted\n")

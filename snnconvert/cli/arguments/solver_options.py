@@ -69,7 +69,7 @@ def add_solver_options(
 
 def add_prediction(group: argparse._ActionsContainer) -> None:
     """What the network predicts."""
-    from snnconvert.diffusion.denoiser import PREDICTIONS
+    from snnconvert.common.denoises import PREDICTIONS
 
     group.add_argument(
         "--prediction", choices=PREDICTIONS, metavar="NAME",
