@@ -16,7 +16,7 @@ from snnconvert.cli.arguments.calibration_argument import noised
 from snnconvert.cli.arguments.named_network import NamedNetwork
 from snnconvert.cli.arguments.network_argument import named_network
 from snnconvert.conversion.calibration.options import WeightCalibration
-from snnconvert.diffusion.objectives import noised_batch, target_of
+from snnconvert.diffusion.objectives import beyond_range, noised_batch, target_of
 from snnconvert.images.pixels import to_unit_range
 from tests.support.command_line import assert_refused, call_cli
 from tests.support.errors import relative_error
@@ -68,10 +68,11 @@ def test_the_network_is_the_one_that_samples_and_the_report_is_about_other_image
 
 @torch.no_grad()
 def error_and_loss(network, ann, inputs: tuple[Tensor, ...]) -> tuple[float, float]:
-    """Relative error against the float network, and the loss as one of the noise."""
-    x, t, target, alpha = inputs
+    """Relative error against the float network, and its own loss as one of the noise."""
+    x, t, target, alpha, beyond = inputs
     wanted, found = ann(x, t), network(x, t)
-    return relative_error(found, wanted), float((alpha * (found - target)).square().mean())
+    error = (found - target).masked_fill(beyond * (found - target) > 0, 0)
+    return relative_error(found, wanted), float((alpha * error).square().mean())
 
 
 @pytest.mark.parametrize("trained", [{"block_steps": 60}, {"block_steps": 0, "output_steps": 30}])
@@ -84,7 +85,9 @@ def test_trained_weights_come_closer_on_held_out_inputs_over_all_t(shipped, trai
     clean, schedule = to_unit_range(images[128:]), schedule_of(recipe)
     x, t, eps = noised_batch(clean, schedule, generator, spread=True)
     alpha = schedule.alpha(t).float().view(-1, 1, 1, 1)  # v is alpha * eps - sigma * x0
-    held_out = x, t, target_of(recipe.prediction, clean, eps, schedule, t), alpha
+    assert recipe.clipped  # so no prediction beyond the range is an error
+    beyond = beyond_range(recipe.prediction, clean)
+    held_out = x, t, target_of(recipe.prediction, clean, eps, schedule, t), alpha, beyond
     options = {"example_inputs": calibration[0], "calibration": calibration, "simulate": "counts"}
     before, after = (
         error_and_loss(snnconvert.convert(ann, 4, weights=weights, **options), ann, held_out)

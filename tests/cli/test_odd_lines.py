@@ -103,6 +103,7 @@ def test_a_reader_that_has_gone_ends_a_command_quietly(line, tmp_path):
 def test_an_interruption_while_a_command_starts_is_one_line(tmp_path):
     script = """
 import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's job in the background has none
 class Interrupts:
     def find_spec(self, name, *_):
         if name == "torch":
