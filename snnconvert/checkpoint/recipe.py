@@ -12,6 +12,7 @@ from typing import Any
 
 import tomli_w
 
+from snnconvert.common.checks import like_default
 from snnconvert.common.hardware import DEVICES
 from snnconvert.common.randomness import LARGEST_SEED
 from snnconvert.common.registry import nearest
@@ -36,7 +37,7 @@ OF_TASK = {
 
 
 PREDICTIONS = ("eps", "v", "x0")
-EARLIER = {"quantized_clipped": "clipped", "quantized_time_power": "time_power"}  # names of keys
+EARLIER = {"quantized_clipped": "clipped", "quantized_time_power": "time_power"}  # still read
 
 
 def as_list(value: int | tuple[int, ...]) -> list[int]:
@@ -260,7 +261,10 @@ def recipe_from_dict(values: Mapping[str, object], source: str) -> Recipe:
         key = EARLIER.get(given, given)
         if key not in defaults:
             raise RecipeError(f"{source}: unknown key {key!r}: {nearest(key, defaults)}")
-        checked[key] = checked_value(key, value, defaults[key], source)
+        try:
+            checked[key] = like_default(key, value, defaults[key])
+        except InputError as error:
+            raise RecipeError(f"{source}: {error}") from error
     dataset = checked.get("dataset", defaults["dataset"])
     if dataset not in DATASETS:
         raise RecipeError(
@@ -279,16 +283,3 @@ def recipe_from_dict(values: Mapping[str, object], source: str) -> Recipe:
             f"{source}: {', '.join(foreign)}: means nothing for model = {recipe.model!r}; leave out"
         )
     return recipe
-
-
-def checked_value(key: str, value: object, default: object, source: str) -> object:
-    """`value` in the type of `default`, or RecipeError."""
-    if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if isinstance(default, tuple):
-        if isinstance(value, list) and all(type(item) is int for item in value):
-            return tuple(value)
-    elif type(value) is type(default):
-        return value
-    wanted = "list of integers" if isinstance(default, tuple) else type(default).__name__
-    raise RecipeError(f"{source}: {key}: found {value!r}, allowed is a {wanted}")

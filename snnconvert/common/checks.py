@@ -65,3 +65,20 @@ def set_integers(
         largest = (most or {}).get(name)
         number = checked_integer(f"{of}{name}", getattr(settings, name), smallest, largest)
         object.__setattr__(settings, name, number)
+
+
+def like_default(name: str, value: object, default: object) -> object:
+    """`value` in the type of `default`; a whole number is a float too, a list a tuple of integers.
+
+    Raises:
+        InputError: another type; True is no integer.
+    """
+    if isinstance(default, float) and type(value) is int:
+        return float(value)
+    if isinstance(default, tuple):
+        if isinstance(value, list | tuple) and all(type(item) is int for item in value):
+            return tuple(value)
+    elif type(value) is type(default):
+        return value
+    wanted = "list of integers" if isinstance(default, tuple) else type(default).__name__
+    raise InputError(f"{name}: found {value!r}, allowed is a {wanted}")

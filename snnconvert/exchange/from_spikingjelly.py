@@ -105,9 +105,8 @@ def refuse_own_time(network: nn.Module, example_inputs: Any) -> None:
     tried = copy.deepcopy(network).eval()
     functional.reset_net(tried)
     given = arguments_of(example_inputs)
-    steps = 1 + max(
-        len(value) for value in leaves(given)
-    )  # what no length of an input may pass for
+    sizes = [size for value in leaves(given) for size in value.shape]
+    steps = 1 + max(sizes, default=1)  # no size of an input can pass for it
     args, kwargs = pytree.tree_map(
         lambda x: x.expand(steps, *x.shape) if isinstance(x, Tensor) else x, given
     )

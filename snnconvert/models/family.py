@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from snnconvert.common.checks import like_default
 from snnconvert.common.registry import Registry
 from snnconvert.errors import InputError
 
@@ -48,9 +49,12 @@ class Family:
         memory before it fits them.
 
         Raises:
-            InputError: a configuration of other tensors, or none.
+            InputError: a configuration of other tensors, with values of other types, or none.
             RuntimeError: tensors of other names or shapes, by `load_state_dict`.
         """
+        defaults = {field.name: field.default for field in fields(self.config)}
+        config = {name: like_default(name, value, defaults[name]) if name in defaults else value
+                  for name, value in config.items()}  # fmt: skip
         self._refuse_larger(config, state)
         made = self.config(**config)
         with torch.device("meta"):  # shapes only

@@ -56,6 +56,15 @@ def test_no_size_in_a_configuration_is_believed(contents, tmp_path, stage, value
             assert "damaged" in refused(content, tmp_path)
 
 
+@pytest.mark.parametrize("stage", ["qann", "spiking"])
+def test_no_value_of_another_type_is_believed(contents, tmp_path, stage):
+    for key, value in config_of(contents[stage]).items():
+        content = copy.deepcopy(contents[stage])
+        other = 1 if isinstance(value, bool) else True
+        config_of(content)[key] = [other] if isinstance(value, list) else other
+        assert f"{key}: found" in refused(content, tmp_path)
+
+
 @pytest.mark.parametrize("value", [[HUGE], [1] * 10**5, [1, HUGE], [], ["a"], 5, [[1]], {}])
 def test_no_list_of_sizes_is_believed(contents, tmp_path, value):
     for stage in ("qann", "spiking"):

@@ -194,3 +194,4 @@ def test_layers_of_one_number_an_input_are_reported():
     model = Row().eval()
     snn = snnconvert.convert(model, 4, example_inputs=x, calibration=[x])
     assert snnconvert.compare(model, snn, [x]).to_dict()["output"]["bit_equal"]
+    assert snn.run(x[:0], record="counts").last_spikes.shape == (0,)

@@ -74,6 +74,15 @@ def test_evaluations_are_the_steps_asked_for(name, options):
         assert all(0 <= float(t) <= 999 for t in calls)
 
 
+@pytest.mark.parametrize("name", sorted(name for name in SOLVERS if SOLVERS[name].clips))
+def test_what_follows_clean_data_ends_at_its_last_prediction_of_them(name):
+    seen = []
+    x = snnconvert.sample(NETWORK, start(8), solver=name, steps=20, schedule=LINEAR,
+                          on_call=lambda x, t, clean: seen.append(clean),
+                          **NEEDED.get(name, {}))  # fmt: skip
+    torch.testing.assert_close(x, seen[-1], rtol=0, atol=1e-9)
+
+
 @pytest.mark.parametrize("grid", ["log_snr", "time_quadratic", "uniform", "quadratic", "optimal"])
 @pytest.mark.parametrize("name", sorted(SOLVERS))
 def test_every_solver_takes_every_grid(name, grid):

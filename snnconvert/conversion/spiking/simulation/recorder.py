@@ -96,13 +96,16 @@ class Recorder:
         """One neuron layer fired `spikes` (-1, 0 or 1 each), of this weight, in this step."""
         if not self.tally:
             return
-        self.fired += int(torch.count_nonzero(spikes))
         if not self.totals:
+            self.fired += int(torch.count_nonzero(spikes))
             return
         if self.relay is not None:
             self.relay.add(name, spikes, weight)
-        fired = (spikes != 0).reshape(len(spikes), -1).any(1).long() * (len(self.by_step) + 1)
-        self.last_spikes[name] = torch.maximum(fired, self.last_spikes.get(name, fired))
+        row = spikes.shape[1:].numel()  # 1 where an input has one neuron
+        by_row = torch.count_nonzero(spikes.reshape(len(spikes), row), 1)
+        self.fired += int(by_row.sum())
+        last = (by_row > 0).long() * (len(self.by_step) + 1)
+        self.last_spikes[name] = torch.maximum(last, self.last_spikes.get(name, last))
         magnitude = spikes.abs().to(torch.promote_types(spikes.dtype, torch.float32))
         self.emitted[name] = self.emitted[name] + magnitude if name in self.emitted else magnitude
         if self.whole_trains:
