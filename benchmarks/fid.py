@@ -4,7 +4,7 @@
     python benchmarks/fid.py --data-root data --networks "SDM's rule" native --count 500
 
 Against 5,000 training images, whose statistics a file keeps from run to run. `snnconvert evaluate`
-does the same in float32, five times as slowly on a processor with AMX. What the spiking networks
+does the same in float32, several times as slowly on a processor with AMX. What the spiking networks
 draw is what their quantised networks draw, to the bit, so those are sampled.
 """
 
