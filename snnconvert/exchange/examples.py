@@ -67,7 +67,8 @@ def example_inputs(network: SpikingNetwork, examples: Iterable[Any]) -> list[lis
     """
     given = list(islice(examples, MOST_BATCHES))
     if given:
-        return [network.program.bind(*arguments_of(batch)) for batch in given]
+        calls = [network.program.bind(*arguments_of(batch)) for batch in given]
+        return [[value.cpu() for value in call] for call in calls]
     rows = RANDOM_ROWS if open_batch(network.program) else (ROWS,)
     most = network.program.largest_batch or max(rows)
     return [random_inputs(network, min(n, most)) for n in rows]

@@ -19,7 +19,7 @@ from snnconvert.checkpoint.checkpoint import Checkpoint
 from snnconvert.common.checks import checked_number
 from snnconvert.errors import InputError
 from snnconvert.exchange.examples import example_inputs
-from snnconvert.exchange.exportable import exportable
+from snnconvert.exchange.exportable import exportable, on_cpu
 from snnconvert.exchange.onnx_model import onnx_model
 from snnconvert.exchange.parity import TOLERANCE, Parity, check_parity, report_path
 from snnconvert.files.atomic import check_destination, json_writer, write_together
@@ -32,7 +32,7 @@ def export_onnx(
     """Write a converted network as ONNX, and beside it (`.parity.json`) how well it compares.
 
     Args:
-        network: converted; left as it is.
+        network: converted, on any device; left as it is.
         path: of the `.onnx` file.
         form: "deferred" (one pass), "step" (one time step) or "clock" (the loop over steps).
         examples: batches of inputs to compare on, as `convert` takes them; default random ones.
@@ -46,7 +46,7 @@ def export_onnx(
     """
     check_name(path)
     tolerance = checked_number("tolerance", tolerance, "(0, inf)")
-    snn = exportable(network, form)
+    snn = on_cpu(exportable(network, form))
     out = check_destination(path)
     report = check_destination(report_path(out))
     inputs = example_inputs(snn, examples)

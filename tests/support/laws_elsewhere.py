@@ -5,6 +5,7 @@ Run by `tests/conversion/test_other_device.py`, in a process of its own.
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -49,6 +50,13 @@ def captured():
 @pytest.fixture(scope="module")
 def of_relu():
     return captured_of(Denoiser(torch.relu).eval(), inputs())
+
+
+@pytest.fixture(scope="module")
+def planar():
+    torch.manual_seed(0)
+    layers = nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 2)
+    return captured_of(nn.Sequential(*layers).eval(), torch.randn(2, 3))
 
 
 @pytest.fixture
@@ -137,3 +145,37 @@ def test_fine_tuning_elsewhere_gives_what_it_gives_here(captured, place):
     ]  # fmt: skip
     assert tuned[0].device == place
     assert torch.equal(tuned[0].cpu(), tuned[1])
+
+
+def test_a_file_made_of_a_network_elsewhere_is_that_of_one_here(captured, place, tmp_path):
+    call = inputs(4)
+    here, there = (
+        snnconvert.convert(network, calibration=[data])
+        for network, data in (
+            (CapturedNetwork(captured).eval(), call),
+            (network_there(captured, place), moved(call, place)),
+        )
+    )
+    figures = [
+        snnconvert.export_onnx(snn, tmp_path / f"{name}.onnx", examples=[data])
+        for snn, data, name in ((here, call, "here"), (there, moved(call, place), "there"))
+    ]
+    assert figures[0] == figures[1] and figures[0].samples == 4
+    files = [(tmp_path / f"{name}.onnx").read_bytes() for name in ("here", "there")]
+    assert files[0] == files[1]
+    assert all(value.device == place for value in there.constants.values())
+
+
+def test_a_graph_made_of_a_network_elsewhere_is_that_of_one_here(planar, place):
+    data = torch.randn(16, 3, generator=torch.Generator().manual_seed(2))
+    graphs = [
+        snnconvert.to_nir(snnconvert.convert(network, signed=False, settle=0, calibration=[x]))
+        for network, x in (
+            (CapturedNetwork(planar).eval(), data),
+            (network_there(planar, place), data.to(place)),
+        )
+    ]
+    here, there = (graph.to_dict() for graph in graphs)
+    assert here["edges"] == there["edges"] and len(here["nodes"]) > 3
+    for name, node in here["nodes"].items():
+        assert all(np.array_equal(value, there["nodes"][name][key]) for key, value in node.items())

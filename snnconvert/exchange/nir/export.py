@@ -28,6 +28,7 @@ from snnconvert.conversion.spiking.config import SpikingConfig
 from snnconvert.conversion.spiking.network import SpikingNetwork, converted
 from snnconvert.conversion.spiking.neuron_nodes import tables_of
 from snnconvert.errors import InputError, UnsupportedOpError
+from snnconvert.exchange.exportable import on_cpu
 from snnconvert.exchange.nir.arithmetic import ARITHMETIC
 from snnconvert.exchange.nir.context import IGNORED, Layers, Refused, label_of
 from snnconvert.exchange.nir.layers import LAYERS, neurons
@@ -50,7 +51,7 @@ def to_nir(network: nn.Module, path: str | Path | None = None) -> Any:
         UnsupportedOpError: operations that NIR does not have, all of them by layer.
     """
     nir = package()
-    snn = converted(network, f"NIR: {type(network).__name__} is no converted network")
+    snn = on_cpu(converted(network, f"NIR: {type(network).__name__} is no converted network"))
     out = None if path is None else check_destination(path)
     layers = translated(snn)
     wiring, output = layers.wiring, layers.current(snn.program.output)
