@@ -7,7 +7,8 @@ A sample has escaped where it ends beyond 2.7 times the float network's largest 
 The networks are the ring's and the denoisers of `networks.py`, trained here to predict eps, those
 of images v (so short a training leaves the paths of eps wild in the float network already);
 DDIM-50 from equal noise. The U-Nets take some minutes each. The score model takes no times near 0,
-where it divides by nearly nothing.
+where it divides by nearly nothing. "refused": at some t the network hardly follows the float one,
+so that no correction of it is measured.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from torch import Tensor, nn
 import snnconvert
 from snnconvert.diffusion.correction import Correction
 from snnconvert.diffusion.objectives import target_of
+from snnconvert.errors import InputError
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from examples.networks import FAST, SLOW
@@ -143,12 +145,18 @@ def trained(subject: Subject) -> nn.Module:
     return model.eval()
 
 
-def correction_of(snn: nn.Module, model: nn.Module, clean: Tensor, subject: Subject) -> Correction:
-    """How the converted network deviates from the float one, over t."""
-    return snnconvert.measure_correction(
-        snn, model, clean[:MEASURED].split(64), LINEAR, times=20, prediction=subject.prediction,
-        t_range=subject.t_range, arguments=subject.labels(MEASURED),
-    )  # fmt: skip
+def corrected(
+    snn: nn.Module, model: nn.Module, clean: Tensor, subject: Subject
+) -> dict[str, Correction] | None:
+    """How to draw with it corrected; None where it hardly follows the float one."""
+    try:
+        found = snnconvert.measure_correction(
+            snn, model, clean[:MEASURED].split(64), LINEAR, times=20, prediction=subject.prediction,
+            t_range=subject.t_range, arguments=subject.labels(MEASURED),
+        )  # fmt: skip
+    except InputError:
+        return None
+    return {"correction": found}
 
 
 def rows(name: str, samples: int) -> None:
@@ -172,10 +180,13 @@ def rows(name: str, samples: int) -> None:
                 model, timesteps, example_inputs=batches[0], calibration=batches, code=code,
                 simulate="counts", firing="deferred", path=path,
             )  # fmt: skip
-            ways: list[dict[str, Correction]] = [{}]
+            ways: list[dict[str, Correction] | None] = [{}]
             if path is not None:
-                ways.append({"correction": correction_of(snn, model, clean, subject)})
+                ways.append(corrected(snn, model, clean, subject))
             for way in ways:
+                if way is None:
+                    cells.append("refused | -")
+                    continue
                 found = snnconvert.sample(snn, **drawing, **way)
                 gone = found.flatten(1).norm(dim=1) > limit
                 gap = (found - wanted).flatten(1).norm(dim=1) / wanted.flatten(1).norm(dim=1)
