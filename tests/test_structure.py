@@ -56,7 +56,7 @@ FOLDERS = [  # a folder may import those above it, never those below
     "cli",
 ]
 STRANGERS = [("neurons", "diffusion"), ("conversion", "diffusion")]  # never import each other
-ONE_EACH = {"cli": 22}  # a file a command
+ONE_EACH = {"cli": 23}  # a file a command
 MOST_FILES, MOST_LOOSE = 15, 6
 MOST_FLOORS = 13  # nine of them are the pipeline inside conversion
 

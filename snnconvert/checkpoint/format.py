@@ -2,7 +2,8 @@
 
 format, version   "snnconvert", 1
 stage             "ann", "qann", "snn" or "spiking": the most advanced network inside
-networks          {stage: {"model": name, "config": {...}, "state": {name: tensor}}}
+networks          {stage: {"model": name, "config": {...}, "state": {name: tensor}}}; of the model
+                  "captured", which no class makes, the program is part of the configuration
 recipe            the resolved recipe of the training, or {}
 probe             uint8 [N, C, H, W]: held-out real images, for calibration and reports
 provenance        data, seed, steps, images seen, versions

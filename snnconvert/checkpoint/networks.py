@@ -11,14 +11,13 @@ import torch
 from torch import nn
 
 from snnconvert.checkpoint.checkpoint import Checkpoint
+from snnconvert.checkpoint.entries import stored
 from snnconvert.checkpoint.exported import is_exported, open_checkpoint
 from snnconvert.checkpoint.format import RANGES, save_checkpoint
 from snnconvert.common.denoises import facts_of, with_facts
 from snnconvert.conversion.capture.captured_network import CapturedNetwork
 from snnconvert.errors import InputError
 from snnconvert.images.pixels import UNIT_RANGE
-from snnconvert.models.family import entry_of, stage_of
-from snnconvert.neurons.spiking import spiking
 
 KEPT = (
     "recipe",
@@ -71,7 +70,8 @@ def save(network: nn.Module, path: str | Path, like: Like = None) -> None:
     """Write a network, atomically, so that `load` reads it without code.
 
     Args:
-        network: a converted network, or one of `snnconvert.models`.
+        network: a converted network, a quantised one (`quantize`), one that `load` gave, or one of
+            `snnconvert.models`.
         path: of the file.
         like: the checkpoint it came from, or its content; recipe, probe and provenance carry over.
 
@@ -88,8 +88,7 @@ def save(network: nn.Module, path: str | Path, like: Like = None) -> None:
 
 def content_of(network: nn.Module, like: Like = None) -> dict[str, Any]:
     """What `save` writes."""
-    own = spiking(network)
-    stage, entry = (own.stage, own.to_content()) if own else (stage_of(network), entry_of(network))
+    stage, entry = stored(network)
     held = like.content if isinstance(like, Checkpoint) else like
     kept = {key: held[key] for key in KEPT if key in held} if held else {}
     if not kept.get("recipe") and "denoiser" not in kept:

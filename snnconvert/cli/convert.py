@@ -14,10 +14,11 @@ from snnconvert.cli.arguments.options import (
     add_source_arguments,
     conversion_options,
 )
-from snnconvert.cli.arguments.output import add_output_options, destination, say
+from snnconvert.cli.arguments.origin import add_out, denoiser_facts, origin_of, out_of, replaced
+from snnconvert.cli.arguments.output import add_output_options, say
 from snnconvert.cli.arguments.progress import phases
 from snnconvert.cli.arguments.solver_options import add_prediction
-from snnconvert.errors import CheckpointError, InputError, printable
+from snnconvert.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,34 +56,10 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--max-error", type=float, metavar="ERROR", help="choose T: the smallest "
                          "(up to 64; radix: 12) whose output is so close to the float network's, "
                          "relative, in place of --timesteps")  # fmt: skip
-    command.add_argument("-o", "--out", help="file to write (default: <FILE stem>.snn.pt, which is "
-                         "replaced only where it was converted from the same)")  # fmt: skip
-    command.add_argument("--force", action="store_true", help="replace the default file whatever "
-                         "it holds")  # fmt: skip
+    add_out(command, "snn", "converted")
     command.add_argument("--no-page", dest="page", action="store_false", help="write the report "
                          "as JSON alone, without the closer look that its page takes")  # fmt: skip
     add_output_options(command, slow=True)
-
-
-def denoiser_facts(args: argparse.Namespace, named: NamedNetwork) -> dict[str, Any]:
-    """What is kept of a denoiser from elsewhere: which noise, what it predicts, at which times.
-
-    Raises:
-        InputError: a prediction or times that contradict the file, or that there are not.
-    """
-    from snnconvert.diffusion.schedule import named_schedule
-    from snnconvert.diffusion.times import checked_t_range
-
-    if named.checkpoint is not None:
-        named.checkpoint.predicts(args.prediction)
-        return {}
-    given: dict[str, Any] = {
-        "schedule": None if args.schedule is None else named_schedule(args.schedule),
-        "prediction": args.prediction,
-        "t_range": None if args.t_range is None else checked_t_range(args.t_range),
-        "data_range": named.data_range,
-    }
-    return {**named.known, **{name: v for name, v in given.items() if v is not None}}
 
 
 def solver_path(args: argparse.Namespace, named: NamedNetwork) -> SolverPath | None:
@@ -113,33 +90,6 @@ def solver_path(args: argparse.Namespace, named: NamedNetwork) -> SolverPath | N
     return SolverPath(noise, own, t_range=args.t_range, data_range=named.data_range)
 
 
-def origin_of(args: argparse.Namespace) -> str:
-    """What a network is converted from, by the names that the user gave."""
-    return " ".join(filter(None, (args.model, Path(args.file).name if args.file else "")))
-
-
-def replaced(args: argparse.Namespace, out: Path) -> str:
-    """What is said of the file that `out` replaces; empty where there is none.
-
-    Raises:
-        InputError: the user has not named it, and it was made from something else.
-    """
-    from snnconvert.checkpoint.format import read_checkpoint
-
-    if not out.exists():
-        return ""
-    try:
-        origin = read_checkpoint(out)["provenance"].get("converted_from", "unknown")
-    except CheckpointError:
-        origin = "no network that this version reads"
-    if args.out is None and not args.force and origin != origin_of(args):
-        raise InputError(
-            f"{out}: is there already (made from: {origin}), and this conversion is of "
-            f"{origin_of(args)}; name another file with -o, or give --force"
-        )
-    return f" (which was there before, made from: {printable(origin)})"
-
-
 def run_convert(args: argparse.Namespace) -> None:
     from snnconvert.checkpoint.format import writer_of
     from snnconvert.checkpoint.networks import content_of
@@ -147,13 +97,10 @@ def run_convert(args: argparse.Namespace) -> None:
     from snnconvert.common.denoises import with_facts
     from snnconvert.conversion.convert import convert
     from snnconvert.files.atomic import Writer, write_together
-    from snnconvert.models.family import config_of
     from snnconvert.report.show.files import report_paths, report_writers
     from snnconvert.report.show.terminal import format_report
 
-    named = args.file or args.model.partition(":")[2] if args.file or args.model else "network"
-    out = Path(args.out) if args.out else Path(named).parent / f"{Path(named).stem}.snn.pt"
-    destination(args, out)  # refused before slow work
+    out = out_of(args, "snn")
     named = named_network(args)
     facts = denoiser_facts(args, named)
     paths = report_paths(out.with_name(f"{out.stem}.report.html"))
@@ -178,7 +125,7 @@ def run_convert(args: argparse.Namespace) -> None:
             files = report_writers(found, paths, out.name)
         write_together({out: writer_of(content), **files})
     text = format_report(found.content)
-    trained = config_of(named.model).levels if named.quantised else snn.config.levels
+    trained = named.levels if named.quantised else snn.config.levels
     if trained != snn.config.levels:
         text += (f"\nnote: trained at {trained} levels, converted at {snn.config.levels}: the "
                  "quantised ANN above rounds otherwise than the one that was trained")  # fmt: skip

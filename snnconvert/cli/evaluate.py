@@ -14,11 +14,11 @@ from snnconvert.cli.arguments.options import (
     add_threshold_scale,
     check_batch_size,
     images_help,
-    numbers,
 )
 from snnconvert.cli.arguments.output import add_output_options, destination, say
 from snnconvert.cli.arguments.progress import bars
 from snnconvert.cli.arguments.solver_options import add_solver_options, given_options
+from snnconvert.cli.arguments.texts import numbers
 
 DRAWING = ("stage", "solver", "grid", "steps", "seed", "simulate", "schedule", "mean", "std")
 

@@ -87,7 +87,7 @@ def spiking_network(checkpoint: Checkpoint, stage: str | None) -> nn.Module:
         )
     radix = stage == "qann-radix"
     timesteps = int(levels).bit_length() if radix else levels
-    example = checkpoint.probe_batches(2)[0]
+    example = checkpoint.probe_batches(2)[0] if checkpoint.has_recipe else None
     return convert(
         network, timesteps, code="radix" if radix else "rate", example_inputs=example
     ).eval()

@@ -22,6 +22,7 @@ from snnconvert.cli.finetune import add_finetune
 from snnconvert.cli.guidance import add_guidance
 from snnconvert.cli.info import add_info
 from snnconvert.cli.moments import add_moments
+from snnconvert.cli.quantize import add_quantize
 from snnconvert.cli.report import add_report
 from snnconvert.cli.sample import add_sample
 from snnconvert.cli.stats import add_stats
@@ -107,8 +108,8 @@ def build_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=LazyParser)
     for add in (
-        add_demo, add_recipes, add_train, add_check, add_convert, add_verify, add_sweep,
-        add_sample, add_trajectory, add_moments, add_stats, add_evaluate, add_guidance,
+        add_demo, add_recipes, add_train, add_check, add_convert, add_quantize, add_verify,
+        add_sweep, add_sample, add_trajectory, add_moments, add_stats, add_evaluate, add_guidance,
         add_finetune, add_export, add_report, add_info,
     ):  # fmt: skip
         add(commands)

@@ -9,6 +9,7 @@ import torch
 
 import snnconvert
 from examples.networks import FAST, KeywordOnly, PlanarDenoiser
+from snnconvert.conversion.capture.captured_network import CapturedNetwork
 from snnconvert.conversion.spiking.network import SpikingNetwork
 from snnconvert.errors import CheckpointError
 from tests.support.command_line import assert_refused, call_cli
@@ -19,6 +20,11 @@ from tests.support.unets import tiny_unet, unet_inputs
 @pytest.fixture(scope="module")
 def content():
     return snnconvert.convert(tiny_unet(), 4, example_inputs=unet_inputs()).to_content()
+
+
+@pytest.fixture(scope="module")
+def quantised():
+    return snnconvert.quantize(tiny_unet(levels=0), 4, example_inputs=unet_inputs()).to_content()
 
 
 def instructions_of(content, op: str) -> list:
@@ -136,6 +142,48 @@ def test_what_cannot_run_is_refused_when_it_is_read(content, tamper):
     with pytest.raises(CheckpointError) as caught:
         SpikingNetwork.from_content(damaged)
     assert "damaged" in str(caught.value) and "\n" not in str(caught.value)
+
+
+def clip_without_ceiling(content):
+    del arguments(content, "snnconvert.quantized_clip.default")[1:]
+
+
+def clip_of_other_levels(content):
+    arguments(content, "snnconvert.quantized_clip.default")[2] = 7
+
+
+def trains_what_is_not_there(content):
+    content["config"]["trainable"].append("nowhere")
+
+
+def path_is_a_number(content):
+    content["config"]["paths"] = dict.fromkeys(content["state"], 3)
+
+
+def path_without_a_name(content):
+    content["config"]["paths"] = dict.fromkeys(content["state"], "a..b")
+
+
+def neuron_in_place_of_a_clip(content):
+    instructions_of(content, "snnconvert.quantized_clip.default")[0][1] = "neuron"
+
+
+def one_key_too_many(content):
+    content["config"]["timesteps"] = 4
+
+
+@pytest.mark.parametrize("tamper", [
+    stride_is_text, too_many_arguments, another_operation, weight_of_another_shape,
+    weight_of_another_type, signature_dropped, input_of_another_shape, argument_dropped,
+    clip_without_ceiling, clip_of_other_levels, trains_what_is_not_there, path_is_a_number,
+    path_without_a_name, neuron_in_place_of_a_clip, one_key_too_many,
+], ids=lambda f: f.__name__)  # fmt: skip
+def test_so_is_a_quantised_network(quantised, tamper):
+    damaged = copy.deepcopy(quantised)
+    CapturedNetwork.from_content(copy.deepcopy(quantised))
+    tamper(damaged)
+    with pytest.raises(CheckpointError, match="damaged"):
+        CapturedNetwork.from_content(damaged)
 
 
 def test_the_command_line_names_the_file_and_the_operation(content, tmp_path, shipped):

@@ -20,6 +20,7 @@ COMMANDS = next(
 ).choices
 LINES = {
     "convert": ["net.pt"], "trajectory": ["net.pt"], "sweep": ["net.pt"], "sample": ["net.pt"],
+    "quantize": ["net.pt"],
     "moments": ["net.pt"], "report": ["net.pt", "net.snn.pt"], "verify": ["net.pt", "net.snn.pt"],
     "finetune": ["net.snn.pt"], "evaluate": ["images", "--against", "images"],
     "stats": ["images", "-o", "s.npz"], "guidance": ["net.snn.pt", "--against", "s.npz"],

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import snnconvert
-from snnconvert.cli.arguments.options import step_range
+from snnconvert.cli.arguments.texts import step_range
 from snnconvert.errors import InputError
 from snnconvert.evaluation.metrics.accuracy import accuracy
 from snnconvert.report.show.terminal import format_sweep

@@ -24,7 +24,6 @@ from snnconvert.files.tensors import read_file
 from snnconvert.images.datasets import DATASETS
 from snnconvert.images.datasets.folder import in_channels
 from snnconvert.images.pixels import to_unit_range
-from snnconvert.models.family import config_of
 
 EXAMPLES = 2  # inputs of a file that serve to capture a network
 BATCH = 32  # small enough for networks whose own code does something else with large batches
@@ -209,9 +208,6 @@ def image_size(named: NamedNetwork, noisy: bool) -> tuple[int, int]:
     Raises:
         InputError: it takes something else.
     """
-    if named.checkpoint is not None:
-        channels = getattr(config_of(named.model), "in_channels", 3)
-        return channels, named.checkpoint.recipe.image_size
     examples = [value.shape for value in named.examples or ()]
     shapes = [list(shape) for shape in inputs_of(named.model).shapes or examples]
     square = bool(shapes) and len(shapes[0]) == 4 and shapes[0][2] == shapes[0][3]

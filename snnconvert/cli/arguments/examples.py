@@ -19,6 +19,7 @@ EXAMPLES = {
         "--calibrate photos",
         "snnconvert convert network.onnx --calibrate inputs.pt --code radix",
     ),
+    "quantize": ("snnconvert quantize network.onnx --calibrate inputs.pt --timesteps 4",),
     "verify": ("snnconvert verify unet.pt unet.snn.pt",),
     "sweep": ("snnconvert sweep unet.pt --max-error 0.1",),
     "sample": (

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from snnconvert.checkpoint.checkpoint import Checkpoint
 from snnconvert.common.denoises import facts_of
+from snnconvert.conversion.capture.captured_network import CapturedNetwork
+from snnconvert.models.family import config_of
 
 REPORTED_BATCHES = 8  # of the calibration data, in the report of a conversion
 
@@ -64,6 +66,13 @@ class NamedNetwork:
     def quantised(self) -> bool:
         """Whether `model` was trained with quantised clips."""
         return self.stage != "ann"
+
+    @property
+    def levels(self) -> int:
+        """Of the quantised clips that `model`, a quantised one, was trained with."""
+        if isinstance(self.model, CapturedNetwork):
+            return self.model.levels
+        return int(config_of(self.model).levels)
 
     def reported(self) -> list[Any]:
         """The inputs that a report is about: all that were held out, or some of the others."""

@@ -53,12 +53,12 @@ def _named(args: argparse.Namespace) -> NamedNetwork:
     elif args.file.endswith(".onnx"):
         named = NamedNetwork(args.file, _from_onnx(args), None)
     else:
-        named = checkpoint_network(Checkpoint.read(args.file), args.stage, wanted_levels(args))
+        named = _from_checkpoint(args)
     if args.weights_key and not (args.model and args.file):
         raise InputError("--weights-key: names weights in a FILE for --model; give all three")
     if args.outputs and not (args.file or "").endswith(".onnx"):
         raise InputError(f"--outputs: {named.name} is no .onnx file")
-    if args.stage and named.checkpoint is None:
+    if args.stage and (args.model or is_foreign(args.file)):
         raise InputError(f"--stage {args.stage}: {named.name} is no checkpoint with stages")
     if args.t_range is not None and named.checkpoint is not None:
         named.checkpoint.takes_times(args.t_range)
@@ -114,6 +114,14 @@ def is_folder(name: str) -> bool:
 def is_foreign(file: str | None) -> bool:
     """Whether a file is no checkpoint of ours, by its name."""
     return file is not None and (file.endswith((".pt2", ".onnx")) or is_folder(file))
+
+
+def _from_checkpoint(args: argparse.Namespace) -> NamedNetwork:
+    """A network of a checkpoint; of one without a recipe, as of any file from elsewhere."""
+    checkpoint = Checkpoint.read(args.file)
+    usual = getattr(args, "usual_stage", None)  # of a command that asks for one kind alone
+    stage = args.stage or (usual if usual in checkpoint.stages else None)
+    return checkpoint_network(checkpoint, stage, wanted_levels(args))
 
 
 def _from_onnx(args: argparse.Namespace) -> nn.Module:
@@ -237,6 +245,8 @@ def checkpoint_network(
     if stage not in stages:
         held = ", ".join(stages)
         raise CheckpointError(f"{path}: holds no {stage} network to convert, only: {held}")
+    if not checkpoint.has_recipe:  # it knows no inputs to calibrate or to measure on
+        return NamedNetwork(path, network_of(checkpoint, stage), None, stage=stage)
     batches: list[Any] = list(checkpoint.probe_batches())
     model = network_of(checkpoint, stage)
     ann = checkpoint.network("ann") if stage != "ann" and "ann" in stages else None

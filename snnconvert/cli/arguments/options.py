@@ -6,13 +6,13 @@ Apart from that file, so that `snnconvert --help` imports no PyTorch.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from typing import Any
 
 from snnconvert.checkpoint import CONVERTIBLE
 from snnconvert.cli.arguments.lazy import listed
+from snnconvert.cli.arguments.texts import numbers, settle_steps, start_potential, step_range
 from snnconvert.common.checks import MOST, checked_integer
-
-MOST_STEPS = 4096  # in a range
 
 
 def add_source_arguments(command: argparse.ArgumentParser) -> None:
@@ -115,58 +115,6 @@ def add_stage_argument(command: argparse._ActionsContainer) -> None:
     )
 
 
-def numbers(text: str) -> tuple[float, ...]:
-    """ "0.4,0.5,0.6" as numbers."""
-    try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"found {text!r}, allowed are numbers: 0.4,0.5,0.6"
-        ) from None
-
-
-def settle_steps(text: str) -> int | str:
-    """An integer, or the word auto."""
-    if text == "auto":
-        return text
-    try:
-        return int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"found {text!r}, allowed are integers from 0 up and 'auto'"
-        ) from None
-
-
-def start_potential(text: str) -> float | str:
-    """A number, or the word half or optimised."""
-    if text in ("half", "optimised"):
-        return text
-    try:
-        return float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"found {text!r}, allowed are numbers, 'half' and 'optimised'"
-        ) from None
-
-
-def step_range(text: str) -> list[int]:
-    """ "1-64", "1,2,4" or "8" as numbers."""
-    try:
-        first, dash, last = text.partition("-")
-        if dash:
-            steps = list(range(int(first), int(last) + 1)) if int(last) <= MOST_STEPS else []
-        else:
-            steps = [int(part) for part in text.split(",")]
-        if steps:
-            return steps
-    except ValueError:
-        pass
-    raise argparse.ArgumentTypeError(
-        f"found {text!r}, write FIRST-LAST upwards to at most {MOST_STEPS}, such as 1-64, or a "
-        "list such as 4,8,16"
-    )
-
-
 def add_conversion_options(command: argparse.ArgumentParser, several: bool = False) -> None:
     """How the network spikes; `conversion_options` reads them back. `several`: a range of T."""
     add = command.add_argument_group("spiking").add_argument
@@ -179,9 +127,7 @@ def add_conversion_options(command: argparse.ArgumentParser, several: bool = Fal
     add("--firing", choices=("immediate", "deferred"),
         help="fire while integrating (default), or integrate first (default of --code radix, which "
         "needs it)")  # fmt: skip
-    add("--code", choices=("rate", "radix"), default="rate",
-        help="what T spikes mean: their number (default; T levels), or their binary number "
-        "(2^T - 1 levels)")  # fmt: skip
+    add_code(add)
     add("--settle", type=settle_steps, metavar="K|auto",
         help="input-free steps after the T; auto (default): until silence")  # fmt: skip
     add("--simulate", choices=("steps", "counts"), default="steps",
@@ -190,6 +136,12 @@ def add_conversion_options(command: argparse.ArgumentParser, several: bool = Fal
         help="what norms see; per_step: single steps, as in SDM and spikingjelly")  # fmt: skip
     add_neuron_options(command)
     add_threshold_options(command)
+
+
+def add_code(add: Callable[..., Any]) -> None:
+    add("--code", choices=("rate", "radix"), default="rate",
+        help="what T spikes mean: their number (default; T levels), or their binary number "
+        "(2^T - 1 levels)")  # fmt: skip
 
 
 def add_neuron_options(command: argparse.ArgumentParser) -> None:
@@ -214,7 +166,8 @@ def add_neuron_options(command: argparse.ArgumentParser) -> None:
         "to the calibration inputs")  # fmt: skip
 
 
-def add_threshold_options(command: argparse.ArgumentParser) -> None:
+def add_ceiling_options(command: argparse.ArgumentParser) -> Callable[..., Any]:
+    """How thresholds are found, and where; returns what adds another option to their group."""
     from snnconvert.conversion.calibration import CRITERIA
 
     add = command.add_argument_group("thresholds").add_argument
@@ -223,12 +176,17 @@ def add_threshold_options(command: argparse.ArgumentParser) -> None:
         "99.5%%")  # fmt: skip
     add("--per-layer", dest="per_channel", action="store_false",
         help="one threshold a layer instead of a channel")  # fmt: skip
-    add("--thresholds-over-t", type=int, default=1, metavar="N",
-        help="for denoisers: a table of N thresholds over the range of t, looked up once a call "
-        "(default 1: the same for all t)")  # fmt: skip
     add("--spiking-time", action="store_true",
         help="neurons also for what depends on the diffusion time alone, which is a table over t "
         "otherwise")  # fmt: skip
+    return add
+
+
+def add_threshold_options(command: argparse.ArgumentParser) -> None:
+    add = add_ceiling_options(command)
+    add("--thresholds-over-t", type=int, default=1, metavar="N",
+        help="for denoisers: a table of N thresholds over the range of t, looked up once a call "
+        "(default 1: the same for all t)")  # fmt: skip
     add("--t-argument", metavar="NAME",
         help="which input is t, where it is not called t, timestep, time, ...")  # fmt: skip
     add("--no-bias-correction", dest="bias_correction", action="store_false",

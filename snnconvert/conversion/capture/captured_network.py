@@ -10,9 +10,12 @@ from torch import Tensor, nn
 
 from snnconvert.conversion.capture.captured import Captured, HoldsProgram
 from snnconvert.conversion.execution.interpreter import Interpreter
-from snnconvert.conversion.graph.nodes import BatchNorm, Clip
-from snnconvert.conversion.graph.owned import seen_as
+from snnconvert.conversion.execution.trial import known_part, try_program
+from snnconvert.conversion.graph.encoding import check_references, decode_program, encode_program
+from snnconvert.conversion.graph.nodes import BatchNorm, Clip, Neuron
+from snnconvert.conversion.graph.owned import owned, seen_as
 from snnconvert.conversion.graph.program import Node, Program
+from snnconvert.errors import CheckpointError
 
 
 class CapturedNetwork(nn.Module, HoldsProgram):
@@ -80,11 +83,60 @@ class CapturedNetwork(nn.Module, HoldsProgram):
             self._interpreters[self.training] = Interpreter(program)
         return self._interpreters[self.training].run(self.constants, inputs)
 
+    @property
+    def clips(self) -> list[Clip]:
+        """The quantised activations, in execution order."""
+        return [Clip.of(node) for node in self.program.nodes if Clip.found(node)]
+
+    @property
+    def levels(self) -> int:
+        """Steps above zero of its finest quantised activation; 0 where it has none."""
+        return max((clip.levels for clip in self.clips), default=0)
+
     def extra_repr(self) -> str:
-        clips = [Clip.of(node) for node in self.program.nodes if Clip.found(node)]
+        clips = self.clips
         levels = ", ".join(map(str, sorted({clip.levels for clip in clips})))
         quantised = f", {len(clips)} quantised activations, levels {levels}" if clips else ""
         return f"{len(self.program.nodes)} operations{quantised}"
+
+    def to_content(self) -> dict[str, Any]:
+        """Plain values and tensors from which `from_content` rebuilds the network."""
+        captured = self.captured()
+        config = {
+            "program": encode_program(captured.program), "paths": dict(captured.paths),
+            "trainable": sorted(captured.trainable), "functions": self.functions,
+            "levels": self.levels,
+        }  # fmt: skip
+        return {"config": config, "state": {k: v.cpu() for k, v in captured.constants.items()}}
+
+    @classmethod
+    def from_content(cls, content: dict[str, Any]) -> CapturedNetwork:
+        """Inverse of `to_content`. CheckpointError if the content is damaged."""
+        try:
+            config, state = dict(content["config"]), content["state"]
+            program = decode_program(config.pop("program"))
+            check_references(program, state)
+            paths, functions = _texts(config.pop("paths")), _texts(config.pop("functions"))
+            trainable, levels = frozenset(map(str, config.pop("trainable"))), config.pop("levels")
+            if any(map(Neuron.found, program.nodes)):
+                raise ValueError("it holds neurons")
+            try_program(known_part(program), state)
+            network = cls(Captured(program, owned(state, state.values()), paths, trainable),
+                          functions)  # fmt: skip
+            if config or not trainable <= set(state) or network.levels != levels:
+                raise ValueError(f"it holds {sorted(config) or 'trainable, levels'} of another")
+            return network
+        except CheckpointError:
+            raise
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+            raise CheckpointError(f"captured network: is damaged ({error})") from error
+
+
+def _texts(value: Mapping[Any, Any]) -> dict[str, str]:
+    """`value`, which a file says to be names by name; TypeError where it is something else."""
+    if not all(isinstance(text, str) for item in value.items() for text in item):
+        raise TypeError(f"names: found {value!r}")
+    return dict(value)
 
 
 def _owner(root: nn.Module, path: str) -> tuple[nn.Module, str]:
