@@ -40,6 +40,14 @@ def node(op, inputs, output="y", **attributes) -> onnx.NodeProto:
     return helper.make_node(op, inputs, [output], domain="com.microsoft", **attributes)
 
 
+def steps(directions: int) -> dict[str, np.ndarray]:
+    """Scales and zero points of the two weights of a recurrent layer."""
+    values = [np.full(directions, 0.004, np.float32), np.full(directions, 2, np.int8)] * 2
+    return dict(zip(SCALES, values, strict=True))
+
+
+SCALES = ["ws", "wz", "rs", "rz"]
+ANGLES = {"c": weights(9, 2), "s": weights(9, 2)}
 IMAGE, ROWS = ["N", 3, 6, 6], ["N", 5, 8]
 FUSED = {
     "FusedConv, Relu": (
@@ -76,6 +84,47 @@ FUSED = {
         [node("MultiHeadAttention", ["x", "k", "v", "", "", "a"], num_heads=2)],
         {"k": weights(1, 2, 3, 4), "v": weights(1, 2, 3, 4), "a": weights(1, 1, 5, 3)},
         [1, 5, 8]),
+    "QAttention": (
+        [helper.make_node("DynamicQuantizeLinear", ["x"], ["a", "s", "z"]),
+         node("QAttention", ["a", "q", "b", "s", "t", "m", "z", "u"], num_heads=2)],
+        {"q": integers(8, 24), "b": weights(24), "t": np.float32(0.01), "u": np.int8(3),
+         "m": np.array([[1, 1, 1, 1, 0]], np.int32)}, [1, 5, 8]),
+    "GroupQueryAttention": (
+        [node("GroupQueryAttention", ["x", "k", "v", "", "", "last", "all"], num_heads=2,
+              kv_num_heads=1)],
+        {"k": weights(1, 5, 8), "v": weights(1, 5, 8), "last": np.array([4], np.int32),
+         "all": np.int32(5)}, [1, 5, 16]),
+    "GroupQueryAttention, turned, near": (
+        [node("GroupQueryAttention", ["x", "", "", "", "", "last", "all", "c", "s"], num_heads=2,
+              kv_num_heads=1, do_rotary=1, rotary_interleaved=1, local_window_size=2,
+              softcap=3.0, scale=0.4)],
+        {"last": np.array([4], np.int32), "all": np.int32(5), "c": weights(9, 8),
+         "s": weights(9, 8)}, [1, 5, 64]),
+    "RotaryEmbedding": (
+        [node("RotaryEmbedding", ["x", "at", "c", "s"])], {"at": np.array([2]), **ANGLES}, ROWS),
+    "RotaryEmbedding, part, side by side": (
+        [node("RotaryEmbedding", ["x", "at", "c", "s"], num_heads=1, rotary_embedding_dim=4,
+              interleaved=1)],
+        {"at": np.array([[0, 3, 1, 2, 5]]), **ANGLES}, [1, 5, 8]),
+    "RotaryEmbedding, by heads": (
+        [node("RotaryEmbedding", ["x", "at", "c", "s"])],
+        {"at": np.array([0]), **ANGLES}, ["N", 3, 5, 4]),
+    "DynamicQuantizeLSTM": (
+        [node("DynamicQuantizeLSTM", ["x", "w", "r", "b", "", "", "", "", *SCALES], hidden_size=6)],
+        {"w": integers(1, 8, 24), "r": integers(1, 6, 24), "b": weights(1, 48), **steps(1)},
+        [3, 2, 8]),
+    "DynamicQuantizeLSTM, both ways": (
+        [node("DynamicQuantizeLSTM", ["x", "w", "r", "", "", "", "", "", *SCALES], hidden_size=6,
+              direction="bidirectional")],
+        {"w": integers(2, 8, 24), "r": integers(2, 6, 24), **steps(2)}, [2, 1, 8]),
+    "MatMulNBits": (
+        [node("MatMulNBits", ["x", "q", "s"], K=32, N=5, bits=4, block_size=16)],
+        {"q": DRAWN.integers(0, 256, (5, 2, 8)).astype(np.uint8), "s": weights(5, 2)},
+        ["N", 3, 32]),
+    "MatMulNBits, zero points, bias": (
+        [node("MatMulNBits", ["x", "q", "s", "z", "", "b"], K=40, N=5, bits=4, block_size=16)],
+        {"q": DRAWN.integers(0, 256, (5, 3, 8)).astype(np.uint8), "s": weights(15), "b": weights(5),
+         "z": DRAWN.integers(0, 256, 10).astype(np.uint8)}, ["N", 3, 40]),
     "SimplifiedLayerNormalization": (
         [helper.make_node("SimplifiedLayerNormalization", ["x", "w"], ["y"], epsilon=1e-3)],
         {"w": weights(8)}, ROWS),

@@ -26,6 +26,9 @@ from snnconvert.conversion.capture.onnx.operations.microsoft import (  # noqa: F
 from snnconvert.conversion.capture.onnx.operations.microsoft import (  # noqa: F401 (register)
     fused,
 )
+from snnconvert.conversion.capture.onnx.operations.microsoft import (  # noqa: F401 (register)
+    recurrent as recurrent_of_microsoft,
+)
 from snnconvert.conversion.capture.onnx.operations.quantised import PAIR
 from snnconvert.conversion.capture.onnx.steps.registry import OPERATIONS
 

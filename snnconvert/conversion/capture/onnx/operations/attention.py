@@ -37,12 +37,12 @@ def attention(call: Call) -> Any:
     if bias is None and not wanted and not call.attribute("softcap"):
         result, scores = F.scaled_dot_product_attention(q, k, v, scale=scale), q
     else:
-        result, scores = _written_out(call, (q, k, v), scale, bias, mode)
+        result, scores = written_out(call, (q, k, v), scale, bias, mode)
     result = result.transpose(1, 2).flatten(2) if flat else result
     return (result, *present, scores)[: len(call.node.outputs)]
 
 
-def _written_out(
+def written_out(
     call: Call, qkv: tuple[Tensor, Tensor, Tensor], scale: float, bias: Tensor | None, mode: int
 ) -> tuple[Tensor, Tensor]:
     """Result, and the scores of the stage that `mode` names."""
@@ -101,21 +101,25 @@ def rotary_embedding(call: Call) -> Tensor:
     x = given.transpose(1, 2) if given.ndim == 4 else (
         given.unflatten(2, (call.attribute("num_heads"), -1))
     )  # fmt: skip
-    size = call.attribute("rotary_embedding_dim", 0) or x.shape[3]
-    turned, rest = x[..., :size], x[..., size:]
     cosine, sine = call.tensor(1), call.tensor(2)
     if call.has(3):
         at = call.tensor(3).to(torch.int64)
         cosine, sine = F.embedding(at, cosine), F.embedding(at, sine)
-    cosine, sine = cosine.unsqueeze(2), sine.unsqueeze(2)
-    if call.attribute("interleaved", 0):
-        a, b = turned[..., 0::2], turned[..., 1::2]
-    else:
-        a, b = turned.chunk(2, -1)
-    real, imaginary = cosine * a - sine * b, sine * a + cosine * b
-    if call.attribute("interleaved", 0):
-        turned = torch.stack([real, imaginary], -1).flatten(-2)
-    else:
-        turned = torch.cat([real, imaginary], -1)
-    result = torch.cat([turned, rest], -1)
+    size = call.attribute("rotary_embedding_dim", 0) or x.shape[3]
+    result = turned(x, cosine, sine, size, bool(call.attribute("interleaved", 0)))
     return result.flatten(2) if given.ndim == 3 else result.transpose(1, 2)
+
+
+def turned(x: Tensor, cosine: Tensor, sine: Tensor, size: int, interleaved: bool) -> Tensor:
+    """[B, N, heads, D], the first `size` numbers of each head turned by the angles of their places.
+
+    Args:
+        cosine, sine: of the angles, [B or 1, N, size / 2].
+        interleaved: whether pairs lie side by side, not half a head apart.
+    """
+    part, rest = x[..., :size], x[..., size:]
+    a, b = (part[..., 0::2], part[..., 1::2]) if interleaved else part.chunk(2, -1)
+    cosine, sine = cosine.unsqueeze(2), sine.unsqueeze(2)
+    found = [cosine * a - sine * b, sine * a + cosine * b]
+    pairs = torch.stack(found, -1).flatten(-2) if interleaved else torch.cat(found, -1)
+    return torch.cat([pairs, rest], -1)

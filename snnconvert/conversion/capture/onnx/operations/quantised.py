@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -34,6 +35,12 @@ def along(call: Call, parameter: Tensor, x: Tensor) -> Tensor:
     shape = [1] * x.ndim
     shape[axis] = -1
     return parameter.reshape(shape)
+
+
+def numbers_of(codes: np.ndarray, scale: np.ndarray, zero: np.ndarray) -> np.ndarray:
+    """What the integers of a weight stand for."""
+    result: np.ndarray = (codes.astype(scale.dtype) - zero.astype(scale.dtype)) * scale
+    return result
 
 
 def code_of(call: Call) -> int:
@@ -81,14 +88,17 @@ def fake_quantize(call: Call) -> Tensor:
 
 @operation("DynamicQuantizeLinear")
 def dynamic_quantize(call: Call) -> tuple[Tensor, Tensor, Tensor]:
-    x = call.tensor(0)
+    codes, scale, zero = counted(call.tensor(0))
+    return codes.to(torch.uint8), scale, zero.to(torch.uint8)
+
+
+def counted(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """What stands for `x` in 8 bits, in steps between its own extremes; their size; that of 0."""
     low, high = x.amin().clamp(max=0), x.amax().clamp(min=0)
     scale = (high - low) / 255
     scale = torch.where(scale == 0, torch.ones_like(scale), scale)
     zero = torch.round((-low / scale).clamp(0, 255))
-    return (torch.round(x / scale) + zero).clamp(0, 255).to(torch.uint8), scale, (
-        zero.to(torch.uint8)
-    )  # fmt: skip
+    return (torch.round(x / scale) + zero).clamp(0, 255), scale, zero
 
 
 class Integers(Call):

@@ -35,9 +35,9 @@ def function(name: str, alpha: float | None, beta: float | None) -> Function:
 class Layer:
     """What the directions of one layer share."""
 
-    def __init__(self, call: Call) -> None:
+    def __init__(self, call: Call, kind: str) -> None:
         self.call = call
-        self.kind = call.node.op
+        self.kind = kind
         x = call.tensor(0)
         self.x = x.transpose(0, 1) if call.attribute("layout", 0) else x
         self.length = self.x.shape[0]
@@ -108,48 +108,58 @@ class Layer:
         ends = [torch.stack(list(e), 1 if first_batch else 0) for e in zip(*lasts, strict=True)]
         return every, *ends
 
-    def inputs(self, weight: Tensor, bias: Tensor | None) -> Tensor:
-        return F.linear(self.x, weight, bias)
+    def weights(self, direction: int) -> tuple[Tensor, Tensor, Tensor | None]:
+        """What multiplies the inputs, what the state, and both biases."""
+        weight, recurrent = (
+            self.part(1, "weight", direction), self.part(2, "recurrent", direction)
+        )  # fmt: skip
+        if weight is None or recurrent is None:
+            self.call.refuse("has no weights", "repair the file")
+        return weight, recurrent, self.part(3, "bias", direction)
+
+    def product(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        """Of inputs or of a state with a weight."""
+        return F.linear(x, weight, bias)
 
 
 @operation("RNN")
 def rnn(call: Call) -> tuple[Tensor, ...]:
-    return Layer(call).run(_rnn_cell)
+    return Layer(call, "RNN").run(_rnn_cell)
 
 
 def _rnn_cell(layer: Layer, direction: int) -> Any:
-    weight, recurrent, biases = _weights(layer, direction)
+    weight, recurrent, biases = layer.weights(direction)
     bias = None if biases is None else biases[: layer.hidden] + biases[layer.hidden :]
     (activation,) = layer.functions(direction)
-    fed = layer.inputs(weight, bias)
+    fed = layer.product(layer.x, weight, bias)
 
     def step(at: int, h: Tensor) -> tuple[Tensor]:
-        return (activation(fed[at] + F.linear(h, recurrent)),)
+        return (activation(fed[at] + layer.product(h, recurrent)),)
 
     return step, (layer.state(5, direction),)
 
 
 @operation("GRU")
 def gru(call: Call) -> tuple[Tensor, ...]:
-    return Layer(call).run(_gru_cell)
+    return Layer(call, "GRU").run(_gru_cell)
 
 
 def _gru_cell(layer: Layer, direction: int) -> Any:
     """Gates z, r, h; the reset gate acts before or behind the recurrent product."""
-    weight, recurrent, biases = _weights(layer, direction)
+    weight, recurrent, biases = layer.weights(direction)
     size = layer.hidden
     fed_bias = None if biases is None else biases[: 3 * size]
     own = torch.zeros(3 * size) if biases is None else biases[3 * size :]
     gate, activation = layer.functions(direction)
-    fed = layer.inputs(weight, fed_bias)
+    fed = layer.product(layer.x, weight, fed_bias)
     behind = layer.call.attribute("linear_before_reset", 0)
     gates, last = recurrent[: 2 * size], recurrent[2 * size :]
 
     def step(at: int, h: Tensor) -> tuple[Tensor]:
         x = fed[at]
-        z, r = gate(x[:, : 2 * size] + F.linear(h, gates, own[: 2 * size])).chunk(2, 1)
+        z, r = gate(x[:, : 2 * size] + layer.product(h, gates, own[: 2 * size])).chunk(2, 1)
         if behind:
-            inner = r * F.linear(h, last, own[2 * size :])
+            inner = r * layer.product(h, last, own[2 * size :])
         else:
             inner = F.linear(r * h, last, own[2 * size :])
         new = activation(x[:, 2 * size :] + inner)
@@ -160,21 +170,21 @@ def _gru_cell(layer: Layer, direction: int) -> Any:
 
 @operation("LSTM")
 def lstm(call: Call) -> tuple[Tensor, ...]:
-    return Layer(call).run(_lstm_cell)
+    return Layer(call, "LSTM").run(lstm_cell)
 
 
-def _lstm_cell(layer: Layer, direction: int) -> Any:
+def lstm_cell(layer: Layer, direction: int) -> Any:
     """Gates i, o, f, c; peepholes i, o, f."""
-    weight, recurrent, biases = _weights(layer, direction)
+    weight, recurrent, biases = layer.weights(direction)
     size = layer.hidden
     bias = None if biases is None else biases[: 4 * size] + biases[4 * size :]
     peep = layer.part(7, "peephole", direction)
     gate, activation, outer = layer.functions(direction)
-    fed = layer.inputs(weight, bias)
+    fed = layer.product(layer.x, weight, bias)
     coupled = layer.call.attribute("input_forget", 0)
 
     def step(at: int, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-        i, o, f, new = (fed[at] + F.linear(h, recurrent)).split(size, 1)
+        i, o, f, new = (fed[at] + layer.product(h, recurrent)).split(size, 1)
         if peep is not None:
             i, f = i + peep[:size] * c, f + peep[2 * size :] * c
         i = gate(i)
@@ -184,10 +194,3 @@ def _lstm_cell(layer: Layer, direction: int) -> Any:
         return gate(o) * outer(c), c
 
     return step, (layer.state(5, direction), layer.state(6, direction))
-
-
-def _weights(layer: Layer, direction: int) -> tuple[Tensor, Tensor, Tensor | None]:
-    weight, recurrent = layer.part(1, "weight", direction), layer.part(2, "recurrent", direction)
-    if weight is None or recurrent is None:
-        layer.call.refuse("has no weights", "repair the file")
-    return weight, recurrent, layer.part(3, "bias", direction)

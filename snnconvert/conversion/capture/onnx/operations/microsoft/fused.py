@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from snnconvert.conversion.capture.onnx.operations.convolutions import conv, gemm
+from snnconvert.conversion.capture.onnx.operations.quantised import numbers_of
 from snnconvert.conversion.capture.onnx.operations.recurrent import function
 from snnconvert.conversion.capture.onnx.steps.call import Call
 from snnconvert.conversion.capture.onnx.steps.registry import operation
@@ -63,6 +65,35 @@ def fused_matmul(call: Call) -> Any:
     b = b.transpose(-1, -2) if call.attribute("transB", 0) else b
     scale = call.attribute("alpha", 1.0)
     return torch.matmul(a, b) * scale if scale != 1 else torch.matmul(a, b)
+
+
+@operation(f"{DOMAIN}MatMulNBits")
+def matmul_of_few_bits(call: Call) -> Tensor:
+    """By a weight of 4 or 8 bits in blocks, each with a scale and, if not half way, a zero point.
+
+    Inputs x, codes [N, blocks, bytes], scales, zero points, places of the inputs, bias.
+    """
+    bits, rows, length = (call.attribute(name) for name in ("bits", "N", "K"))
+    if bits not in (4, 8) or call.has(4):
+        call.refuse(f"has a weight of {bits} bits, or reordered ones", "quantise to 4 or 8 bits")
+
+    def codes(array: np.ndarray) -> np.ndarray:
+        if bits == 8:
+            return array
+        return np.stack([array & 15, array >> 4], -1).reshape(*array.shape[:-1], -1)
+
+    scale = call.host(2).reshape(rows, -1, 1)
+    zero = np.full_like(scale, 1 << (bits - 1))
+    if call.has(3):
+        given = call.host(3)
+        zero = codes(given.reshape(rows, -1)) if given.dtype == np.uint8 else given
+        zero = zero.reshape(rows, -1)[:, : scale.shape[1], None]
+
+    def real(array: np.ndarray) -> np.ndarray:
+        return numbers_of(codes(array), scale, zero).reshape(rows, -1)[:, :length]
+
+    bias = call.tensor(5, "bias", trainable=True) if call.has(5) else None
+    return F.linear(call.tensor(0), call.weight(1, "weight", real), bias)
 
 
 def gelu(name: str, approximate: str) -> None:
