@@ -156,7 +156,7 @@ class Checkpoint:
     @property
     def input_shapes(self) -> str:
         """Of its network's inputs, in words."""
-        return ", ".join(str(list(shape)) for shape in inputs_of(self.network()).shapes or ())
+        return inputs_of(self.network()).words
 
     @property
     def prediction(self) -> str | None:
@@ -247,6 +247,17 @@ class Checkpoint:
                 "snnconvert.sample(lambda x, t: ..., shape=...) takes any network"
             )
         return first[1], first[2], first[3]
+
+    def sample_shape(self, network: nn.Module) -> tuple[int, ...]:
+        """Shape of one sample of `network`: of an image, or as captured, of a vector too.
+
+        Raises:
+            CheckpointError: as `image_shape`, for what has no time or is a number a sample.
+        """
+        takes = inputs_of(network)
+        if self.has_recipe or not takes.has_time or len((takes.shapes or [()])[0]) < 2:
+            return self.image_shape(network)
+        return tuple((takes.shapes or [()])[0][1:])
 
     def probe_batches(self, count: int | None = None, seed: int = 0) -> list[tuple[Tensor, ...]]:
         """Arguments of network calls on held-out real images, shuffled.

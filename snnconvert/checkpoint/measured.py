@@ -23,6 +23,7 @@ from snnconvert.errors import CheckpointError, InputError
 from snnconvert.files.fingerprint import fingerprint
 from snnconvert.images.pixels import to_range
 from snnconvert.images.sources import DatasetSource, open_source
+from snnconvert.images.sources.interface import StoredSource
 
 TIMES = 100  # diffusion steps measured, where there are so many
 
@@ -129,17 +130,14 @@ def images_for(
         shape = checkpoint.image_shape(network)
         resized = shape[1] == shape[2] and not data.endswith(".npz")
         source = open_source(data, root, shape[1] if resized else None, 1 if shape[0] == 1 else 3)
-        found = (source.channels, *source.image_size)
-        if found != shape:
-            raise InputError(
-                f"--data {data}: found images of {list(found)}, the network takes "
-                f"{list(shape)} (channels, height, width)"
-            )
+        refuse_other_shape(f"--data {data}", source, shape)
         return CleanImages(len(source), source.batches, source.name)
     pixels = checkpoint.probe
     if checkpoint.has_recipe and data_root is not None:
         recipe = checkpoint.denoiser_recipe
-        images = DatasetSource(recipe.dataset, "train", root, recipe.image_size)
+        shape = checkpoint.image_shape(network)
+        images = DatasetSource(recipe.dataset, "train", root, recipe.image_size, shape[0])
+        refuse_other_shape(f"{recipe.dataset} of the recipe", images, shape)
         return CleanImages(len(images), images.batches, f"training images of {recipe.dataset}")
     if not checkpoint.has_recipe or pixels is None:
         raise CheckpointError(f"{checkpoint.source}: holds no images to measure on; give --data")
@@ -148,3 +146,13 @@ def images_for(
         yield from pixels[:count].split(batch_size)
 
     return CleanImages(len(pixels), stored, "held-out images of the checkpoint")
+
+
+def refuse_other_shape(what: str, images: StoredSource, shape: tuple[int, ...]) -> None:
+    """InputError unless images have the `shape` [C, H, W] that the network takes."""
+    found = (images.channels, *images.image_size)
+    if found != shape:
+        raise InputError(
+            f"{what}: found images of {list(found)}, the network takes {list(shape)} (channels, "
+            "height, width); name images of that shape by --data"
+        )

@@ -52,6 +52,8 @@ def load(
         InputError: example inputs are needed, or do not fit; no such outputs.
         UnsupportedOpError: an ONNX file with operations that are not known.
     """
+    if not isinstance(path, (str, os.PathLike)):
+        raise InputError(f"path: found {type(path).__name__}, needed is the path of a file")
     if str(path).endswith(".onnx") and not is_exported(path):
         from snnconvert.conversion.capture.onnx.read import read_onnx
 

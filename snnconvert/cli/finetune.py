@@ -46,6 +46,7 @@ def run_finetune(args: argparse.Namespace) -> int:
     from snnconvert.checkpoint.checkpoint import Checkpoint
     from snnconvert.checkpoint.networks import load, save
     from snnconvert.common.hardware import checked_device
+    from snnconvert.common.inputs import inputs_of
     from snnconvert.conversion.finetune import finetune, refuse_exact
     from snnconvert.conversion.spiking.network import converted
     from snnconvert.report.measures.difference import error_of
@@ -63,7 +64,8 @@ def run_finetune(args: argparse.Namespace) -> int:
     teacher = load(args.teacher, "ann") if args.teacher else network.quantized_ann()
     teacher = teacher.to(device)
     inputs = training_inputs(checkpoint.recipe, args.steps, batch_size=args.batch_size,
-                             seed=args.seed, data_root=args.data_root)  # fmt: skip
+                             seed=args.seed, data_root=args.data_root,
+                             shape=(inputs_of(network).shapes or [()])[0][1:])  # fmt: skip
     inputs = (tuple(value.to(device) for value in call) for call in inputs)
     held_out = [tuple(v.to(device) for v in call) for call in checkpoint.probe_batches()]
     tuned = finetune(network, inputs, steps=args.steps, rate=args.rate, teacher=teacher,

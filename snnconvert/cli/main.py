@@ -30,6 +30,7 @@ from snnconvert.cli.sweep import add_sweep
 from snnconvert.cli.train import add_recipes, add_train
 from snnconvert.cli.trajectory import add_trajectory
 from snnconvert.cli.verify import add_verify
+from snnconvert.common.stopping import Terminated, heeding_termination
 from snnconvert.errors import SnnconvertError, presentable
 from snnconvert.version import __version__
 
@@ -38,13 +39,15 @@ TOO_LARGE = ("allocate memory", "out of memory", "Storage size calculation overf
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; the exit code is 0, 2 for bad input, 130 after Ctrl-C, 141 as SIGPIPE."""
+    """Run one command; the exit code is 0, 2 for bad input, 130 after Ctrl-C, 141 as SIGPIPE, 143
+    after SIGTERM."""
     arguments = sys.argv[1:] if arguments is None else arguments
     for stream in (sys.stdout, sys.stderr):  # a file's name may hold what a terminal cannot show
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
-        return run(parsed_line(arguments))
+        with heeding_termination():
+            return run(parsed_line(arguments))
     except BrokenPipeError:  # who reads the output has seen enough, as in `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
@@ -52,8 +55,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         where = (
             f" {interrupt}: saved, the same command goes on from there" if interrupt.args else ""
         )
-        print(f"snnconvert: interrupted{where}", file=sys.stderr)
-        return 130
+        terminated = isinstance(interrupt, Terminated)
+        word = "terminated" if terminated else "interrupted"
+        print(f"snnconvert: {word}{where}", file=sys.stderr)
+        return 143 if terminated else 130
 
 
 def parsed_line(arguments: Sequence[str]) -> argparse.Namespace:

@@ -82,16 +82,18 @@ def followed(args: argparse.Namespace) -> Followed:
     """
     from snnconvert.cli.arguments.drawn import denoises, how_drawn, input_shapes
     from snnconvert.cli.arguments.network_argument import named_network
+    from snnconvert.cli.arguments.solver_options import given_options
+    from snnconvert.common.inputs import Inputs
     from snnconvert.conversion.convert import convert
     from snnconvert.conversion.spiking.network import SpikingNetwork
 
     named = held_converted(args) or named_network(args)
     if named.checkpoint is not None:
         drawn = how_drawn(args, named)  # refuses a classifier
-        shape: tuple[int, ...] = named.checkpoint.image_shape(named.model)
+        shape = named.checkpoint.sample_shape(named.model)
     else:
         if not denoises(named):
-            shapes = ", ".join(str(list(shape)) for shape in input_shapes(named))
+            shapes = Inputs(tuple(input_shapes(named))).words
             raise InputError(
                 f"{named.name}: takes {shapes}; a solver follows networks of (x, t) that predict "
                 "something of x's shape"
@@ -100,6 +102,8 @@ def followed(args: argparse.Namespace) -> Followed:
         shape = input_shapes(named)[0][1:]
     how = drawn._asdict() | drawn.options
     del how["options"]
+    if how.get("clip") is True and len(shape) != 3:  # no image, and nobody said what its range is
+        how["clip"] = given_options(args).get("clip", False)
     if isinstance(named.model, SpikingNetwork):
         return named.model.quantized_ann(), named.model, shape, how
     snn = convert(

@@ -21,6 +21,12 @@ class Inputs:
     fixed_batch: int | None = None
 
     @property
+    def words(self) -> str:
+        """Shapes of all inputs, of any batch: "[B, 3, 8, 8], [B]"."""
+        sizes = [["B" if size < 0 else str(size) for size in shape] for shape in self.shapes or ()]
+        return ", ".join(f"[{', '.join(shape)}]" for shape in sizes)
+
+    @property
     def has_time(self) -> bool:
         """Whether the second input is one number a sample, or one for all."""
         second = (self.shapes or ())[1:2]

@@ -103,10 +103,12 @@ def captured_of(model: nn.Module, example_inputs: Any) -> Captured:
             "model: found a TorchScript module, whose Python code is gone; convert the nn.Module "
             "that it was made from, or what torch.export makes of that"
         )
+    if isinstance(model, type) and issubclass(model, nn.Module):
+        raise InputError(f"model: found the class {model.__name__}, needed is a network of it")
     if not isinstance(model, nn.Module):
+        kind = type(model).__name__
         raise InputError(
-            f"model: found {type(model).__name__}, needed is an nn.Module (a file is read by "
-            "snnconvert.load)"
+            f"model: found {kind}, needed is an nn.Module (a file is read by snnconvert.load)"
         )
     if example_inputs is None:
         raise InputError(

@@ -9,6 +9,7 @@ from torch import nn
 
 from snnconvert.checkpoint.checkpoint import Checkpoint
 from snnconvert.common.inputs import inputs_of
+from snnconvert.common.words import counted
 from snnconvert.errors import CheckpointError, DataError, InputError
 from snnconvert.evaluation.classified import classified, labelled_images
 from snnconvert.evaluation.fidelity import Evaluation, check_comparable, fidelity
@@ -173,7 +174,7 @@ def accuracy_of(
     images = labelled_images(data, root, image_size or size, channels)
     if images.channels != channels:
         raise DataError(
-            f"{data}: has images of {images.channels} channels, {checkpoint.source} takes "
-            f"{channels}"
+            f"{data}: has images of {counted(images.channels, 'channel')}, "
+            f"{checkpoint.source} takes {channels}"
         )
     return Evaluation({**classified(checkpoint, images, data, **choice), "command": command})

@@ -15,6 +15,7 @@ from snnconvert.checkpoint.checkpoint import Checkpoint
 from snnconvert.checkpoint.networks import network_of
 from snnconvert.checkpoint.schedules import schedule_hash
 from snnconvert.common.hardware import checked_device
+from snnconvert.common.words import counted
 from snnconvert.conversion.spiking.network import converted
 from snnconvert.diffusion.sampling import Plan, device_of
 from snnconvert.errors import CheckpointError
@@ -131,7 +132,7 @@ class SampledSource:
         options = {k: v if isinstance(v, PLAIN) else fingerprint(v) for k, v in given.items()}
         return {
             **self.origin, "solver": plan.solver, "steps": plan.calls, "options": options,
-            "schedule": schedule_hash(plan.schedule),
+            "schedule": schedule_hash(plan.schedule), "data_range": list(self.job.data_range),
             "nfe": self.nfe, "seed": self.drawing.seed,
             "threshold_scale": self.drawing.threshold_scale, "image_size": list(self.image_size),
             "device": self.device.type, "spiking": settings_of(network),
@@ -162,6 +163,6 @@ def check_drawable(channels: int, source: str) -> None:
     """CheckpointError unless Inception can see images of so many channels."""
     if channels not in (1, 3):
         raise CheckpointError(
-            f"{source}: its images have {channels} channels; only grey and RGB images can be "
-            "evaluated"
+            f"{source}: its images have {counted(channels, 'channel')}; only grey and RGB images "
+            "can be evaluated"
         )

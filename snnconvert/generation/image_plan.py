@@ -15,6 +15,7 @@ from snnconvert.diffusion.sampling import Plan, plan
 from snnconvert.diffusion.schedule import Schedule
 from snnconvert.diffusion.solvers import SOLVERS
 from snnconvert.files.fingerprint import fingerprint
+from snnconvert.images.pixels import UNIT_RANGE
 
 Grid = str | Tensor | Sequence[float] | None
 CLIP_PIXEL = 2.0  # last-step clipping of Analytic-DPM for images, as in the paper
@@ -103,11 +104,13 @@ def drawing_settings(
     checkpoint: Checkpoint, stage: str, chosen: Plan, seed: int, threshold_scale: float = 1.0
 ) -> dict[str, object]:
     """All that images depend on, as plain values: equal settings draw equal images."""
+    own = checkpoint.data_range
     return {
         "solver": chosen.solver, "times": chosen.times, "stage": stage, "seed": seed,
         "threshold_scale": threshold_scale,
         "network": fingerprint(checkpoint.entry(stage)),
         "schedule": schedule_hash(chosen.schedule),
+        **({} if own == UNIT_RANGE else {"data_range": list(own)}),
         **{name: value if isinstance(value, bool | int | float | str) else fingerprint(plain(value))
            for name, value in chosen.all_options.items()},
     }  # fmt: skip

@@ -20,6 +20,7 @@ from snnconvert.errors import CheckpointError, InputError
 from snnconvert.files.tensors import read_file
 
 AVERAGES = {"ema", "average", "averaged", "avg", "shadow", "swa"}  # words in names of averages
+ONLINE = "online"  # what some keep beside its average, under the average's name
 USUAL = {"", "state", "dict", "state_dict", "model", "net", "network", "module", "params",
          "weights", "model_state_dict", "net_model", "online_model", "model_state", "unet",
          "denoiser", "diffusion_model", "denoise_fn"}  # fmt: skip
@@ -43,7 +44,8 @@ class Found:
 
     @property
     def averaged(self) -> bool:
-        return not AVERAGES.isdisjoint(re.split(r"[._\d]+", self.label.lower()))
+        words = set(re.split(r"[._\d]+", self.label.lower()))
+        return not AVERAGES.isdisjoint(words) and ONLINE not in words
 
     @property
     def usual(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from snnconvert.common.words import counted
 from snnconvert.conversion.calibration.saturation import far_beyond
 
 WORDS = {"clipping": "clipping", "quantisation": "quantisation", "timing": "spike timing"}
@@ -84,11 +85,6 @@ def remarks(content: dict[str, Any]) -> list[str]:
     if not content["layers_add_up"]:
         found.append("the error terms of a layer do not add up; please report this")
     return found
-
-
-def counted(number: int, noun: str) -> str:
-    """ "1 layer", "3 layers"."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def named(items: list[Any], most: int = 4) -> str:

@@ -1,4 +1,4 @@
-"""Ctrl-C between two training steps: asked for in the middle of one, heeded at its end."""
+"""Ctrl-C and SIGTERM between two training steps: asked for in one, heeded at its end."""
 
 from __future__ import annotations
 
@@ -8,31 +8,37 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from snnconvert.common.stopping import Terminated, terminate
+
 
 class Interrupt:
     """Whether the user has asked to stop; a second time interrupts at once."""
 
     asked = False
+    kind: type[KeyboardInterrupt] = KeyboardInterrupt  # what was asked for
 
-    def __call__(self, _signal: int, _frame: FrameType | None) -> None:
+    def __call__(self, number: int, _frame: FrameType | None) -> None:
+        self.kind = Terminated if number == signal.SIGTERM else KeyboardInterrupt
         if self.asked:
-            raise KeyboardInterrupt
+            raise self.kind
         self.asked = True
 
 
 @contextmanager
 def interruptible() -> Iterator[Interrupt]:
-    """An `Interrupt` that Ctrl-C sets meanwhile.
+    """An `Interrupt` that Ctrl-C sets meanwhile, and SIGTERM in a command.
 
-    Where another handler than Python's is set, or outside of the main thread, nothing changes.
+    Where other handlers than Python's and ours are set, or outside of the main thread, nothing
+    changes.
     """
     interrupt = Interrupt()
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: terminate}
     main = threading.current_thread() is threading.main_thread()
-    if not main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
-        yield interrupt
-        return
-    signal.signal(signal.SIGINT, interrupt)
+    heeded = [each for each in usual if main and signal.getsignal(each) is usual[each]]
+    for each in heeded:
+        signal.signal(each, interrupt)
     try:
         yield interrupt
     finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        for each in heeded:
+            signal.signal(each, usual[each])

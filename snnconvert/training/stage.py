@@ -106,7 +106,7 @@ class Stage:
             if done % recipe.save_every == 0 or interrupt.asked:
                 self.save(done)
             if interrupt.asked:
-                raise KeyboardInterrupt(f"after {self.name}, step {done} of {steps}")
+                raise interrupt.kind(f"after {self.name}, step {done} of {steps}")
             if pictured and done % pictured == 0:
                 save_samples(run, self.average, f"{self.name}-{done:07d}")
         settle_statistics(self.average, drawn_inputs(run, "statistics", STATISTICS_BATCHES))

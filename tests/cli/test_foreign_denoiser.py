@@ -17,6 +17,7 @@ from snnconvert.diffusion.sampling import plan
 from snnconvert.diffusion.schedule import Schedule, named_schedule
 from snnconvert.errors import InputError
 from snnconvert.evaluation.sampled import Drawing, SampledSource
+from snnconvert.generation.image_plan import drawing_settings
 from tests.support.paths import SHIPPED
 
 SIZE = 8
@@ -89,6 +90,17 @@ def test_evaluation_draws_the_same_images_and_says_by_which_noise(file, tmp_path
     settings = json.loads((folder / "settings.json").read_text())
     assert source.facts()["schedule"] == settings["schedule"]
     assert source.facts()["schedule"] != schedule_hash(named_schedule("linear"))
+
+
+def test_images_of_another_range_are_drawn_with_other_settings(file):
+    """Also where no solver clips to it: the same values are other pixels."""
+    checkpoint = Checkpoint.read(file)
+    other = Checkpoint({**checkpoint.content, "denoiser": {"data_range": (0.0, 1.0)}}, file.name)
+    chosen = plan("ddim", 4, named_schedule("linear"), clip=False)
+    settings = [drawing_settings(each, "snn", chosen, 0) for each in (checkpoint, other)]
+    assert settings[0] != settings[1] == json.loads(json.dumps(settings[1]))
+    facts = [SampledSource.of(each, Drawing(chosen), 1).facts() for each in (checkpoint, other)]
+    assert [each["data_range"] for each in facts] == [[-1, 1], [0, 1]]
 
 
 FACTORY = ["convert", "--model", "tests.cli.test_foreign_denoiser:TableOfTimes", "--timesteps", "4"]

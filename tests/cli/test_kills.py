@@ -1,4 +1,4 @@
-"""Every command that writes may be killed at any moment; `tests.support.kills` tries many more."""
+"""Commands killed or interrupted at any moment; `kills` and `interruptions` try many more."""
 
 import os
 import subprocess
@@ -8,11 +8,25 @@ from tests.support.kills import COMMANDS
 from tests.support.paths import ROOT
 
 
-def test_a_killed_command_loses_nothing_and_ends_as_if_undisturbed():
-    result = subprocess.run(  # of its own: it forks, which a process with threads should not
-        [sys.executable, "-W", "ignore", "-m", "tests.support.kills", "--kills",
-         str(len(COMMANDS))], cwd=ROOT, capture_output=True, text=True, timeout=300,
+def tried(*arguments: str) -> str:
+    """What a script of `tests.support` prints; of its own process: it forks."""
+    result = subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", *arguments], cwd=ROOT, capture_output=True,
+        text=True, timeout=300,
         env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert result.returncode == 0, result.stdout + result.stderr
-    assert f"{len(COMMANDS)} kills, 0 faults" in result.stdout
+    return result.stdout
+
+
+def test_a_killed_command_loses_nothing_and_ends_as_if_undisturbed():
+    said = tried("tests.support.kills", "--kills", str(len(COMMANDS)))
+    assert f"{len(COMMANDS)} kills, 0 faults" in said
+
+
+def test_an_interrupted_command_says_so_and_leaves_nothing_behind():
+    """By Ctrl-C and by SIGTERM."""
+    only = [word for name in ("verify", "moments", "train") for word in ("--only", name)]
+    assert "6 interruptions, 0 faults" in tried(
+        "tests.support.interruptions", "--count", "6", *only
+    )

@@ -4,12 +4,18 @@ import pytest
 import torch
 
 import snnconvert
+from snnconvert.checkpoint.checkpoint import Checkpoint
+from snnconvert.checkpoint.measured import images_for
+from snnconvert.checkpoint.recipe import recipe_from_dict
 from snnconvert.conversion.execution.interpreter import Interpreter
 from snnconvert.conversion.finetune import finetune, surrogate_output, trained_names
 from snnconvert.conversion.spiking.neuron_nodes import place_clips
-from snnconvert.errors import InputError
+from snnconvert.errors import DataError, InputError
+from snnconvert.images.pictures import save_png
+from snnconvert.training.tuning import training_inputs
 from tests.support.command_line import assert_refused, call_cli
 from tests.support.errors import relative_error
+from tests.support.tiny_checkpoint import tiny_content
 from tests.support.unets import tiny_unet, unet_inputs
 
 
@@ -151,3 +157,29 @@ def test_what_is_known_of_a_denoiser_stays(network):
     spiking.prediction, spiking.t_range = "v", (0.0, 1.0)
     tuned = finetune(spiking, [unet_inputs(8)], steps=1, progress=False)
     assert (tuned.prediction, tuned.t_range) == ("v", (0.0, 1.0))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_images_come_in_the_shape_that_the_network_takes(tmp_path, channels):
+    for number, image in enumerate(torch.rand(40, 3, 8, 8)):
+        save_png(tmp_path / f"{number:02}.png", image)
+    recipe = recipe_from_dict({"dataset": "folder", "data_root": str(tmp_path), "image_size": 8},
+                              "test")  # fmt: skip
+    how = {"batch_size": 4, "data_root": tmp_path}
+    x, t = next(iter(training_inputs(recipe, 1, shape=(channels, 8, 8), **how)))
+    assert x.shape == (4, channels, 8, 8) and t.shape == (4,)
+    for wrong in ((2, 8, 8), (channels, 8, 16)):
+        with pytest.raises(DataError, match=r"gives images of \[\d, 8, 8\], the network takes"):
+            training_inputs(recipe, 1, shape=wrong, **how)
+
+
+def test_moments_of_a_recipes_images_come_in_the_networks_channels(tmp_path):
+    for number, image in enumerate(torch.rand(40, 3, 8, 8)):
+        save_png(tmp_path / f"{number:02}.png", image)
+    content = tiny_content(1)
+    checkpoint = Checkpoint({**content, "recipe": {**content["recipe"], "dataset": "folder"}}, "x")
+    images = images_for(checkpoint, checkpoint.network(), data_root=tmp_path)
+    assert next(iter(images.batches(4, 4))).shape == (4, 1, 8, 8)
+    two = Checkpoint({**tiny_content(2), "recipe": checkpoint.content["recipe"]}, "x")
+    with pytest.raises(InputError, match=r"folder of the recipe: found images of \[3, 8, 8\]"):
+        images_for(two, two.network(), data_root=tmp_path)

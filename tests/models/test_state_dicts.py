@@ -63,6 +63,9 @@ def together(plain: dict, average: dict) -> dict[str, tuple[dict, str]]:
         "prefixes": ({"state_dict": {**under("model.", plain), **under("ema_model.", average),
                                      "betas": torch.ones(3)}}, "state_dict.ema_model"),
         "beside": ({**plain, **under("ema.module.", average)}, "ema.module"),
+        "online": ({"model": plain, "ema": {**under("ema_model.", average),
+                                            **under("online_model.", plain),
+                                            "step": torch.tensor(5)}}, "ema.ema_model"),
         "shadow": ({"model": plain, "ema": {"decay": 0.9, "shadow": average}}, "ema.shadow"),
         "parameters": ({"model": plain, "ema": {k: v for k, v in average.items()
                                                 if "running" not in k}}, "ema"),

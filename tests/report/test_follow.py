@@ -7,10 +7,12 @@ import torch
 from PIL import Image
 
 import snnconvert
+from snnconvert.cli import main
 from snnconvert.errors import InputError
 from snnconvert.report.show.terminal import format_trajectory
 from snnconvert.report.trajectory import follow
 from tests.support.command_line import assert_refused, call_cli
+from tests.support.planar import NormalDenoiser, points
 from tests.support.unets import tiny_unet
 
 SHAPE = (2, 2, 8, 8)
@@ -74,3 +76,18 @@ def test_command_writes_json_and_plot(tmp_path, shipped):
     assert "continuous run" in result.stdout
     bad = call_cli("trajectory", "net.pt", "--plot", "nowhere/t.png", cwd=tmp_path)
     assert_refused(bad, "nowhere")
+
+
+@pytest.mark.filterwarnings("ignore:.*calib")
+def test_a_saved_denoiser_of_vectors_is_followed(tmp_path):
+    schedule = snnconvert.Schedule.linear()
+    inputs = (points(64), torch.linspace(0, 999, 64))
+    model = NormalDenoiser(schedule).eval()
+    snn = snnconvert.convert(model, 8, example_inputs=inputs, calibration=[inputs])
+    snnconvert.save(snn, tmp_path / "net.snn.pt")
+    out = tmp_path / "t.json"
+    assert main(["trajectory", str(tmp_path / "net.snn.pt"), "--schedule", "linear", "--solver",
+                 "ddim", "--steps", "4", "-n", "3", "-o", str(out)]) == 0  # fmt: skip
+    how = {"solver": "ddim", "steps": 4, "schedule": schedule}
+    wanted = follow(snn.quantized_ann(), snn, (3, 2), **how)  # nothing clipped: no range is known
+    assert json.loads(out.read_text())["calls"] == json.loads(json.dumps(wanted["calls"]))

@@ -68,7 +68,7 @@ def adjust(
             wanted: dict[str, Tensor] = wanted,
             found: dict[str, Tensor] = found,
         ) -> Any:
-            if node.name not in points:
+            if node.name not in points or not value.is_floating_point():  # an answer has no bias
                 return value
             found[node.name] = wanted[node.name] - channel_mean(value, points[node.name])
             return value + found[node.name]
@@ -85,11 +85,14 @@ def adjust(
 
 
 def correction_points(program: Program, sites: Sequence[Site]) -> dict[str, int]:
-    """Values to correct, with their channel axis: inputs of calibrated sites, and outputs."""
+    """Values to correct, with their channel axis: inputs of calibrated sites, and outputs.
+
+    Not of a root or logarithm, which a shifted value may have none of.
+    """
     by_name = {node.name: node for node in program.nodes}
     points = {}
     for site in sites:
-        if site.needs_ceiling and site.source in by_name:
+        if site.needs_ceiling and site.anywhere and site.source in by_name:
             axis = channel_axis(by_name[site.source], by_name)
             if axis is not None:
                 points[site.source] = axis
@@ -101,8 +104,8 @@ def correction_points(program: Program, sites: Sequence[Site]) -> dict[str, int]
 
 
 def channel_mean(value: Tensor, axis: int) -> Tensor:
-    """Mean per channel, in a shape that broadcasts over `value`."""
-    if value.ndim < 2:
+    """Mean per channel, in a shape that broadcasts over `value`; 0 of fewer axes and of answers."""
+    if value.ndim < 2 or not value.is_floating_point():
         return torch.zeros_like(value[:1])
     axis %= value.ndim
     return value.mean([i for i in range(value.ndim) if i != axis], keepdim=True)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from snnconvert.common.warning import warn
+from snnconvert.common.words import counted
 from snnconvert.conversion.calibration.along_path import AlongPath, PathCalibration
 from snnconvert.conversion.calibration.batches import Kept, calls_of, kept_of
 from snnconvert.conversion.calibration.bias_correction import adjust
@@ -229,7 +230,7 @@ def _warn(calibration: Calibration) -> None:
     if silent:
         total = sum(map(len, calibration.dead.values()))
         warn(
-            f"{total} channels in {len(silent)} layers were zero on all {calibration.inputs} "
-            "calibration inputs; they got the median threshold of their layer "
+            f"{counted(total, 'channel')} in {counted(len(silent), 'layer')}, zero on all "
+            f"{calibration.inputs} calibration inputs, got the median threshold of their layer "
             "(see `calibration` of the converted network)",
         )

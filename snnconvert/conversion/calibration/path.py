@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from snnconvert.common.denoises import with_facts
+from snnconvert.common.words import counted
 from snnconvert.conversion.calibration.batches import Kept, cut
 from snnconvert.conversion.graph.program import Program
 from snnconvert.conversion.graph.values import leaves
@@ -123,8 +124,8 @@ class Follower:
                 found = leaves(run(inputs))
                 if len(found) != 1:
                     raise InputError(
-                        f"path: the network returns {len(found)} tensors; a solver needs one "
-                        "prediction of x's shape (wrap a network that returns more)"
+                        f"path: the network returns {counted(len(found), 'tensor')}; a solver "
+                        "needs one prediction of x's shape (wrap a network that returns more)"
                     )
                 outputs.append(found[0])
             return torch.cat(outputs)[: len(x)]

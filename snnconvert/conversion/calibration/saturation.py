@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from snnconvert.common.words import counted
 from snnconvert.conversion.calibration.batches import Kept, cut
 from snnconvert.conversion.calibration.path import Call, Follower, Path
 from snnconvert.conversion.execution.interpreter import Interpreter
@@ -108,9 +109,10 @@ def far_beyond(found: Mapping[str, Any]) -> str:
     if not layers:
         return ""
     most, layer, usual, t = worst
+    saturate = f"{counted(layers, 'layer')} saturate{'s' if layers == 1 else ''}"
     return (
-        f"{layers} layers saturate far more on the solver's path than on calibration data (most "
-        f"in {layer}, {most:.2%} of its values at t = {t:g}, else {usual:.2%})"
+        f"{saturate} far more on the solver's path than on calibration data (most in "
+        f"{layer}, {most:.2%} of its values at t = {t:g}, else {usual:.2%})"
     )
 
 

@@ -85,7 +85,7 @@ def decomposition(op: OpOverload) -> Callable[..., Any] | None:
         return own
     usual = torch.export.default_decompositions()
     how: Callable[..., Any] | None = usual[op] if op in usual else decomposition_table.get(op)
-    return how
+    return op.decompose if how is None and op._can_decompose() else how
 
 
 def writes_or_views(op: OpOverload) -> bool:
@@ -110,9 +110,26 @@ def hypot(x: Tensor, y: Tensor) -> Tensor:
     return (x * x + y * y).sqrt()
 
 
+def quantised(
+    x: Tensor, scale: Tensor, zero: Tensor, low: int, high: int, grad_factor: float = 1.0
+) -> Tensor:
+    """PyTorch's quantiser with a learned step, whose gradient is scaled by `grad_factor`."""
+    zero = zero.round().clamp(low, high)
+    return ((x / scale + zero).round().clamp(low, high) - zero) * scale
+
+
+def quantised_by_channel(
+    x: Tensor, scale: Tensor, zero: Tensor, axis: int, low: int, high: int, grad_factor: float = 1.0
+) -> Tensor:
+    shape = [-1 if i == axis % x.ndim else 1 for i in range(x.ndim)]
+    return quantised(x, scale.view(shape), zero.view(shape), low, high)
+
+
 OWN: dict[str, Callable[..., Any]] = {
     "aten.broadcast_to.default": broadcast_to,
     "aten.copy.default": copy,
     "aten.positive.default": positive,
     "aten.hypot.default": hypot,
+    "aten._fake_quantize_learnable_per_tensor_affine.default": quantised,
+    "aten._fake_quantize_learnable_per_channel_affine.default": quantised_by_channel,
 }

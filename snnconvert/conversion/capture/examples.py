@@ -66,6 +66,11 @@ def examples_of(model: nn.Module, example_inputs: Any) -> Examples:
         )
     for tensor in tensors:
         check_precision(tensor, "example_inputs")
+        if tensor.layout != torch.strided:
+            raise InputError(
+                f"example_inputs: found a sparse tensor ({tensor.layout}), needed is a dense one: "
+                "x.to_dense()"
+            )
     batch = len(with_rows[0])
 
     def widen(leaf: Any) -> Any:

@@ -27,6 +27,7 @@ from snnconvert.conversion.capture.examples import Examples, examples_of
 from snnconvert.conversion.capture.exported_graph import ExportedGraph, own_path
 from snnconvert.conversion.capture.fake_quantize import frozen_fake_quantizers
 from snnconvert.conversion.capture.functionalize import functionalized, holds_state
+from snnconvert.conversion.capture.numbers import with_numbers
 from snnconvert.conversion.graph.program import Node, Program, Ref
 from snnconvert.conversion.graph.signature import BATCH, Signature
 from snnconvert.conversion.graph.values import leaves, plain_outputs
@@ -41,6 +42,7 @@ CAUSES = {  # words of an error, and what they mean
                                "on an input",
     "device": "its tensors are on several devices: register those that its Python code holds as "
               "buffers, or convert it on the CPU",
+    ".numpy()": "it makes NumPy arrays of tensors: stay with tensors",
     "which is not a known type": "it returns an object of a class of its own: return tensors, or "
                                  "tuples, dicts or dataclasses of tensors",
 }  # fmt: skip
@@ -57,9 +59,12 @@ class Adapter(nn.Module):
 
     def forward(self, values: dict[str, Any]) -> Any:
         found = self.model(*values.values()) if self.variadic else self.model(**values)
-        for leaf in pytree.tree_leaves(found):
+        results = pytree.tree_leaves(found)
+        if all(leaf is None for leaf in results):
+            raise UnsupportedOpError("it returns None: return what it computes")
+        for leaf in results:
             if isinstance(leaf, Distribution):
-                names = ", ".join(leaf.arg_constraints)
+                names = ", ".join(leaf.arg_constraints) or "its parameters"
                 raise UnsupportedOpError(
                     f"it returns a distribution ({type(leaf).__name__}), which is no tensor: "
                     f"return what it is made of ({names})"
@@ -80,6 +85,8 @@ def capture(model: nn.Module, example_inputs: Any) -> Captured:
         UnsupportedOpError: `torch.export` cannot capture the module, or not rightly.
     """
     examples = examples_of(model, example_inputs)
+    if any(value.is_meta for value in (*model.parameters(), *model.buffers())):
+        raise InputError(f"{type(model).__name__}: has no values (device meta); load its weights")
     with evaluating(model), frozen_fake_quantizers(model), unchecked_distributions():
         captured = read_exported(decomposed(_exported(model, examples)), examples)
         call = Adapter(model, examples.variadic)
@@ -186,8 +193,8 @@ def explanation(error: Exception) -> str:
     if any(word in text or word in type(error).__name__ for word in branching):
         where = user_line(text)
         return (
-            f"its Python code branches on the values of tensors ({where or first}); use "
-            "torch.where, or move the branch out of forward"
+            f"its Python code branches on the values of tensors, or makes numbers of them "
+            f"({where or first}); use torch.where and tensors, or move it out of forward"
         )
     if fixes_batch(error):
         lines = [line.strip(" -") for line in text.splitlines()[1:] if line.strip()]
@@ -239,6 +246,7 @@ def read_exported(exported: torch.export.ExportedProgram, examples: Examples) ->
         smallest_batch([limits.lower for limits in ranges]) if axes else 0,
     )  # fmt: skip
     program = functionalized(Program(inputs, tuple(nodes), output, signature), paths)
+    program = with_numbers(program, constants)
     return Captured(program, constants, paths, trainable)
 
 

@@ -60,7 +60,8 @@ def picked(program: Program) -> Program:
     readers = program.readers()
     rows = {
         name: t for name, t in read_out.items()
-        if all(n.op == SELECT and n.args[2] == Ref(name) for n in readers.get(name, ()))
+        if name in readers and name not in program.output_names
+        and all(n.op == SELECT and n.args[2] == Ref(name) for n in readers[name])
     }  # fmt: skip
     nodes = []
     for node in program.nodes:

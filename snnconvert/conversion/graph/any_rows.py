@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from snnconvert.conversion.graph.program import Program
+from snnconvert.conversion.graph.signature import is_single
 from snnconvert.conversion.graph.values import leaves
 
 OTHERS = (0.5, 0.0)  # factors for the rows that a first one may not depend on
@@ -34,21 +35,32 @@ def filled(program: Program, inputs: Sequence[Tensor]) -> Iterator[list[Tensor]]
         yield [v[some.to(v.device)] if i in along else v for i, v in enumerate(inputs)]
 
 
+def singles(program: Program) -> dict[str, tuple[int, ...]]:
+    """Shapes of the inputs that are one number for all samples."""
+    shapes = program.signature.shapes if program.signature else {}
+    fixed = program.fixed_batch is not None  # then [1] may be a batch
+    return {n: shape for n, shape in shapes.items() if is_single(shape) and not (fixed and shape)}
+
+
 def alike(program: Program, inputs: Sequence[Tensor]) -> list[list[Tensor]]:
     """Inputs in which every sample has the number that the network takes for all of them."""
-    shapes = program.signature.shapes if program.signature else {}
-    each = [i for i, n in enumerate(program.inputs) if shapes.get(n) == () and inputs[i].ndim]
+    single = singles(program)
+    names = program.inputs
+    each = [i for i, n in enumerate(names) if n in single and inputs[i].shape != single[n]]
     if not each:
         return [list(inputs)]
     rows = len(inputs[each[0]])
     numbers = torch.stack([inputs[i].double() for i in each], 1)
     _, sizes = torch.unique_consecutive(numbers, dim=0, return_counts=True)
     along = {*program.batch_inputs, *program.fixed_inputs}
+
+    def part(i: int, value: Tensor, some: Tensor) -> Tensor:
+        if i in each:
+            return value[some[0]].reshape(single[names[i]])
+        return value[some.to(value.device)] if i in along else value
+
     return [
-        [
-            value[some[0]] if i in each else value[some.to(value.device)] if i in along else value
-            for i, value in enumerate(inputs)
-        ]
+        [part(i, value, some) for i, value in enumerate(inputs)]
         for some in torch.arange(rows).split(sizes.tolist())
     ]
 
@@ -61,8 +73,7 @@ def in_calls(
     Raises:
         InputError: other inputs than the captured ones, but for their number.
     """
-    shapes = program.signature.shapes.values() if program.signature else ()
-    if program.fixed_batch is None and () not in shapes:
+    if program.fixed_batch is None and not singles(program):
         return []
     inputs = program.bind(args, kwargs, any_batch=True)
     if program.batch_size(inputs) == 0:

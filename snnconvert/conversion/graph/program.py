@@ -12,6 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from snnconvert.common.inputs import Inputs
+from snnconvert.common.words import counted
 from snnconvert.conversion.graph.signature import BATCH, Signature
 from snnconvert.conversion.graph.values import Ref, references, substitute
 from snnconvert.errors import InputError
@@ -101,7 +102,8 @@ class Program:
         if kwargs or len(args) != len(self.inputs):
             names = ", ".join(self.inputs)
             raise InputError(
-                f"found {len(args) + len(kwargs)} inputs, the network takes ({names}) by position"
+                f"found {counted(len(args) + len(kwargs), 'input')}, the network takes "
+                f"({names}) by position"
             )
         return list(args)
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from snnconvert.common.words import counted
 from snnconvert.conversion.graph.values import Ref, references
 from snnconvert.errors import InputError
 
@@ -120,7 +121,7 @@ class Signature:
         return {n: v for n, v in self.values.items() if next(references(v), None) is None}
 
     def _shaped(self, found: dict[str, Tensor]) -> dict[str, Tensor]:
-        """One number a sample in the form that it was captured in: [], [B], [B, 1] (t of a solver).
+        """One number a sample in the form that it was captured in: [], [1], [B] or [B, 1].
 
         Left as it is where it has no such form; its shape is then refused.
         """
@@ -153,7 +154,7 @@ class Signature:
         """Arguments by parameter name. InputError for too many, unknown or doubled ones."""
         if len(args) > len(self.parameters):
             raise InputError(
-                f"found {len(args)} inputs, the network takes ({', '.join(self.values)})"
+                f"found {counted(len(args), 'input')}, the network takes ({', '.join(self.values)})"
             )
         given = dict(zip(self.parameters, args, strict=False))
         for name, value in kwargs.items():
@@ -174,7 +175,7 @@ class Signature:
         if expected is None:
             return None
         shape = tuple(value.shape)
-        if any_batch and expected == () and len(shape) == 1:
+        if any_batch and is_single(expected) and len(shape) == 1 and shape != expected:
             return shape[0]
         fits = len(shape) == len(expected) and all(
             wanted in (BATCH, size) for size, wanted in zip(shape, expected, strict=True)
@@ -264,14 +265,21 @@ def _number(value: Any) -> Any:
     return value.item() if value.numel() == 1 else value.shape
 
 
+def is_single(shape: Sequence[int]) -> bool:
+    """Whether an input of that shape is one number for all samples: [], [1]."""
+    return all(size == 1 for size in shape)
+
+
 def as_captured(value: Tensor, shape: tuple[int, ...], batch: int) -> Tensor:
     """`value` in the form `shape` where both hold one number a sample, or one for all of them."""
-    if value.ndim == len(shape) or value.numel() != (len(value) if value.ndim else 1):
+    if tuple(value.shape) == shape or value.numel() != (len(value) if value.ndim else 1):
         return value
-    if shape == ():
+    if is_single(shape):
         value = value.flatten()
         same = value.numel() > 0 and bool((value == value[0]).all())
-        return value[0] if same else value
+        return value[0].reshape(shape) if same else value
+    if value.ndim == len(shape):
+        return value
     if shape[0] == BATCH and all(size == 1 for size in shape[1:]):
         return value.reshape(-1).expand(max(batch, value.numel())).reshape(-1, *shape[1:])
     return value

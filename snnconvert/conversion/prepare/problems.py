@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from snnconvert.conversion.capture.captured import Captured
+from snnconvert.conversion.capture.usual_form import READ_OUT
 from snnconvert.conversion.graph.nodes import BatchNorm
 from snnconvert.conversion.graph.program import Node, Program
 from snnconvert.conversion.prepare.sites import Site
@@ -105,6 +106,8 @@ def _no_rule(op: str, known: Rule | None) -> tuple[str, str]:
         return "is on in evaluation mode too", "use nn.Dropout, or pass training=self.training"
     if known is not None and known.random:
         return "draws random numbers in every call", "draw them outside and pass them as an input"
+    if op in READ_OUT:
+        return "makes a number of Python of what it computes", "keep it a tensor, without item()"
     if "higher_order" in op or op in ("cond", "while_loop", "map_impl", "scan"):
         return "is control flow inside the network", "unroll it, or use torch.where"
     return "has no conversion rule", REMEDY

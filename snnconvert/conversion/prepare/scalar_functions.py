@@ -34,6 +34,8 @@ ALSO = {"aten.clone.default", "aten.detach.default", "aten.alias.default", "aten
         "aten.relu6.default", "aten.leaky_relu.default", "aten.elu.default",
         "aten.log_sigmoid.default", "aten.where.ScalarOther", "aten.where.ScalarSelf",
         "aten.where.Scalar"}  # fmt: skip
+# where a value stands among limits, which are the first or second argument
+STANDS = {"aten.bucketize.Tensor": 1, "aten.searchsorted.Tensor": 0}
 PROBES = torch.cat([torch.linspace(-9.137, 9.211, 401), torch.tensor([0.0, 1e-3, -1e-3, 50, -50])])
 ERRORS = (RuntimeError, TypeError, ValueError, IndexError, KeyError)
 SIZES = (96.0, 40960.0)  # numbers such as the size of the batch, on which it must not depend
@@ -58,7 +60,8 @@ class ScalarFunction:
     @property
     def shape(self) -> tuple[int, ...]:
         """How its constants differ along the axes of a value, counted from the back."""
-        shapes = [value.shape for value in self.fixed.values()]
+        limits = {n.args[STANDS[n.op]].name for n in self.nodes if n.op in STANDS}
+        shapes = [value.shape for name, value in self.fixed.items() if name not in limits]
         return tuple(torch.broadcast_shapes(*shapes)) if shapes else ()
 
     @property
@@ -146,7 +149,7 @@ class ScalarFunctions:
 
 def is_pointwise(node: Node) -> bool:
     """Whether each element of its result depends on the same element of what it reads alone."""
-    if node.op in ALSO or node.op == MASKED:
+    if node.op in ALSO or node.op in STANDS or node.op == MASKED:
         return True
     operator = operator_named(node.op)
     return operator is not None and torch.Tag.pointwise in operator.tags

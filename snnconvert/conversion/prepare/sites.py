@@ -47,6 +47,7 @@ class Site:
         axis: the axis of its channels, counted from the front; None where unknown.
         layer: what the layer of neurons is called, see `layer_names`.
         reads: name of what it is a function of, where that is not the first that `node` reads.
+        anywhere: whether it has a value for every number; a root has none below 0.
     """
 
     node: Node
@@ -54,6 +55,7 @@ class Site:
     axis: int | None = 1
     layer: str = ""
     reads: str | None = None
+    anywhere: bool = True
 
     @property
     def function(self) -> str | None:
@@ -192,7 +194,8 @@ class _Search:
                 if values is not None:
                     activation = Activation(False, signed=bool((values < 0).any()))
                     axis = channel_axis(node, self.by_name)
-                    return Site(node, activation, axis, reads=function.source)
+                    anywhere = bool(values.isfinite().all())
+                    return Site(node, activation, axis, reads=function.source, anywhere=anywhere)
         return None
 
     def _is_answer(self, name: str) -> bool:

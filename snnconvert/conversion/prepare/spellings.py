@@ -2,7 +2,8 @@
 
 A chain of pointwise operations whose values are those of ReLU, SiLU, GELU and the like is that
 activation. One whose values are a staircase of equal steps from 0 (or -ceiling) to a ceiling is our
-quantised clip with its ceiling and levels (QCFS, LSQ, PACT, straight-through rounding); without
+quantised clip with its ceiling and levels (QCFS, LSQ, PACT, straight-through rounding); where it
+goes further down than up or the reverse (-8 ... 7), of a value that is clipped before; without
 steps, a clip at a trained ceiling (TCL). Held at 1e-6 of its values, which is their rounding.
 """
 
@@ -17,7 +18,12 @@ from torch.nn import functional
 
 from snnconvert.conversion.graph.nodes import Clip, ceiling_name
 from snnconvert.conversion.graph.program import Node, Program, Ref
-from snnconvert.conversion.prepare.scalar_functions import PROBES, ScalarFunction, ScalarFunctions
+from snnconvert.conversion.prepare.scalar_functions import (
+    PROBES,
+    STANDS,
+    ScalarFunction,
+    ScalarFunctions,
+)
 from snnconvert.conversion.rules import has_weights, rule_of
 from snnconvert.operators.clip import as_ceiling
 
@@ -42,18 +48,21 @@ KNOWN: dict[str, tuple[tuple[float, ...], dict[str, str], Callable[[Tensor], Ten
 
 @dataclass(frozen=True)
 class Staircase:
-    """`ceiling * clamp(floor(levels * x / ceiling + start), low, levels) / levels`.
+    """`ceiling * clamp(floor(levels * x / ceiling + start), low, high) / levels`.
 
     Attributes:
         ceiling: as it broadcasts over the value.
         levels: 0 for a clip without steps.
         start: where it rounds; 1/2 to the nearest.
+        low: 0, or where spikes of both signs are needed, at least -levels.
+        high: at most levels; one of the two ends is as far from 0 as they are.
     """
 
     ceiling: Tensor
     levels: int
-    signed: bool
-    start: float
+    start: float = 1 / 2
+    low: int = 0
+    high: int = 0
 
 
 def recognise_spellings(
@@ -113,7 +122,7 @@ def _usual(
 def is_curved(node: Node) -> bool:
     """Whether `node` does not commute with the mean by itself."""
     rule = rule_of(node.op)
-    return rule is not None and rule.kind in ("accumulated", "fires")
+    return node.op in STANDS or (rule is not None and rule.kind in ("accumulated", "fires"))
 
 
 def _activation(function: ScalarFunction, node: Node) -> Node | None:
@@ -136,37 +145,42 @@ def _staircase(function: ScalarFunction) -> Staircase | None:
         return None
     top, low = ends[0], ends[2]
     flat = torch.allclose(ends[0], ends[1], rtol=CLOSE) and torch.allclose(ends[2], ends[3])
-    signed = bool((low < -CLOSE * top).any())
-    if not flat or not bool((top > 0).all()) or bool((top > FAR / 10).any()):
+    if not flat or not bool((top > 0).all()) or bool((low > 10 * CLOSE).any()):
         return None
-    if not torch.allclose(low, -top if signed else torch.zeros_like(top), atol=CLOSE * 10):
+    bound = torch.maximum(top, -low)
+    if bool((bound > FAR / 10).any()):
+        return None
+    share = (low / bound).flatten()[0], (top / bound).flatten()[0]  # alike in every channel
+    if not torch.allclose(low, share[0] * bound, atol=CLOSE * 10):
+        return None
+    if not torch.allclose(top, share[1] * bound, atol=CLOSE * 10):
         return None
     u = torch.linspace(-1.2511, 1.2507, 16384, dtype=torch.float64)
     u = u.view(-1, *(1,) * top.ndim)
-    values = function.at(u * top)
+    values = function.at(u * bound)
     if values is None:
         return None
-    ratio = values / top
+    ratio = values / bound
     close = 10 * CLOSE
-    if bool(((ratio - u.clamp(-1 if signed else 0, 1)).abs() < close).all()):
-        return None if signed else Staircase(top, 0, False, 1 / 2)
+    if bool(((ratio - u.clamp(*map(float, share))).abs() < close).all()):
+        return Staircase(bound, 0) if abs(share[0]) < close else None
     steps = ratio.flatten(1)[:, 0] if ratio.ndim > 1 else ratio
-    steps = steps[steps > close]
-    if not len(steps):
-        return None
-    levels = 1 + int((steps.sort().values.diff() > close).sum())
+    steps = steps.sort().values
+    apart = 1 + int((steps.diff() > close).sum())  # values that it has, both ends among them
+    levels = round(float((apart - 1) / (share[1] - share[0])))
     whole = ratio * levels
     if not 2 <= levels <= LEVELS or bool(((whole - whole.round()).abs() > 1e-3).any()):
         return None
-    start = _start(function, top, levels)
+    start = _start(function, bound, levels)
     if start is None:
         return None
+    down, up = (round(float(end) * levels) for end in share)
     exact = u * levels + start
-    wanted = exact.floor().clamp(-levels if signed else 0, levels) / levels
+    wanted = exact.floor().clamp(down, up) / levels
     away = (exact - exact.round()).abs() > 1e-3  # from the edges, where rounding decides
     if bool(((ratio - wanted).abs() > close).logical_and(away).any()):
         return None
-    return Staircase(top, levels, signed, start)
+    return Staircase(bound, levels, start, down, up)
 
 
 def _start(function: ScalarFunction, top: Tensor, levels: int) -> float | None:
@@ -200,16 +214,32 @@ def _clip_nodes(
         args = (source, Ref(zero), Ref(name))
         made = Node(node.name, "aten.clamp.Tensor", args, {}, node.layer)
         return [made], {name: bound, zero: torch.zeros(())}
-    values, nodes = {name: as_ceiling(bound)}, []
+    steps, source = _before(stair, node, source, Ref(name))
+    clip = Clip(source, Ref(name), stair.levels, stair.low < 0)
+    return [*steps, clip.node(node.name, node.layer)], {name: as_ceiling(bound)}
+
+
+def _before(stair: Staircase, node: Node, source: Ref, ceiling: Ref) -> tuple[list[Node], Ref]:
+    """What a quantised clip reads so that it rounds and ends where `stair` does; its result.
+
+    In ceilings, which may go on learning.
+    """
+    made: list[Node] = []
+
+    def add(step: str, op: str, *reads: object) -> Ref:
+        made.append(Node(f"{node.name}_{step}", f"aten.{op}", reads, {}, node.layer))
+        return Ref(made[-1].name)
+
+    ends = {"low": stair.low, "high": stair.high}
+    short = {end: steps for end, steps in ends.items() if steps and abs(steps) < stair.levels}
+    if stair.start == 1 / 2 and not short:
+        return [], source
+    laid_out = add("laid_out", "view.default", ceiling, list(stair.ceiling.shape))
     if stair.start != 1 / 2:  # rounds elsewhere: to the nearest, of a value that is shifted
-        start = (stair.start - 1 / 2) / stair.levels  # in ceilings, which may go on learning
-        steps: dict[str, tuple[str, tuple[object, ...]]] = {
-            "laid_out": ("aten.view.default", (Ref(name), list(bound.shape))),
-            "shift": ("aten.mul.Tensor", (Ref(f"{node.name}_laid_out"), start)),
-            "shifted": ("aten.add.Tensor", (source, Ref(f"{node.name}_shift"))),
-        }
-        for step, (op, reads) in steps.items():
-            nodes.append(Node(f"{node.name}_{step}", op, reads, {}, node.layer))
-        source = Ref(f"{node.name}_shifted")
-    clip = Clip(source, Ref(name), stair.levels, stair.signed)
-    return [*nodes, clip.node(node.name, node.layer)], values
+        shift = add("shift", "mul.Tensor", laid_out, (stair.start - 1 / 2) / stair.levels)
+        source = add("shifted", "add.Tensor", source, shift)
+    for end, steps in short.items():
+        bound = add(end, "mul.Tensor", laid_out, steps / stair.levels)
+        op = "minimum.default" if end == "high" else "maximum.default"
+        source = add(f"{end}_held", op, source, bound)
+    return made, source

@@ -68,7 +68,8 @@ add(Rule("accumulated"), """
     bitwise_and.Tensor bitwise_or.Tensor bitwise_not.default isnan.default nan_to_num.default
     floor.default ceil.default round.default round.decimals trunc.default frac.default sign.default
     sgn.default heaviside.default remainder.Scalar remainder.Tensor fmod.Scalar fmod.Tensor
-    floor_divide.default floor_divide.Scalar
+    floor_divide.default floor_divide.Scalar div.Tensor_mode div.Scalar_mode embedding.default
+    bucketize.Tensor searchsorted.Tensor
     sort.default sort.stable topk.default median.dim kthvalue.default cumprod.default
     cummax.default cummin.default logcumsumexp.default index_reduce.default scatter_reduce.two
     logical_xor.default bitwise_xor.Tensor isfinite.default isinf.default any.dim any.default

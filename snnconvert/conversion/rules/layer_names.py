@@ -31,6 +31,7 @@ def layer_names(program: Program, activations: Iterable[Node] | None = None) -> 
     alike = Counter(map(plain_name, nodes))
     places = {node.name: (position, node) for position, node in enumerate(program.nodes)}
     numbers: dict[str, int] = defaultdict(int)
+    taken = {plain for plain, times in alike.items() if times == 1}
     found: dict[str, str] = {}
     for node in nodes:
         plain = plain_name(node)
@@ -40,7 +41,10 @@ def layer_names(program: Program, activations: Iterable[Node] | None = None) -> 
         numbers[plain] += 1
         follows = weights_before(node, places)
         after = f" (after {follows})" if follows else ""
-        found[node.name] = f"{plain}#{numbers[plain]}{after}"
+        name = f"{plain}#{numbers[plain]}{after}"
+        while name in taken:  # a module of the user's may be called so
+            name += "'"
+        found[node.name] = name
     return found
 
 

@@ -49,7 +49,8 @@ add(Rule("divided"), """
     div.Tensor div.Scalar masked_fill.Scalar index.Tensor index_select.default gather.default
 """)  # fmt: skip
 add(Rule("linear", index=1), "index_put.default")
-add(Rule("linear", index=2), "index_add.default scatter_add.default index_copy.default scatter.src")
+add(Rule("linear", index=2), "index_add.default scatter_add.default index_copy.default")
+add(Rule("linear", index=2), "scatter.src scatter.value")
 add(Rule("linear", fresh=True), "add.Tensor")
 add(Rule("linear", fresh=True, weight=1, bias=2, channel_axis=1), "batch_norm.default")
 add(Rule("linear", channel_axis=1), "_native_batch_norm_legit_no_training.default")
@@ -57,8 +58,7 @@ add(Rule("linear"), """
     add.Scalar sub.Tensor sub.Scalar rsub.Scalar rsub.Tensor neg.default
     avg_pool1d.default avg_pool2d.default avg_pool3d.default adaptive_avg_pool1d.default
     adaptive_avg_pool2d.default adaptive_avg_pool3d.default
-    mean.dim mean.default sum.dim_IntList sum.default im2col.default col2im.default
-    unfold.default cumsum.default
+    mean.dim mean.default sum.dim_IntList sum.default col2im.default cumsum.default
     _fft_r2c.default _fft_c2r.default _fft_c2c.default view_as_real.default view_as_complex.default
     real.default imag.default complex.default
     upsample_linear1d.vec upsample_bilinear2d.vec upsample_bicubic2d.vec upsample_trilinear3d.vec

@@ -39,7 +39,7 @@ add(Rule("linear", moves=True, view=SHARED, in_order=True), "view_as.default")
 add(Rule("linear", moves=True, view=SHARED), """
     narrow.default flatten.using_ints reshape.default reshape_as.default permute.default
     transpose.int t.default numpy_T.default mT.default movedim.int movedim.intlist
-    swapaxes.default swapdims.default diagonal.default tensor_split.sections
+    swapaxes.default swapdims.default diagonal.default tensor_split.sections unfold.default
     _reshape_alias.default unbind.int expand.default expand_as.default
     to.dtype to.dtype_layout to.other to.device""")  # fmt: skip
 add(Rule("linear", moves=True, view=SHARED, keeps_axes=True), """
@@ -56,7 +56,7 @@ add(Rule("linear", moves=True), """
     upsample_nearest1d.vec upsample_nearest2d.vec upsample_nearest3d.vec
     upsample_nearest1d.default upsample_nearest2d.default upsample_nearest3d.default
     _upsample_nearest_exact1d.vec _upsample_nearest_exact2d.vec _upsample_nearest_exact3d.vec
-    roll.default flip.default repeat.default repeat_interleave.self_int tile.default
+    im2col.default roll.default flip.default repeat.default repeat_interleave.self_int tile.default
     slice_scatter.default select_scatter.default
     _to_copy.default type_as.default""")  # fmt: skip
 register(

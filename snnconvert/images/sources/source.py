@@ -16,6 +16,7 @@ from snnconvert.common.checks import checked_integer
 from snnconvert.common.registry import nearest
 from snnconvert.errors import DataError, InputError
 from snnconvert.images.datasets import DATASETS
+from snnconvert.images.datasets.folder import in_channels
 from snnconvert.images.sources.archive import ArchiveSource
 from snnconvert.images.sources.directory import DirectorySource
 from snnconvert.images.sources.interface import OnCall, StoredSource
@@ -25,10 +26,12 @@ SAMPLED = 16  # images of a dataset that stand for all of it in its identity
 
 
 class DatasetSource:
-    """A registered dataset; `part` is "train" or "test"."""
+    """A registered dataset; `part` is "train" or "test"; a folder's images in so many channels."""
 
-    def __init__(self, dataset: str, part: str, root: Path, image_size: int) -> None:
-        self.images = DATASETS[dataset](root, image_size, part == "train")
+    def __init__(
+        self, dataset: str, part: str, root: Path, image_size: int, channels: int = 3
+    ) -> None:
+        self.images = in_channels(DATASETS[dataset](root, image_size, part == "train"), channels)
         self.name = f"{dataset}:{part}"
         self.channels = self.images.channels
         self.image_size = (image_size, image_size)

@@ -39,7 +39,8 @@ class LayerActivity:
         n = counts.flatten()[::step]
         column = ((x - self.low) * (BINS / (HIGH - self.low))).floor_().clamp_(0, BINS - 1)
         column = column.nan_to_num_(0).long()
-        row = ((n - self.lowest) * (self.rows / (self.levels - self.lowest + 1))).floor_().long()
+        row = ((n - self.lowest) * (self.rows / (self.levels - self.lowest + 1))).floor_()
+        row = row.nan_to_num_(0).long()
         found = torch.bincount(column * self.rows + row, minlength=len(self.table))
         self.table += found.cpu()
         silent, saturated = (emitted == 0).all(0), (counts.abs() == self.levels).all(0)

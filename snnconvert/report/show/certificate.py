@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from snnconvert.common.words import counted
 from snnconvert.report.show.columns import columns
 from snnconvert.report.show.terminal import clipped
 from snnconvert.report.verify import Verification
@@ -12,8 +13,8 @@ NAME = 34
 def format_verification(found: Verification) -> str:
     """The verdict, and where counts differ."""
     within = f", within {found.tolerance}" if found.tolerance else ""
-    measured = f"{found.neurons:,} spike counts of {len(found.layers)} layers, "
-    measured += f"{found.inputs} inputs"
+    measured = f"{found.neurons:,} spike counts of {counted(len(found.layers), 'layer')}, "
+    measured += f"{counted(found.inputs, 'input')}"
     if found.equal:
         return (
             f"equal{within}: {measured}, {found.clock_steps} clock steps; output "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from typing import Any
 
+from snnconvert.common.words import counted
 from snnconvert.report.examine import flat
 from snnconvert.report.measures.layers import PARTS
 from snnconvert.report.show.columns import columns
@@ -195,7 +196,8 @@ def format_trajectory(content: dict[str, Any]) -> str:
     worst = max(content["calls"], key=lambda row: row["eps_error"])
     equal = all(content["images_equal"].values())
     lines = [
-        f"{content['solver']}, {content['nfe']} calls, {content['images']} images: "
+        f"{content['solver']}, {counted(content['nfe'], 'call')}, "
+        f"{counted(content['images'], 'image')}: "
         + ("equal to those of the quantised ANN, bit for bit" if equal else
            f"relative distance from the quantised ANN's {content['image_error']['call']:.3g}"),
         f"largest error of a prediction {worst['eps_error']:.3g} (t = {worst['t']:g})",

@@ -124,7 +124,7 @@ def test_dead_channels_are_kept_alive_and_reported():
     network, x = model(), images(64, size=16)
     network.n1.weight.data[3] = 0
     network.n1.bias.data[3] = -1
-    with pytest.warns(UserWarning, match="1 channels in 1 layers were zero"):
+    with pytest.warns(UserWarning, match="1 channel in 1 layer, zero on all"):
         snn = snnconvert.convert(network, 8, example_inputs=x, calibration=[x])
     assert snn.calibration["dead_channels"] == {"act#1 (after a)": [3]}  # called twice
     assert set(snn.calibration["dead_channels"]) <= set(snn.neurons)
@@ -236,3 +236,16 @@ def test_training_finds_its_ceilings_on_a_gpu():
     for per_channel in (False, True):
         found = relu_ceilings(network, [(x.cuda(),)], 4, per_channel)["1"]
         assert torch.equal(found, relu_ceilings(network, [(x,)], 4, per_channel)["1"])
+
+
+def test_a_root_gets_no_bias_correction():
+    """Below 0 it has no value, and a corrected input may lie there."""
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.LPPool2d(2, 2), nn.Conv2d(4, 4, 3), nn.ReLU(),
+        nn.Flatten(), nn.Linear(16, 3),
+    ).eval()  # fmt: skip
+    x = torch.randn(16, 1, 8, 8)
+    snn = snnconvert.convert(model, 16, example_inputs=x, calibration=[x])
+    assert (snn(x) - model(x)).norm() < 0.2 * model(x).norm()
+    assert snnconvert.compare(model, snn, [x]).to_dict()["output"]["bit_equal"]

@@ -167,7 +167,10 @@ def test_fixed_values_may_not_change():
         snn(X, 4)
 
 
-@pytest.mark.parametrize("size", [len, lambda x: x.shape[0], lambda x: int(x.size(0))])
+@pytest.mark.parametrize(
+    "size",
+    [len, lambda x: x.shape[0], lambda x: int(x.size(0)), lambda x: int(x.shape[0] * 2 / 2)],
+)
 def test_a_batch_size_read_as_a_number_of_python_stays_dynamic(size, recwarn):
     class Counts(nn.Module):
         def __init__(self):
@@ -261,6 +264,31 @@ def test_fake_quantize_modules_are_frozen_and_left_alone():
     assert report["output"]["bit_equal"] and report["output_ann"]["relative_error"] < 1e-5
     with pytest.raises(InputError, match="not converted from this"):
         snnconvert.compare(simple(), snn, [X])
+
+
+def learnable():
+    from torch.ao.quantization import MovingAverageMinMaxObserver
+    from torch.ao.quantization._learnable_fake_quantize import _LearnableFakeQuantize
+
+    quantiser = _LearnableFakeQuantize(MovingAverageMinMaxObserver, 0, 15, 0.1, 0.0)
+    quantiser.toggle_observer_update(False)
+    return quantiser
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("kind", "timesteps", "close"),
+    [(learnable, 15, 1e-5), (torch.ao.quantization.MinMaxObserver, 64, 0.1)],
+)
+def test_learned_quantisers_and_observers_are_frozen_too(kind, timesteps, close):
+    model = nn.Sequential(*simple()[:2], kind(), simple()[2]).eval()
+    wanted = model(X).detach()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    snn = snnconvert.convert(model, timesteps, example_inputs=X, calibration=[X])
+    assert len(snn.neurons) == 1
+    assert (snn(X) - wanted).norm() < close * wanted.norm()
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, before[name]), name
 
 
 class Blocks(nn.Module):

@@ -57,6 +57,12 @@ def int8() -> nn.Module:
          UnsupportedOpError, "distribution .Categorical"),
         (lambda: Returns(Boxed), X, UnsupportedOpError, "class of its own"),
         (int8, X, UnsupportedOpError, "int8"),
+        (lambda: Returns(lambda y: None), X, UnsupportedOpError, "returns None"),
+        (lambda: Returns(lambda y: y.numpy()), X, UnsupportedOpError, "NumPy arrays"),
+        (lambda: Returns(lambda y: y.sum().item()), X, UnsupportedOpError, "makes a number"),
+        (lambda: net().to("meta"), X, InputError, "no values .device meta."),
+        (net, X.to_sparse(), InputError, "x.to_dense"),
+        (lambda: nn.Sequential, X, InputError, "the class Sequential"),
         (lambda: nn.Sequential(nn.LazyLinear(4), nn.ReLU(), nn.LazyLinear(2)), X,
          UnsupportedOpError, "lazy layers.*call it once"),
     ],
@@ -96,6 +102,8 @@ def test_any_integer_is_a_number_of_timesteps():
 def test_saving_needs_a_path():
     with pytest.raises(InputError, match="path: found BytesIO"):
         snnconvert.save(converted(net()), io.BytesIO())
+    with pytest.raises(InputError, match="path: found BytesIO"):
+        snnconvert.load(io.BytesIO())
 
 
 def test_frames_of_torchvision_are_not_those_of_torch():
@@ -123,6 +131,8 @@ class Timed(nn.Module):
 FORMS = {
     "0-dimensional": (torch.tensor(3.0), lambda _, t: t / 10),
     "0-dimensional, whole": (torch.tensor(3), lambda _, t: t / 10),
+    "one in a list": (torch.tensor([3.0]), lambda _, t: t[:, None] / 10),
+    "one in a list, whole": (torch.tensor([3]), lambda m, t: m.embedding(t)),
     "whole": (torch.tensor([3, 3, 3, 3]), lambda _, t: t[:, None] / 10),
     "a column": (torch.full((4, 1), 3.0), lambda _, t: t / 10),
     "an image": (torch.full((4, 1, 1), 3.0), lambda _, t: t[:, 0] / 10),

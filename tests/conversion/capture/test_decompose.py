@@ -46,6 +46,11 @@ ALIASES = {
     "bilinear": lambda h: functional.bilinear(h, h, torch.ones(6, 6, 6)),
     "lp_pool": lambda h: functional.lp_pool1d(h.unsqueeze(1) + 0.1, 2.0, 2).flatten(1).repeat(1, 2),
     "index_add": lambda h: h.index_add(1, torch.tensor([0, 1]), h[:, :2]),
+    "scatter of a number": lambda h: h.scatter(1, torch.zeros_like(h[:, :1]).long(), 1.0),
+    "atleast_3d": lambda h: torch.atleast_3d(h).squeeze(-1),
+    "truncated": lambda h: 0.01 * torch.div(h, 0.01, rounding_mode="trunc"),
+    "a row of a table": lambda h: functional.embedding(h.argmax(1), torch.eye(6)),
+    "bucketize": lambda h: torch.bucketize(h, torch.tensor([0.1, 0.4, 0.9])).float(),
     "scatter_add": lambda h: h.scatter_add(1, h.new_zeros(len(h), 1).long(), h[:, :1]),
 }
 

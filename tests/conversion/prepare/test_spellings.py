@@ -98,6 +98,35 @@ def floor_divided(x, ceiling):
     return (torch.clamp(x, 0, 1.7) + ceiling / LEVELS / 2) // (ceiling / LEVELS) * ceiling / LEVELS
 
 
+def twos_complement(x, ceiling):
+    """-4 ... 3, as LSQ writes signed activations of three bits."""
+    step = ceiling / LEVELS
+    scaled = torch.clamp(x / step, -LEVELS, LEVELS - 1)
+    return ((scaled.round() - scaled).detach() + scaled) * step
+
+
+def with_a_zero_point(x, ceiling):
+    step = ceiling / LEVELS
+    return (torch.clamp(torch.round(x / step) + 1, 0, LEVELS + 1) - 1) * step
+
+
+def further_down_than_up(x, ceiling):
+    step = ceiling / LEVELS
+    return Floor.apply(torch.clamp(x / step, -LEVELS, 1)) * step
+
+
+def learned_by_pytorch(x, ceiling):
+    step = (ceiling / LEVELS).view(1)
+    return torch._fake_quantize_learnable_per_tensor_affine(x, step, torch.zeros(1), 0, LEVELS, 1.0)
+
+
+def learned_by_pytorch_a_channel(x, ceiling):
+    step = ceiling / LEVELS
+    return torch._fake_quantize_learnable_per_channel_affine(
+        x, step, torch.zeros_like(step), 1, 0, LEVELS, 1.0
+    )
+
+
 def switches(x, ceiling):
     steps = [(x >= (i - 0.5) * ceiling / LEVELS).float() for i in range(1, LEVELS + 1)]
     return sum(steps) * ceiling / LEVELS
@@ -109,6 +138,9 @@ QUANTISERS = {
     "tensor bounds": (tensor_bounds,), "floor divided": (floor_divided,),
     "switches": (switches,), "a channel": (qcfs, 1, 6),
     "a channel, one axis": (pact_by_where, 6), "one value": (lsq, 1),
+    "two's complement": (twos_complement,), "a zero point": (with_a_zero_point,),
+    "further down": (further_down_than_up,), "two's complement, a channel": (twos_complement, 6),
+    "PyTorch's": (learned_by_pytorch,), "PyTorch's, a channel": (learned_by_pytorch_a_channel, 6),
 }  # fmt: skip
 
 
@@ -125,6 +157,39 @@ def test_a_quantiser_in_plain_operations_is_a_quantised_clip(name):
     torch.testing.assert_close(
         cell.ceiling.flatten(), activation.ceiling.detach().flatten(), rtol=1e-6, atol=0
     )
+
+
+LIMITS = torch.tensor([0.2, 0.6, 1.0, 1.4])
+READ_OUT = {  # of constants, so that nothing learns
+    "a ceiling": lambda x, c: torch.round(x.clamp(0, c.item()) / c * LEVELS) / LEVELS * c,
+    "a number of a number": lambda x, c: (
+        torch.round((x * (1 / (c.item() * 1.0))).clamp(0, 1) * LEVELS) / LEVELS * c
+    ),
+    "bucketize": lambda x, c: torch.bucketize(x, c / 1.6 * LIMITS).float() * c / LEVELS,
+    "searchsorted": lambda x, c: torch.searchsorted(c / 1.6 * LIMITS, x) * (c / LEVELS),
+}
+
+
+@pytest.mark.parametrize("name", READ_OUT)
+def test_a_quantiser_may_read_numbers_out_of_constants(name):
+    torch.manual_seed(0)
+    model, x = Activated(Parametrised(READ_OUT[name])).eval(), torch.randn(64, 6) * 2
+    snn = snnconvert.convert(model, LEVELS, example_inputs=x)
+    (cell,) = snn.neurons.values()
+    with torch.no_grad():
+        torch.testing.assert_close(snn(x), model(x), rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(snn(x[:3]), model(x[:3]), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(cell.ceiling.flatten(), torch.tensor([1.7]))
+
+
+def test_uneven_steps_are_functions_with_neurons_and_take_a_bias_correction():
+    def uneven(x):
+        return ((x > 0.1).float() + (x > 0.2).float() + (x > 0.9).float()) / 3
+
+    torch.manual_seed(0)
+    model, x = Activated(uneven).eval(), torch.randn(64, 6)
+    snn = snnconvert.convert(model, 3, example_inputs=x, calibration=[x])
+    torch.testing.assert_close(snn(x), model(x), rtol=1e-5, atol=1e-6)
 
 
 CLIPS = {

@@ -1,6 +1,7 @@
 """One name a layer, unique and readable, the same wherever it is named."""
 
 import warnings
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from torch.nn import functional
 
 import snnconvert
 from snnconvert.conversion.convertible import convertible_of
+from snnconvert.conversion.rules.layer_names import layer_names
 from snnconvert.errors import InputError
 from snnconvert.operators.clip import QuantizedClip
 
@@ -82,6 +84,14 @@ def test_a_layer_has_one_name_everywhere(act):
     assert {*dead, *unsettled} <= set(names)
     if act is nn.ReLU:
         assert dead[ACT[0]] == [3] and dead.get(ACT[1]) != [3]  # each layer's own
+
+
+def test_a_module_may_be_called_what_another_would_be():
+    program = converted(net()).program
+    called = {node.name: ACT[1] for node in program.nodes if node.layer == "last"}
+    nodes = tuple(replace(n, layer=called.get(n.name, n.layer)) for n in program.nodes)
+    names = list(layer_names(replace(program, nodes=nodes)).values())
+    assert len(set(names)) == len(names) and f"{ACT[1]}'" in names
 
 
 def test_names_survive_quantising_training_files_and_other_ways_to_spike(tmp_path):

@@ -78,6 +78,7 @@ POOLS = {
     "with indices": Of(lambda x: functional.max_pool2d(x, 2, return_indices=True)[0]),
     "adaptive": nn.AdaptiveMaxPool2d(4),
     "max of a view": Of(lambda x: x.unflatten(3, (4, 2)).max(-1)[0]),
+    "windows": Of(lambda x: x.unfold(2, 2, 2).unfold(3, 2, 2).flatten(4).max(-1)[0]),
     "least of two": Of(lambda x: torch.minimum(x, x.flip(3))),
     "twice": nn.Sequential(nn.MaxPool2d(2), nn.Identity(), nn.MaxPool2d(2)),
 }
