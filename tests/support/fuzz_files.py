@@ -4,8 +4,8 @@
 
 Each case is a sound file broken at random (`mutants`), given to the commands that read such files.
 Allowed is success, or a refusal in a few printable lines; every other end is a fault: a traceback,
-a crash, more than 20 s, more than 4 GiB, code of the file that ran. Cases run in processes of
-their own, some hundreds in each, so that a crash ends none but its own.
+a crash, more than 20 s of the processor, more than 4 GiB, code of the file that ran. Cases run in
+processes of their own, some hundreds in each, so that a crash ends none but its own.
 """
 
 from __future__ import annotations
@@ -36,7 +36,12 @@ from tests.support.command_line import call_cli
 from tests.support.mutants import mutant, write_seeds
 from tests.support.paths import ROOT
 
-LONGEST, LARGEST = 20, 4 << 30  # seconds, bytes
+LONGEST, LARGEST = 20, 4 << 30  # seconds of the processor, bytes
+WAITING = 15 * LONGEST  # seconds on the clock, of a case that waits or of a busy machine
+LIMITS = [
+    (signal.SIGPROF, signal.ITIMER_PROF, LONGEST),
+    (signal.SIGALRM, signal.ITIMER_REAL, WAITING),
+]
 CHUNK = 200  # cases of a process
 DRAWN = ["-n", "1", "--steps", "2", "--no-progress", "-o", "drawn.npz", "--device", "cpu"]
 
@@ -57,8 +62,9 @@ def commands(file: Path) -> list[list[str]]:
 
 def fault_of(file: Path) -> str | None:
     """What is wrong with how a broken file is met; None where all is well."""
-    signal.signal(signal.SIGALRM, too_long)
-    signal.alarm(LONGEST)
+    for sign, timer, seconds in LIMITS:
+        signal.signal(sign, too_long)
+        signal.setitimer(timer, seconds)
     try:
         if file.suffix == ".npz":
             read_arrays(file)
@@ -74,7 +80,8 @@ def fault_of(file: Path) -> str | None:
     except Exception:
         return "traceback: " + traceback.format_exc(limit=-4)
     finally:
-        signal.alarm(0)
+        for _, timer, _ in LIMITS:
+            signal.setitimer(timer, 0)
     return "code of the file ran" if (file.parent / "pwned").exists() else None
 
 
@@ -146,7 +153,7 @@ def share(first: int, count: int) -> list[list[Any]]:
                 [sys.executable, "-W", "ignore", "-m", "tests.support.fuzz_files", "--first",
                  str(first), "--cases", str(count), "--work", folder],
                 cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-                capture_output=True, text=True, timeout=LONGEST * count + 300,
+                capture_output=True, text=True, timeout=WAITING * count,
             )  # fmt: skip
             found += [json.loads(line) for line in worker.stdout.splitlines()]
             if worker.returncode == 0:
