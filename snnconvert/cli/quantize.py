@@ -93,9 +93,11 @@ def run_quantize(args: argparse.Namespace) -> None:
         content["provenance"] = {**content["provenance"], "converted_from": origin_of(args)}
         save_checkpoint(out, content)
     found: dict[str, Any] = {
-        "file": str(out), "levels": levels, "quantised_activations": len(qann.clips),
-        "inputs": sum(len(call[0]) for call in inputs), "relative_error": error,
+        "file": str(out), "levels": sorted({clip.levels for clip in qann.clips}),
+        "quantised_activations": len(qann.clips), "inputs": sum(len(call[0]) for call in inputs),
+        "relative_error": error,
     }  # fmt: skip
-    say(args, f"{found['quantised_activations']} quantised activations, {levels} levels: relative "
+    held = ", ".join(map(str, found["levels"]))  # those that it had before, too
+    say(args, f"{found['quantised_activations']} quantised activations, {held} levels: relative "
         f"error {error:.4g} on {found['inputs']} inputs before any training\nwrote {out}{before}",
         found)  # fmt: skip

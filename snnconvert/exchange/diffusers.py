@@ -10,7 +10,7 @@ images = snnconvert.sample(network, shape=..., **snnconvert.sampling_of(pipeline
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -32,16 +32,24 @@ class PipelineModel(nn.Module):
     """A converted network in the place of `pipeline.unet` or `pipeline.transformer`.
 
     Takes times without a batch, whole ones too, a batch doubled for guidance, and `return_dict`.
+    In a pipeline of another type (`pipeline.to(torch.float16)`) it takes and returns that, and
+    computes in the one that it was converted in, to which its thresholds belong.
 
     Args:
-        network: converted from `like`.
-        like: the model; its config stays, its weights are not kept.
+        network: converted from the model.
+        config: the model's.
+
+    Attributes:
+        place: one number that nothing reads: where the model is and of which type, for pipelines
+            and their hooks. (Not empty: accelerate tells tensors by their addresses.)
     """
 
-    def __init__(self, network: SpikingNetwork, like: nn.Module) -> None:
+    def __init__(self, network: SpikingNetwork, config: Any) -> None:
         super().__init__()
         self.network = network
-        self.config: Any = like.config
+        self.config: Any = config
+        own = next((v for v in network.buffers() if v.is_floating_point()), torch.empty(0))
+        self.place = nn.Parameter(own.new_zeros(1), requires_grad=False)
         signature = network.program.signature
         if signature is None:
             raise InputError("for_pipeline: the network does not know its arguments; convert again")
@@ -52,14 +60,28 @@ class PipelineModel(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of its weights."""
-        found = (v.dtype for v in self.network.buffers() if v.is_floating_point())
-        return next(found, torch.float32)
+        """Of what it takes and returns."""
+        return self.place.dtype
 
     @property
     def device(self) -> torch.device:
         """Where its weights are."""
-        return next((value.device for value in self.network.buffers()), torch.device("cpu"))
+        return self.place.device
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> PipelineModel:
+        """Move or change `place` by `fn`, and move the network with it, in its own type."""
+        network = self._modules.pop("network")
+        try:
+            super()._apply(fn, recurse)
+        finally:
+            self._modules["network"] = network
+
+        def moved(value: Tensor) -> Tensor:
+            like = fn(value.new_empty(0))
+            return fn(value) if like.dtype == value.dtype else value.to(like.device)
+
+        self.network._apply(moved)
+        return self
 
     @contextmanager
     def cache_context(self, _name: str) -> Iterator[None]:
@@ -94,17 +116,25 @@ def is_nothing(value: Any) -> bool:
     return value is None
 
 
-def for_pipeline(network: nn.Module, like: nn.Module) -> PipelineModel:
+def for_pipeline(network: nn.Module, like: nn.Module | Mapping[str, Any]) -> PipelineModel:
     """`network`, which was converted from `like`, as a pipeline's own model.
+
+    Args:
+        network: converted from a model of diffusers.
+        like: that model, whose weights are not kept, or its config (`Model.load_config(...)`).
 
     Raises:
         InputError: no converted network, or `like` is no model of diffusers.
     """
     snn = converted(network, f"for_pipeline: {type(network).__name__} is no converted network")
+    if isinstance(like, Mapping):
+        from diffusers.configuration_utils import FrozenDict
+
+        return PipelineModel(snn, FrozenDict(like)).eval()
     if not hasattr(like, "config"):
         raise InputError(f"for_pipeline: {type(like).__name__} has no config; give the model that "
                          "the network was converted from")  # fmt: skip
-    return PipelineModel(snn, like).eval()
+    return PipelineModel(snn, like.config).eval()
 
 
 def sampling_of(scheduler: Any) -> dict[str, Any]:

@@ -121,6 +121,14 @@ def test_what_it_refuses(words, says, place):
     assert_refused(call_cli("quantize", *words, cwd=place), says)
 
 
+def test_what_is_quantised_already_keeps_its_levels(place):
+    done(place, "quantize", *FACTORY, "--calibrate", "inputs.pt", "--levels", "3", "-o", "a.pt")
+    said = done(
+        place, "quantize", "a.pt", "--calibrate", "inputs.pt", "--levels", "9", "-o", "b.pt"
+    )
+    assert "1 quantised activations, 3 levels: relative error 0 " in said
+
+
 def test_its_default_file_is_replaced_by_its_own_kind_alone(place):
     calibrate = ("--calibrate", "inputs.pt", "--levels", "3")
     done(place, "quantize", *FACTORY, *calibrate)

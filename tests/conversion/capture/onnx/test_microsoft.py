@@ -117,6 +117,15 @@ FUSED = {
         [node("DynamicQuantizeLSTM", ["x", "w", "r", "", "", "", "", "", *SCALES], hidden_size=6,
               direction="bidirectional")],
         {"w": integers(2, 8, 24), "r": integers(2, 6, 24), **steps(2)}, [2, 1, 8]),
+    "QEmbedLayerNormalization": (
+        [helper.make_node("ArgMax", ["x"], ["best"], axis=2, keepdims=0),
+         helper.make_node("Cast", ["best"], ["words"], to=6),
+         helper.make_node("Cast", ["best"], ["segments"], to=6),
+         helper.make_node("QEmbedLayerNormalization",
+                          ["words", "segments", "q", "p", "g", "w", "b", "", *["s"] * 5,
+                           *["z"] * 5], ["y", "length"], domain="com.microsoft")],
+        {"q": integers(8, 8), "p": integers(9, 8), "g": integers(8, 8), "w": integers(8),
+         "b": integers(8), "s": np.float32(0.01), "z": np.int8(4)}, ROWS),
     "MatMulNBits": (
         [node("MatMulNBits", ["x", "q", "s"], K=32, N=5, bits=4, block_size=16)],
         {"q": DRAWN.integers(0, 256, (5, 2, 8)).astype(np.uint8), "s": weights(5, 2)},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from snnconvert.conversion.capture.onnx.operations.convolutions import conv, gemm
-from snnconvert.conversion.capture.onnx.operations.quantised import numbers_of
+from snnconvert.conversion.capture.onnx.operations.quantised import Integers, numbers_of
 from snnconvert.conversion.capture.onnx.operations.recurrent import function
 from snnconvert.conversion.capture.onnx.steps.call import Call
 from snnconvert.conversion.capture.onnx.steps.registry import operation
@@ -155,3 +156,16 @@ def embedded(call: Call) -> tuple[Tensor, ...]:
     found = F.layer_norm(x, weight.shape, weight, bias, call.attribute("epsilon", 1e-12))
     length = call.tensor(7).sum(1) if call.has(7) else words.new_zeros(words.shape[0])
     return found, length.to(torch.int32), x
+
+
+@operation(f"{DOMAIN}QEmbedLayerNormalization")
+def quantised_embedded(call: Call) -> Any:
+    """The same of 8-bit tables; their scales begin at input 8, their zero points at 13."""
+    seen = {index: call.tensor(index) for index in (0, 1, 7) if call.has(index)}
+    for place, index in enumerate(range(2, 7)):
+        if call.has(index):
+            scale, zero = call.host(8 + place), call.host(13 + place)
+            seen[index] = call.weight(
+                index, f"table_{place}", functools.partial(numbers_of, scale=scale, zero=zero)
+            )
+    return embedded(Integers(call, seen))
