@@ -9,6 +9,7 @@ where spikes reach it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import torch
@@ -83,9 +84,15 @@ def decomposition(op: OpOverload) -> Callable[..., Any] | None:
     own = OWN.get(str(op))
     if own is not None or str(op).startswith(WHOLE):
         return own
-    usual = torch.export.default_decompositions()
+    usual = usual_decompositions()
     how: Callable[..., Any] | None = usual[op] if op in usual else decomposition_table.get(op)
     return op.decompose if how is None and op._can_decompose() else how
+
+
+@cache
+def usual_decompositions() -> Any:
+    """PyTorch's own, by operation; slow to make."""
+    return torch.export.default_decompositions()
 
 
 def writes_or_views(op: OpOverload) -> bool:
