@@ -165,9 +165,13 @@ class OneStep(Spelled):
             steps = seen.to(cell.v_threshold.dtype)
             least = -1 if config.signed or cell.lowest < 0 else 0
             missing = target_of(cell, mean, steps) - held[node.name]
+            waits = node.name in self.network.executor.waiting
+            if waits:
+                missing = torch.where(mean.isnan(), 0.0, missing)
             spikes = torch.clamp(missing, least, 1)
             counts = done.counts[node.name] = held[node.name] + spikes
             done.left.append(torch.clamp(missing - spikes, least, 1).abs().sum())
-            return value_of(cell, counts, steps)
+            value = value_of(cell, counts, steps)
+            return torch.where(mean.isnan(), torch.nan, value) if waits else value
 
         return self.run(given, fire), done

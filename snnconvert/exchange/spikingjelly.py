@@ -19,6 +19,7 @@ from spikingjelly.activation_based import base, neuron
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
+from snnconvert.common.warning import warn
 from snnconvert.conversion.execution.executor import Executor
 from snnconvert.conversion.graph.nodes import Neuron
 from snnconvert.conversion.graph.program import Node
@@ -53,6 +54,11 @@ def to_spikingjelly(network: nn.Module) -> SpikingJellyNetwork:
     if wrong:
         raise InputError(
             f"spikingjelly: found {'; '.join(wrong)}, which its neurons cannot express"
+        )
+    if waiting := [snn.names[name] for name in sorted(snn.executor.waiting)]:
+        warn(
+            f"spikingjelly: {', '.join(waiting)} read roots, quotients or the like; where such a "
+            "one is undefined before all spikes have come, spikingjelly's neurons stay NaN"
         )
     result: SpikingJellyNetwork = SpikingJellyNetwork(snn).eval()
     return result

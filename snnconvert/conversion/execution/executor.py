@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from snnconvert.conversion.execution.undefined import undefined_on_the_way
 from snnconvert.conversion.graph.nodes import Neuron
 from snnconvert.conversion.graph.program import Node, Program, Ref
 from snnconvert.conversion.graph.values import references, substitute
@@ -94,6 +95,7 @@ class Executor:
         dynamic: all nodes downstream of a neuron, neurons included (function None), in order,
             with the names that each reads.
         sole_readers: neurons that may overwrite their input in a pass that drops values.
+        waiting: neurons whose input may be undefined while spikes are on their way.
     """
 
     def __init__(self, program: Program) -> None:
@@ -110,6 +112,7 @@ class Executor:
         self.dynamic_names = moving
         self.spent = last_reads(program, moving)
         self.sole_readers = sole_readers(program, moving)
+        self.waiting = undefined_on_the_way(self.dynamic)
 
     def __reduce__(self) -> tuple[type[Executor], tuple[Program]]:
         """Copied and pickled as its program: what it makes of that holds functions."""

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from snnconvert.conversion.graph.nodes import Clip
 from snnconvert.conversion.graph.program import Node, Program, Ref
+from snnconvert.conversion.prepare.answers import answers
 from snnconvert.conversion.prepare.scalar_functions import (
     PROBES,
     ScalarFunctions,
@@ -31,9 +32,6 @@ from snnconvert.conversion.rules import (
 )
 from snnconvert.conversion.rules.layer_names import layer_names
 
-ANSWERS = {"gt", "ge", "lt", "le", "eq", "ne", "logical_and", "logical_or", "logical_not",
-           "logical_xor", "bitwise_and", "bitwise_or", "bitwise_not", "bitwise_xor", "isfinite",
-           "greater", "greater_equal", "less", "less_equal"}  # fmt: skip
 GATED = Activation(replaces=False, signed=True)
 
 
@@ -95,7 +93,7 @@ def find_sites(
     A gate that is never negative (sigmoid) scales, as in squeeze and excitation, and brings no
     neurons, except where there would be none at all.
     """
-    search = _Search(program, set() if spiking_time else program.of_time_alone)
+    search = _Search(program, constants, set() if spiking_time else program.of_time_alone)
     if any(Clip.found(node) for node in program.nodes):
         found = _sites(search, constants, ())
     else:
@@ -113,7 +111,7 @@ def _sites(
         rule = rule_of(node.op)
         if Clip.found(node):
             found.append(Site(node, None))
-        elif rule is not None and rule.activation is not None and search.driven(node):
+        elif rule is not None and rule.activation is not None and search.fires(node):
             activation = rule.activation(node, constants)
             if activation is not None and search.wanted(node, activation):
                 found.append(Site(node, activation, channel_axis(node, search.by_name)))
@@ -126,9 +124,12 @@ def _sites(
 
 
 class _Search:
-    def __init__(self, program: Program, skipped: Collection[str]) -> None:
+    def __init__(
+        self, program: Program, constants: Mapping[str, Tensor], skipped: Collection[str]
+    ) -> None:
         self.program = program
         self.skipped = skipped
+        self.answers = answers(program, constants)
         self.readers = program.readers()
         self.by_name = {node.name: node for node in program.nodes}
         weighted = {node.name for node in program.nodes if has_weights(node)}
@@ -141,6 +142,10 @@ class _Search:
     def driven(self, node: Node) -> bool:
         reached = any(name in self.after_weights for name in node.refs)
         return reached and node.name not in self.skipped
+
+    def fires(self, node: Node) -> bool:
+        """Whether `node` may be an activation by itself: on real numbers."""
+        return self.driven(node) and not self.answers.issuperset(node.refs)
 
     def wanted(self, node: Node, activation: Activation) -> bool:
         if activation.always:
@@ -179,10 +184,10 @@ class _Search:
         None where it is none, or has neurons (among `found`) inside.
         """
         guard = "clamp" in node.op or node.op == "aten.nan_to_num.default"
-        if guard or not is_pointwise(node) or not self.driven(node):
+        if guard or not is_pointwise(node) or not self.driven(node) or node.name in self.answers:
             return None
         driven = [name for name in node.refs if name in self.after_weights]
-        if is_commuting(node, driven) and not self._is_answer(node.refs[0]):
+        if is_commuting(node, driven) and node.refs[0] not in self.answers:
             return None
         if not self._reaches_weights(node.name, set()):
             return None
@@ -197,11 +202,6 @@ class _Search:
                     anywhere = bool(values.isfinite().all())
                     return Site(node, activation, axis, reads=function.source, anywhere=anywhere)
         return None
-
-    def _is_answer(self, name: str) -> bool:
-        """Whether a value is true or false, so that what makes a number of it is its function."""
-        made = self.by_name.get(name)
-        return made is not None and made.op.split(".")[1] in ANSWERS
 
     def _origin(self, name: str) -> Node | None:
         """The operation that made a value, before others only moved it."""

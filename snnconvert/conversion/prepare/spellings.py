@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from snnconvert.conversion.graph.nodes import Clip, ceiling_name
 from snnconvert.conversion.graph.program import Node, Program, Ref
+from snnconvert.conversion.prepare.answers import answers
 from snnconvert.conversion.prepare.scalar_functions import (
     PROBES,
     STANDS,
@@ -75,7 +76,7 @@ def recognise_spellings(
     """
     weighted = {node.name for node in program.nodes if has_weights(node)}
     search = ScalarFunctions(program, fixed)
-    reached = program.downstream_of(weighted)
+    reached = program.downstream_of(weighted) - answers(program, fixed)
     added: dict[str, Tensor] = {}
     made: dict[str, list[Node]] = {}
     gone: set[str] = set()  # operations inside what was recognised

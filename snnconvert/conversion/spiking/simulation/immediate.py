@@ -105,12 +105,15 @@ class Clock:
         cell, seen = self.call.neurons[name], min(self.step + self.behind, self.call.timesteps)
         mean, n = values[self.currents[name]], self.counts.get(name)
         asked = not (self.early or self.last)  # whether the next step depends on who fires
-        if not asked and not recorder.tally:
+        undefined = mean.isnan() if name in self.call.executor.waiting else None
+        if undefined is None and not asked and not recorder.tally:
             reuse = self.passing and name in self.call.executor.sole_readers
             self.counts[name], values[name] = cell.advance(mean, n, seen, self.signed, reuse)
             return True
         n = self.counts[name] = torch.zeros_like(mean) if n is None else n
         missing = cell.target(mean, seen).sub_(n)
+        if undefined is not None:  # nothing to fire for; silence shows whether that remains
+            missing.masked_fill_(undefined, 0)
         spikes = cell.allowed(missing, self.signed)
         fired = asked and any_spike(spikes, n)
         n.add_(spikes)
@@ -119,7 +122,8 @@ class Clock:
             self.restless.discard(name)
             if fired and any_spike(cell.allowed(missing.sub_(spikes), self.signed), n):
                 self.restless.add(name)
-            if not fired and self.rests and name in values:
+            if undefined is None and not fired and self.rests and name in values:
                 return False
-        values[name] = cell.value(n, seen)
+        value = cell.value(n, seen)
+        values[name] = value if undefined is None else value.masked_fill(undefined, torch.nan)
         return True
