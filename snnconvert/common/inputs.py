@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+TIMES = ("t", "timestep", "timesteps", "time", "sigma")  # what networks call their time
+
 
 @dataclass(frozen=True)
 class Inputs:

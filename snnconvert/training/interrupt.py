@@ -12,15 +12,18 @@ from snnconvert.common.stopping import Terminated, terminate
 
 
 class Interrupt:
-    """Whether the user has asked to stop; a second time interrupts at once."""
+    """Whether somebody has asked to stop; a second Ctrl-C interrupts at once.
+
+    A second SIGTERM does not: a scheduler sends it to the job and to what started it, and waits.
+    """
 
     asked = False
     kind: type[KeyboardInterrupt] = KeyboardInterrupt  # what was asked for
 
     def __call__(self, number: int, _frame: FrameType | None) -> None:
         self.kind = Terminated if number == signal.SIGTERM else KeyboardInterrupt
-        if self.asked:
-            raise self.kind
+        if self.asked and self.kind is KeyboardInterrupt:
+            raise KeyboardInterrupt
         self.asked = True
 
 

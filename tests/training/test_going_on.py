@@ -86,8 +86,11 @@ def test_ctrl_c_ends_the_step_and_saves_it(folder):
     assert Path("whole.losses.csv").read_text() == Path("cut.losses.csv").read_text()
 
 
+@pytest.mark.parametrize(("signs", "code", "word"), [
+    ([signal.SIGINT], 130, "interrupted"), ([signal.SIGTERM, signal.SIGTERM], 143, "terminated"),
+], ids=["Ctrl-C", "a scheduler, which asks twice"])  # fmt: skip
 @pytest.mark.usefixtures("_interruptible")
-def test_the_command_line_says_how_to_go_on(folder):
+def test_the_command_line_says_how_to_go_on(folder, signs, code, word):
     process = subprocess.Popen(
         [sys.executable, "-m", "snnconvert", "train", "net.toml", "--set", "steps=100000",
          "--set", "save_every=1"], cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)},
@@ -95,10 +98,11 @@ def test_the_command_line_says_how_to_go_on(folder):
     )  # fmt: skip
     while not Path("net.train.pt").exists() and process.poll() is None:
         time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
+    for sign in signs:
+        process.send_signal(sign)
     said = process.communicate(timeout=60)[1]
-    assert process.returncode == 130 and "Traceback" not in said
-    assert "interrupted after ann, step" in said and "the same command goes on" in said
+    assert process.returncode == code and "Traceback" not in said
+    assert f"{word} after ann, step" in said and "the same command goes on" in said
     step = read_file("net.train.pt")["step"]
     assert step == len(read_file("net.train.pt")["losses"]["ann"]) >= 1
 

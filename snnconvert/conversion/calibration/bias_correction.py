@@ -17,8 +17,10 @@ from torch import Tensor
 
 from snnconvert.conversion.calibration.start_potential import StartFit, with_starts
 from snnconvert.conversion.execution.interpreter import Interpreter
+from snnconvert.conversion.execution.undefined import is_defined
 from snnconvert.conversion.graph.program import Node, Program, Ref
 from snnconvert.conversion.graph.values import substitute
+from snnconvert.conversion.prepare.scalar_functions import PROBES, ScalarFunctions, is_pointwise
 from snnconvert.conversion.prepare.sites import Site, channel_axis
 from snnconvert.conversion.rules import argument_at, rule_of, with_bias
 
@@ -45,7 +47,7 @@ def adjust(
         bias: whether to correct biases.
         starts: clips whose start is fitted, behind the corrected bias of what they read.
     """
-    points = correction_points(plain, sites) if bias else {}
+    points = correction_points(plain, plain_constants, sites) if bias else {}
     fits = starts or {}
     whole = Interpreter(plain)
     rounded = Interpreter(quantised, {name: fit.clip for name, fit in fits.items()})
@@ -84,23 +86,31 @@ def adjust(
     return absorb(started, new, corrections)
 
 
-def correction_points(program: Program, sites: Sequence[Site]) -> dict[str, int]:
+def correction_points(
+    program: Program, constants: Mapping[str, Tensor], sites: Sequence[Site]
+) -> dict[str, int]:
     """Values to correct, with their channel axis: inputs of calibrated sites, and outputs.
 
-    Not of a root or logarithm, which a shifted value may have none of.
+    Not what a root or a logarithm reads, which a shifted value may have none of.
     """
     by_name = {node.name: node for node in program.nodes}
-    points = {}
-    for site in sites:
-        if site.needs_ceiling and site.anywhere and site.source in by_name:
-            axis = channel_axis(by_name[site.source], by_name)
-            if axis is not None:
-                points[site.source] = axis
-    for name in program.output_names & set(by_name):
-        axis = channel_axis(by_name[name], by_name)
-        if axis is not None:
-            points[name] = axis
-    return points
+    named = {site.source for site in sites if site.needs_ceiling and site.source is not None}
+    named = (named | program.output_names) & set(by_name) - narrow(program, constants)
+    axes = {n: channel_axis(node, by_name) for n, node in by_name.items() if n in named}
+    return {name: axis for name, axis in axes.items() if axis is not None}
+
+
+def narrow(program: Program, constants: Mapping[str, Tensor]) -> set[str]:
+    """Values that a function reads which is not defined on all numbers."""
+    search, every = ScalarFunctions(program, constants), {node.name for node in program.nodes}
+    found = set()
+    for node in program.nodes:
+        if is_pointwise(node) and not is_defined(node, every):
+            for function in search.ending_in(node):
+                values = function.at(PROBES)
+                if values is not None and not bool(values.isfinite().all()):
+                    found.add(function.source)
+    return found
 
 
 def channel_mean(value: Tensor, axis: int) -> Tensor:

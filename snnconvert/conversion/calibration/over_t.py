@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from snnconvert.common.inputs import TIMES
 from snnconvert.conversion.calibration.batches import Kept
 from snnconvert.conversion.graph.nodes import Lookup
 from snnconvert.conversion.graph.program import Node, Program, Ref
@@ -16,7 +17,6 @@ from snnconvert.conversion.graph.signature import BATCH
 from snnconvert.errors import InputError
 from snnconvert.operators.threshold_table import rows_at
 
-NAMES = ("t", "timestep", "timesteps", "time", "sigma")
 BEYOND = 0.05  # of the calibrated range: how far outside t may lie, in the outermost rows
 EDGES = "thresholds_over_t_edges"  # name of the constant that all lookups share
 
@@ -73,13 +73,13 @@ def time_argument(
     given = ", ".join(values)
     if named is not None and named not in tensors:
         raise InputError(f"t_argument: found {named!r}, the network's tensors are: {given}")
-    found = named or next((name for name in NAMES if name in tensors), None)
+    found = named or next((name for name in TIMES if name in tensors), None)
     if found is None and len(tensors) > 1 and program.takes_one_number(list(tensors.values())[1]):
         found = list(tensors)[1]
     if found is None:
         raise InputError(
             f"{option}: which of the inputs ({given}) is t? None is called "
-            f"{', '.join(NAMES)}, and the second is no tensor [B]; name it: t_argument=..."
+            f"{', '.join(TIMES)}, and the second is no tensor [B]; name it: t_argument=..."
         )
     if not program.takes_one_number(tensors[found]):
         sizes = [

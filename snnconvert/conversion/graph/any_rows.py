@@ -16,7 +16,6 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from snnconvert.conversion.graph.program import Program
-from snnconvert.conversion.graph.signature import is_single
 from snnconvert.conversion.graph.values import leaves
 
 OTHERS = (0.5, 0.0)  # factors for the rows that a first one may not depend on
@@ -37,9 +36,12 @@ def filled(program: Program, inputs: Sequence[Tensor]) -> Iterator[list[Tensor]]
 
 def singles(program: Program) -> dict[str, tuple[int, ...]]:
     """Shapes of the inputs that are one number for all samples."""
-    shapes = program.signature.shapes if program.signature else {}
-    fixed = program.fixed_batch is not None  # then [1] may be a batch
-    return {n: shape for n, shape in shapes.items() if is_single(shape) and not (fixed and shape)}
+    signature, fixed = program.signature, program.fixed_batch is not None
+    shapes = signature.shapes if signature else {}
+    return {
+        name: shape for name, shape in shapes.items()
+        if signature and signature.single(name) and not (fixed and shape)  # [1] may be a batch
+    }  # fmt: skip
 
 
 def alike(program: Program, inputs: Sequence[Tensor]) -> list[list[Tensor]]:

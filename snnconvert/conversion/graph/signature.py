@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from snnconvert.common.inputs import TIMES
 from snnconvert.common.words import counted
 from snnconvert.conversion.graph.values import Ref, references
 from snnconvert.errors import InputError
@@ -120,6 +121,14 @@ class Signature:
         """Arguments that were captured without a tensor: a call may leave them out."""
         return {n: v for n, v in self.values.items() if next(references(v), None) is None}
 
+    def single(self, name: str) -> bool:
+        """Whether an input is one number for all samples: [], or a time as [1]."""
+        shape = self.shapes.get(name)
+        if shape is None or any(size != 1 for size in shape):
+            return False
+        called = next((key for key, value in self.values.items() if value == Ref(name)), name)
+        return shape == () or called in TIMES
+
     def _shaped(self, found: dict[str, Tensor]) -> dict[str, Tensor]:
         """One number a sample in the form that it was captured in: [], [1], [B] or [B, 1].
 
@@ -127,7 +136,7 @@ class Signature:
         """
         many = [len(v) for n, v in found.items() if len(self.shapes.get(n, ())) > 1 and v.ndim > 1]
         return {
-            name: as_captured(value, self.shapes[name], max(many, default=1))
+            name: as_captured(value, self.shapes[name], max(many, default=1), self.single(name))
             if name in self.shapes else value
             for name, value in found.items()
         }  # fmt: skip
@@ -175,7 +184,7 @@ class Signature:
         if expected is None:
             return None
         shape = tuple(value.shape)
-        if any_batch and is_single(expected) and len(shape) == 1 and shape != expected:
+        if any_batch and self.single(name) and len(shape) == 1 and shape != expected:
             return shape[0]
         fits = len(shape) == len(expected) and all(
             wanted in (BATCH, size) for size, wanted in zip(shape, expected, strict=True)
@@ -265,16 +274,11 @@ def _number(value: Any) -> Any:
     return value.item() if value.numel() == 1 else value.shape
 
 
-def is_single(shape: Sequence[int]) -> bool:
-    """Whether an input of that shape is one number for all samples: [], [1]."""
-    return all(size == 1 for size in shape)
-
-
-def as_captured(value: Tensor, shape: tuple[int, ...], batch: int) -> Tensor:
-    """`value` in the form `shape` where both hold one number a sample, or one for all of them."""
+def as_captured(value: Tensor, shape: tuple[int, ...], batch: int, single: bool) -> Tensor:
+    """`value` as `shape` where both hold one number a sample, or one for all (`single`)."""
     if tuple(value.shape) == shape or value.numel() != (len(value) if value.ndim else 1):
         return value
-    if is_single(shape):
+    if single:
         value = value.flatten()
         same = value.numel() > 0 and bool((value == value[0]).all())
         return value[0].reshape(shape) if same else value

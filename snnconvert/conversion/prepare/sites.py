@@ -45,7 +45,6 @@ class Site:
         axis: the axis of its channels, counted from the front; None where unknown.
         layer: what the layer of neurons is called, see `layer_names`.
         reads: name of what it is a function of, where that is not the first that `node` reads.
-        anywhere: whether it has a value for every number; a root has none below 0.
     """
 
     node: Node
@@ -53,7 +52,6 @@ class Site:
     axis: int | None = 1
     layer: str = ""
     reads: str | None = None
-    anywhere: bool = True
 
     @property
     def function(self) -> str | None:
@@ -199,8 +197,7 @@ class _Search:
                 if values is not None:
                     activation = Activation(False, signed=bool((values < 0).any()))
                     axis = channel_axis(node, self.by_name)
-                    anywhere = bool(values.isfinite().all())
-                    return Site(node, activation, axis, reads=function.source, anywhere=anywhere)
+                    return Site(node, activation, axis, reads=function.source)
         return None
 
     def _origin(self, name: str) -> Node | None:

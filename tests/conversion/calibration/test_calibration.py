@@ -249,3 +249,31 @@ def test_a_root_gets_no_bias_correction():
     snn = snnconvert.convert(model, 16, example_inputs=x, calibration=[x])
     assert (snn(x) - model(x)).norm() < 0.2 * model(x).norm()
     assert snnconvert.compare(model, snn, [x]).to_dict()["output"]["bit_equal"]
+
+
+class Spread(nn.Module):
+    """A variance and what is made of it."""
+
+    def __init__(self, made):
+        super().__init__()
+        self.first, self.second, self.last = nn.Linear(6, 32), nn.Linear(32, 32), nn.Linear(32, 3)
+        self.made = made
+
+    def forward(self, x):
+        variance = self.second(torch.relu(self.first(x))).pow(2)
+        return self.made(variance, self.last)
+
+
+@pytest.mark.parametrize("made", [
+    lambda variance, last: last(variance.sqrt() + nn.functional.silu(variance)),
+    lambda variance, last: (variance, variance.sqrt()),
+    lambda variance, last: (variance, torch.log(variance + 1e-3)),
+], ids=["an activation reads it too", "it is an output", "an output, behind a sum"])  # fmt: skip
+def test_nobody_corrects_what_a_root_reads(made):
+    torch.manual_seed(0)
+    model, x = Spread(made).eval(), torch.randn(256, 6)
+    snn = snnconvert.convert(model, 4, example_inputs=x[:2], calibration=[x[:64]])
+    for network in (snn, snn.quantized_ann()):
+        found = network(x)
+        for value in found if isinstance(found, tuple) else (found,):
+            assert value.isfinite().all()

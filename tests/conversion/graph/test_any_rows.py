@@ -100,3 +100,56 @@ def test_rows_that_depend_on_each_other_are_not_torn_apart():
 def test_no_rows_are_refused():
     with pytest.raises(InputError):
         converted()[1](X[:0], T[:0])
+
+
+class Scaled(nn.Module):
+    """(x [B, 3], a number) -> [B, 2]"""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Linear(3, 8), nn.Linear(8, 2)
+
+
+class Timed(Scaled):
+    def forward(self, x, t):
+        return self.last(torch.relu(self.first(x) + t))
+
+
+class Amplified(Scaled):
+    def forward(self, x, gain):
+        return self.last(torch.relu(self.first(x * gain)))
+
+
+def one_number(kind):
+    """A converted network captured with its number as [1], and three samples."""
+    torch.manual_seed(0)
+    call = torch.randn(32, 3), torch.ones(1)
+    snn = snnconvert.convert(kind().eval(), 128, example_inputs=call, calibration=[call])
+    return snn, call[0][:3]
+
+
+def test_a_time_that_was_one_number_takes_one_a_sample():
+    snn, x = one_number(Timed)
+    t = torch.tensor([0.2, 1.0, 3.0])
+    each = torch.cat([snn(x[i : i + 1], t[i : i + 1]) for i in range(3)])
+    assert torch.equal(snn(x, t), each) and torch.equal(snn(x, t[:, None]), each)
+    with pytest.raises(InputError, match="different sizes"):
+        snn(x, t[:2])
+
+
+def test_any_other_number_takes_none():
+    """[3] beside [B, 3] are features to the module, and no number a sample."""
+    snn, x = one_number(Amplified)
+    with pytest.raises(InputError, match=r"gain.*found shape \[3\].*captured for \[1\]"):
+        snn(x, torch.tensor([0.2, 1.0, 3.0]))
+
+
+def test_a_batch_of_one_is_no_number():
+    class One(Scaled):
+        def forward(self, x):
+            return self.last(torch.relu(self.first(x.reshape(1, 1).expand(1, 3))))
+
+    x = torch.rand(1, 1)
+    network = snnconvert.quantize(One(), 4, example_inputs=x, calibration=[x]).train()
+    with pytest.raises(InputError, match=r"found shape \[4, 1\]"):
+        network(torch.full((4, 1), 0.3))
