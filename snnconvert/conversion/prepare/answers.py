@@ -44,7 +44,7 @@ def is_answer(node: Node, known: set[str]) -> bool:
     dtypes = [value for value in given if isinstance(value, torch.dtype)]
     if dtypes:
         return is_whole(dtypes[0])
-    name = node.op.split(".")[1]
+    name = node.short_name
     if name in ASKS or node.op in STANDS:
         return True
     rule = rule_of(node.op)

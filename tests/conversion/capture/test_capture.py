@@ -59,6 +59,11 @@ class Branching(nn.Module):
         return x.relu() if x.sum() > 0 else x
 
 
+class Choosing(nn.Module):
+    def forward(self, x):
+        return torch.cond(x.sum() > 0, torch.relu, torch.sigmoid, (x,))
+
+
 class Everything(nn.Module):
     """Several things that stand in the way, deep inside."""
 
@@ -87,6 +92,8 @@ def test_every_problem_is_named_at_once_with_layer_and_remedy():
 def test_branches_on_values_are_explained():
     (problem,) = snnconvert.check(Branching(), torch.randn(2, 4))
     assert "branches on the values" in problem.reason and "torch.where" in problem.reason
+    (problem,) = snnconvert.check(Choosing(), torch.randn(2, 4))
+    assert problem.op == "cond" and "torch.where" in problem.remedy
 
 
 def test_network_without_activations_is_refused():
