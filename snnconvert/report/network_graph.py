@@ -73,7 +73,7 @@ def network_graph(network: SpikingNetwork, call: Call) -> dict[str, Any]:
 
 def join_label(node: Node) -> str:
     """A sign for the operation where paths join."""
-    name = node.op.split(".")[1] if "." in node.op else node.op
+    name = node.short_name
     return JOINS.get(name.rstrip("_"), name)
 
 

@@ -114,7 +114,44 @@ def starts_not_there(content):
     content["config"]["v_init"] = "optimised"
 
 
+def add_instruction(content, op: str, *args):
+    row = ["added", op, {"tuple": [*args]}, {"dict": []}, ""]
+    content["config"]["program"]["nodes"].insert(0, row)
+
+
+def power_without_end(content):
+    add_instruction(content, "operator.pow", 10, 10**9)
+
+
+def list_without_end(content):
+    add_instruction(content, "operator.mul", {"list": [0]}, 10**12)
+
+
+def text_without_end(content):
+    add_instruction(content, "operator.mod", "%1000000000000d", 1)
+
+
+def number_that_is_no_size(content):
+    add_instruction(content, "operator.mul", 2**62, 4)
+
+
+def power_behind_what_depends_on_values(content):
+    """Where the trial, which has no values, ends."""
+    power_without_end(content)
+    name = weight(content, 4)
+    row = ["places", "aten.nonzero.default", {"tuple": [{"ref": name}]}, {"dict": []}, ""]
+    content["config"]["program"]["nodes"].insert(0, row)
+
+
+ENDLESS = [
+    power_without_end,
+    list_without_end,
+    text_without_end,
+    number_that_is_no_size,
+    power_behind_what_depends_on_values,
+]
 TAMPERED = [
+    *ENDLESS,
     stride_is_text,
     too_many_arguments,
     another_operation,
@@ -176,7 +213,7 @@ def one_key_too_many(content):
     stride_is_text, too_many_arguments, another_operation, weight_of_another_shape,
     weight_of_another_type, signature_dropped, input_of_another_shape, argument_dropped,
     clip_without_ceiling, clip_of_other_levels, trains_what_is_not_there, path_is_a_number,
-    path_without_a_name, neuron_in_place_of_a_clip, one_key_too_many,
+    path_without_a_name, neuron_in_place_of_a_clip, one_key_too_many, *ENDLESS,
 ], ids=lambda f: f.__name__)  # fmt: skip
 def test_so_is_a_quantised_network(quantised, tamper):
     damaged = copy.deepcopy(quantised)

@@ -5,6 +5,8 @@ Run by `tests/conversion/test_other_device.py`, in a process of its own.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -179,3 +181,17 @@ def test_a_graph_made_of_a_network_elsewhere_is_that_of_one_here(planar, place):
     assert here["edges"] == there["edges"] and len(here["nodes"]) > 3
     for name, node in here["nodes"].items():
         assert all(np.array_equal(value, there["nodes"][name][key]) for key, value in node.items())
+
+
+def test_weights_tied_elsewhere_are_tied_in_the_file(place):
+    layer = nn.Linear(3, 3)
+    captured = captured_of(nn.Sequential(layer, nn.ReLU(), layer).eval(), torch.randn(2, 3))
+    (weight,) = {v.data_ptr(): v for v in captured.constants.values() if v.ndim == 2}.values()
+    there = weight.to(place)
+    constants = {n: there if v.ndim == 2 else v.to(place) for n, v in captured.constants.items()}
+    assert sum(value is there for value in constants.values()) == 2
+    network = CapturedNetwork(replace(captured, constants=constants))
+    content = network.to_content()
+    assert all(value.device.type == "cpu" for value in content["state"].values())
+    for held in (network, CapturedNetwork.from_content(content)):
+        assert held.get_parameter("0.weight") is held.get_parameter("2.weight")

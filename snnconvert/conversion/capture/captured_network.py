@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -13,7 +14,7 @@ from snnconvert.conversion.execution.interpreter import Interpreter
 from snnconvert.conversion.execution.trial import known_part, try_program
 from snnconvert.conversion.graph.encoding import check_references, decode_program, encode_program
 from snnconvert.conversion.graph.nodes import BatchNorm, Clip, Neuron
-from snnconvert.conversion.graph.owned import owned, seen_as
+from snnconvert.conversion.graph.owned import on_cpu, owned, seen_as
 from snnconvert.conversion.graph.program import Node, Program
 from snnconvert.errors import CheckpointError
 
@@ -32,17 +33,16 @@ class CapturedNetwork(nn.Module, HoldsProgram):
         self.program = captured.program
         self.functions = dict(functions or {})
         self._paths: dict[str, str] = {}
+        self._interpreters: dict[bool, Interpreter] = {}  # by mode, made when it first runs
         taken: set[str] = set()
         made: dict[object, nn.Parameter] = {}  # what two names share they go on sharing
         for name, value in captured.constants.items():
             path = captured.paths.get(name, name)
             path = name if path in taken else path
+            owner, path = _place(self, path)
             taken.add(path)
-            owner, last = _owner(self, path)
-            while hasattr(owner, last):  # "to", which every module has
-                path, last = f"{path}_", f"{last}_"
-                taken.add(path)
             self._paths[name] = path
+            last = path.rpartition(".")[2]
             if name in captured.trainable and value.is_floating_point():
                 key = seen_as(value) if value.numel() else name
                 if key not in made:
@@ -50,7 +50,6 @@ class CapturedNetwork(nn.Module, HoldsProgram):
                 owner.register_parameter(last, made[key])
             else:
                 owner.register_buffer(last, value)
-        self._interpreters: dict[bool, Interpreter] = {}  # by mode, made when it first runs
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the interpreters, which hold functions: they are made again when it runs."""
@@ -59,11 +58,7 @@ class CapturedNetwork(nn.Module, HoldsProgram):
     @property
     def constants(self) -> dict[str, Tensor]:
         """Every weight, buffer and ceiling by the name that the program uses."""
-        found = {}
-        for name, path in self._paths.items():
-            owner, last = _owner(self, path)
-            found[name] = getattr(owner, last)
-        return found
+        return {name: operator.attrgetter(path)(self) for name, path in self._paths.items()}
 
     def captured(self) -> Captured:
         """Program and current constants, detached."""
@@ -107,7 +102,7 @@ class CapturedNetwork(nn.Module, HoldsProgram):
             "trainable": sorted(captured.trainable), "functions": self.functions,
             "levels": self.levels,
         }  # fmt: skip
-        return {"config": config, "state": {k: v.cpu() for k, v in captured.constants.items()}}
+        return {"config": config, "state": on_cpu(captured.constants)}
 
     @classmethod
     def from_content(cls, content: dict[str, Any]) -> CapturedNetwork:
@@ -139,14 +134,23 @@ def _texts(value: Mapping[Any, Any]) -> dict[str, str]:
     return dict(value)
 
 
-def _owner(root: nn.Module, path: str) -> tuple[nn.Module, str]:
-    """The module that holds `path`, made where it is missing, and the name in it."""
+def _place(root: nn.Module, path: str) -> tuple[nn.Module, str]:
+    """The module for what is to lie at `path`, made where it is missing, and the path there.
+
+    A name that is taken, such as "to", which every module has, gets another form: "to_".
+    """
     *parents, last = path.split(".")
+    free = []
     for part in parents:
+        while part not in root._modules and hasattr(root, part):
+            part += "_"
         if part not in root._modules:
             root.add_module(part, nn.Module())
         root = root._modules[part]  # type: ignore[assignment]
-    return root, last
+        free.append(part)
+    while hasattr(root, last):
+        last += "_"
+    return root, ".".join([*free, last])
 
 
 def _in_mode(program: Program, training: bool) -> Program:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import operator
 from collections.abc import Sequence
 from typing import Any
@@ -87,12 +88,17 @@ class ExportedGraph:
 
 
 def op_name(target: Any) -> str:
-    """ "aten.conv2d.default" for an operator, "aten.getitem" for indexing a list of results."""
+    """ "aten.conv2d.default" for an operator, "aten.getitem" for indexing a list of results.
+
+    A function of Python's numbers is "operator.round", also where it has no rule.
+    """
     if target is operator.getitem:
         return "aten.getitem"
-    name = f"operator.{getattr(target, '__name__', '')}"
-    rule = rule_of(name)  # of arithmetic on sizes
-    return name if rule is not None and rule.function is target else str(target)
+    if not inspect.isroutine(target):
+        return str(target)
+    name = f"operator.{target.__name__}"
+    rule = rule_of(name)
+    return name if rule is None or rule.function is target else str(target)
 
 
 def own_path(path: str) -> str:

@@ -24,7 +24,7 @@ from snnconvert.conversion.execution.executor import Values, call_of
 from snnconvert.conversion.graph.program import Node, Program
 from snnconvert.conversion.graph.signature import BATCH, Signature
 from snnconvert.conversion.graph.values import leaves, references
-from snnconvert.conversion.rules import rule_of
+from snnconvert.conversion.rules import is_number, rule_of
 from snnconvert.errors import CheckpointError
 
 ROWS = 2  # of the batch that is tried
@@ -84,14 +84,20 @@ def trial_inputs(
 
 
 def run(program: Program, values: Values, call: CallOf) -> None:
-    """Every operation in order, as far as that can be without values."""
+    """Every operation in order, as far as that can be without values.
+
+    Behind it, arithmetic on what is known is tried still: it needs no tensors to take long.
+    """
+    halted = False
     for node in program.nodes:
+        if halted and not (is_number(node) and all(name in values for name in node.refs)):
+            continue
         try:
             refuse_mixed(node, values)
             values[node.name] = call(node)(values)
             refuse_large(values[node.name])
         except NEEDS_VALUES:
-            return
+            halted = True
         except Exception as error:  # whatever an operation raises at arguments that are none
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise CheckpointError(

@@ -31,6 +31,13 @@ def owned(constants: Mapping[str, Tensor], others: Iterable[Tensor]) -> dict[str
     return {name: own(value) for name, value in constants.items()}
 
 
+def on_cpu(constants: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """`constants` on the CPU; what two names share they share there, too."""
+    once = {seen_as(value): value for value in constants.values()}
+    copies = {key: value.cpu() for key, value in once.items()}
+    return {name: copies[seen_as(value)] for name, value in constants.items()}
+
+
 def seen_as(value: Tensor) -> tuple[object, ...]:
     """What is the same for two names of one tensor, such as tied weights."""
     return value.device, value.data_ptr(), value.dtype, value.shape, value.stride()

@@ -38,6 +38,11 @@ class Node:
     layer: str = ""
 
     @property
+    def short_name(self) -> str:
+        """ "conv2d" of "aten.conv2d.default"; control flow has no longer name than "cond"."""
+        return self.op.split(".")[1] if "." in self.op else self.op
+
+    @property
     def refs(self) -> list[str]:
         """Names of everything this node reads, in order, repeats included."""
         return [ref.name for ref in references((self.args, self.kwargs))]

@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from snnconvert.conversion.graph.program import Node, Program
-from snnconvert.conversion.prepare.scalar_functions import STANDS, is_number, is_pointwise
-from snnconvert.conversion.rules import rule_of
+from snnconvert.conversion.prepare.scalar_functions import STANDS, is_pointwise
+from snnconvert.conversion.rules import is_number, rule_of
 
 ASKS = {"gt", "ge", "lt", "le", "eq", "ne", "logical_and", "logical_or", "logical_not",
         "logical_xor", "bitwise_and", "bitwise_or", "bitwise_not", "bitwise_xor", "greater",
@@ -44,7 +44,7 @@ def is_answer(node: Node, known: set[str]) -> bool:
     dtypes = [value for value in given if isinstance(value, torch.dtype)]
     if dtypes:
         return is_whole(dtypes[0])
-    name = node.op.split(".")[1]
+    name = node.short_name
     if name in ASKS or node.op in STANDS:
         return True
     rule = rule_of(node.op)

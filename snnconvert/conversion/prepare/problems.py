@@ -16,6 +16,7 @@ from snnconvert.conversion.prepare.sites import Site
 from snnconvert.conversion.rules import REMEDY, Rule, has_weights, listed_rule, rule_of
 from snnconvert.errors import UnsupportedOpError
 
+OF_NUMBERS = "operator."  # what the functions of Python's numbers are called by
 LISTED = 40  # problems printed in one error
 
 
@@ -87,7 +88,7 @@ def _problem(node: Node, weighed: bool) -> Problem | None:
     rule = rule_of(node.op)
     misplaced = rule is not None and rule.kind == "static" and weighed
     if rule is None or not rule.converts or (misplaced and listed_rule(node.op) is None):
-        return Problem(node.layer, node.op, *_no_rule(node.op, rule))
+        return Problem(node.layer, node.op.removeprefix(OF_NUMBERS), *_no_rule(node.op, rule))
     if misplaced:
         return Problem(
             node.layer, node.op, "depends on spikes but only makes sense without them",
@@ -106,10 +107,10 @@ def _no_rule(op: str, known: Rule | None) -> tuple[str, str]:
         return "is on in evaluation mode too", "use nn.Dropout, or pass training=self.training"
     if known is not None and known.random:
         return "draws random numbers in every call", "draw them outside and pass them as an input"
-    if op in READ_OUT:
-        return "makes a number of Python of what it computes", "keep it a tensor, without item()"
     if "higher_order" in op or op in ("cond", "while_loop", "map_impl", "scan"):
         return "is control flow inside the network", "unroll it, or use torch.where"
+    if op in READ_OUT or op.startswith(OF_NUMBERS):  # such as `round`
+        return "makes a number of Python of what it computes", "keep it a tensor, without item()"
     return "has no conversion rule", REMEDY
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from snnconvert.conversion.execution.executor import call_of
 from snnconvert.conversion.graph.program import Node, Program
 from snnconvert.conversion.graph.values import references
-from snnconvert.conversion.rules import rule_of
+from snnconvert.conversion.rules import is_number
 from snnconvert.conversion.rules.by_default import operator_named
 
 MASKED = "aten.index_put.default"  # pointwise where its index is a mask: x[x < 0] = 0
@@ -136,7 +136,7 @@ class ScalarFunctions:
                     if not isinstance(value, Tensor):
                         return
                     fixed[ref.name] = value
-                elif is_number(self.by_name.get(ref.name)):
+                elif ref.name in self.by_name and is_number(self.by_name[ref.name]):
                     sizes.add(ref.name)
                 else:
                     open_ends.add(ref.name)
@@ -153,11 +153,6 @@ def is_pointwise(node: Node) -> bool:
         return True
     operator = operator_named(node.op)
     return operator is not None and torch.Tag.pointwise in operator.tags
-
-
-def is_number(node: Node | None) -> bool:
-    rule = rule_of(node.op) if node is not None else None
-    return rule is not None and rule.number
 
 
 def is_masked(node: Node, values: Mapping[str, Any]) -> bool:

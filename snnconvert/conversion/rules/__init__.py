@@ -20,6 +20,7 @@ from snnconvert.conversion.rules.registry import (
     function_of,
     has_weights,
     is_commuting,
+    is_number,
     listed_rule,
     macs_of,
     register,
@@ -30,5 +31,5 @@ from snnconvert.conversion.rules.registry import (
 from snnconvert.conversion.rules.rule import Activation, Rule, View
 
 __all__ = ["NEURON", "QUANTIZED_CLIP", "REMEDY", "RULES", "Activation", "Rule", "View",
-           "argument_at", "converts", "function_of", "has_weights", "is_commuting", "listed_rule",
-           "macs_of",            "register", "rule_of", "unregister", "with_bias"]  # fmt: skip
+           "argument_at", "converts", "function_of", "has_weights", "is_commuting", "is_number",
+           "listed_rule", "macs_of", "register", "rule_of", "unregister", "with_bias"]  # fmt: skip

@@ -21,6 +21,7 @@ import torch
 from snnconvert.common.registry import Registry
 from snnconvert.conversion.graph.nodes import QUANTIZED_CLIP, with_argument
 from snnconvert.conversion.graph.program import Node, Ref, references
+from snnconvert.conversion.rules.bounded import bounded
 from snnconvert.conversion.rules.by_default import STATIC, default_rule
 from snnconvert.conversion.rules.einsum import sums_products
 from snnconvert.conversion.rules.rule import Rule, Shapes
@@ -88,7 +89,7 @@ def function_of(op: str) -> Callable[..., Any]:
     """The function behind an operation of the table.
 
     Only names in the table, and harmless ones (`by_default`), are ever looked up, so a file cannot
-    name an operation of its choice.
+    name an operation of its choice. Nor can it make one of numbers compute without end.
 
     Raises:
         InputError: it has no rule, and is none of those.
@@ -100,7 +101,7 @@ def function_of(op: str) -> Callable[..., Any]:
     if not rule.converts:
         raise UnsupportedOpError(f"{op}: is known, but no network with it can be converted")
     if rule.function is not None:
-        return rule.function
+        return bounded(rule.function) if rule.number else rule.function
     namespace, name, overload = op.split(".")
     result: Callable[..., Any] = getattr(getattr(getattr(torch.ops, namespace), name), overload)
     return result
@@ -119,6 +120,12 @@ def is_commuting(node: Node, moving: Sequence[str]) -> bool:
         index = {ref.name for ref in references(argument_at(node, rule.index))}
         return kind == "linear" and index.isdisjoint(moving)
     return kind == "linear"
+
+
+def is_number(node: Node) -> bool:
+    """Whether its result is a number such as the size of the batch."""
+    rule = rule_of(node.op)
+    return rule is not None and rule.number
 
 
 def has_weights(node: Node) -> bool:

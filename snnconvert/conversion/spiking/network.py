@@ -15,7 +15,7 @@ from snnconvert.conversion.capture.captured_network import CapturedNetwork
 from snnconvert.conversion.execution.executor import Executor
 from snnconvert.conversion.graph.encoding import check_references, decode_program, encode_program
 from snnconvert.conversion.graph.nodes import Neuron
-from snnconvert.conversion.graph.owned import owned
+from snnconvert.conversion.graph.owned import on_cpu, owned
 from snnconvert.conversion.graph.program import Program
 from snnconvert.conversion.rules.layer_names import layer_names, plain_name
 from snnconvert.conversion.spiking import simulation
@@ -268,7 +268,7 @@ class SpikingNetwork(Spiking, HoldsProgram):
         """Plain values and tensors from which `from_content` rebuilds the network."""
         program = encode_program(self.program)
         config = {**asdict(self.config), "program": program, "calibration": self.calibration}
-        return {"config": config, "state": {k: v.cpu() for k, v in self.constants.items()}}
+        return {"config": config, "state": on_cpu(self.constants)}
 
     @classmethod
     def from_content(cls, content: dict[str, Any]) -> SpikingNetwork:

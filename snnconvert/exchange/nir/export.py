@@ -23,7 +23,7 @@ from snnconvert.common.warning import warn
 from snnconvert.conversion.graph.nodes import Neuron
 from snnconvert.conversion.graph.program import Node, Ref
 from snnconvert.conversion.graph.signature import BATCH
-from snnconvert.conversion.rules import rule_of
+from snnconvert.conversion.rules import is_number
 from snnconvert.conversion.spiking.config import SpikingConfig
 from snnconvert.conversion.spiking.network import SpikingNetwork, converted
 from snnconvert.conversion.spiking.neuron_nodes import tables_of
@@ -126,12 +126,6 @@ def translated(snn: SpikingNetwork) -> Layers:
     if wrong:
         raise InputError(f"NIR: cannot express {', '.join(wrong)}")
     return layers
-
-
-def is_number(node: Node) -> bool:
-    """Whether its result is a number such as the size of the batch."""
-    rule = rule_of(node.op)
-    return rule is not None and rule.number
 
 
 def is_number_named(snn: SpikingNetwork, name: str) -> bool:

@@ -39,9 +39,29 @@ def test_in_place_writes_come_out_right():
     assert all(torch.equal(found[key], wanted[key]) for key in wanted)
 
 
+def test_modules_may_have_any_name_that_a_captured_network_has():
+    x, model = torch.randn(4, 4), nn.Sequential()
+    own_names = {*dir(CapturedNetwork(capture(nn.ReLU(), x)))} - {*dir(model)}
+    for name in own_names:
+        model.add_module(name, nn.Sequential(nn.Linear(4, 4), nn.ReLU()))
+    assert {"captured", "clips", "constants", "functions", "levels", "program"} <= own_names
+    ann = CapturedNetwork(capture(model.append(nn.Linear(4, 2)), x))
+    assert torch.equal(ann(x), model(x))
+    assert {f"{name}_.0.weight" for name in own_names} <= {*dict(ann.named_parameters())}
+    qann = snnconvert.quantize(model, 4, example_inputs=x)
+    again = CapturedNetwork.from_content(qann.to_content())
+    assert torch.equal(again(x), qann(x)) and again.levels == 4
+    assert again.state_dict().keys() == qann.state_dict().keys()
+
+
 class Branching(nn.Module):
     def forward(self, x):
         return x.relu() if x.sum() > 0 else x
+
+
+class Choosing(nn.Module):
+    def forward(self, x):
+        return torch.cond(x.sum() > 0, torch.relu, torch.sigmoid, (x,))
 
 
 class Everything(nn.Module):
@@ -72,6 +92,8 @@ def test_every_problem_is_named_at_once_with_layer_and_remedy():
 def test_branches_on_values_are_explained():
     (problem,) = snnconvert.check(Branching(), torch.randn(2, 4))
     assert "branches on the values" in problem.reason and "torch.where" in problem.reason
+    (problem,) = snnconvert.check(Choosing(), torch.randn(2, 4))
+    assert problem.op == "cond" and "torch.where" in problem.remedy
 
 
 def test_network_without_activations_is_refused():

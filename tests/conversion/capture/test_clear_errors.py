@@ -35,6 +35,16 @@ class Returns(nn.Module):
         return self.wrap(self.net(x))
 
 
+class RoundedFactor(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = net()
+        self.register_buffer("n", torch.tensor(2.0))
+
+    def forward(self, x):
+        return self.net(x) * round(self.n.item() * 1.234, 2)
+
+
 class Boxed:
     def __init__(self, value) -> None:
         self.value = value
@@ -60,6 +70,7 @@ def int8() -> nn.Module:
         (lambda: Returns(lambda y: None), X, UnsupportedOpError, "returns None"),
         (lambda: Returns(lambda y: y.numpy()), X, UnsupportedOpError, "NumPy arrays"),
         (lambda: Returns(lambda y: y.sum().item()), X, UnsupportedOpError, "makes a number"),
+        (RoundedFactor, X, UnsupportedOpError, "root.: round: makes a number.*without item"),
         (lambda: net().to("meta"), X, InputError, "no values .device meta."),
         (net, X.to_sparse(), InputError, "x.to_dense"),
         (lambda: nn.Sequential, X, InputError, "the class Sequential"),
