@@ -86,13 +86,10 @@ def fake_quantize(node: Node, constants: Constants) -> Activation | None:
     shift = 1 if "per_channel" in node.op else 0  # the axis comes before the range
     if shift and node.args[3] != 1:
         return None
-    low = (node.args[3 + shift] - zero) * scale
-    high = (node.args[4 + shift] - zero) * scale
-    ceiling = torch.maximum(high, -low)
-    if bool((low == 0).all()):
-        return Activation(True, False, high)
-    symmetric = bool(((high + low).abs() <= scale * 1.001).all())  # -128 ... 127 included
-    return Activation(symmetric, True, high if symmetric else ceiling)
+    below, above = zero - node.args[3 + shift], node.args[4 + shift] - zero  # steps down and up
+    ceiling = torch.maximum(above, below) * scale
+    unsigned, symmetric = bool((below == 0).all()), bool((below == above).all())
+    return Activation(unsigned or symmetric, not unsigned, ceiling)
 
 
 add(Rule("fires"), QUANTIZED_CLIP)

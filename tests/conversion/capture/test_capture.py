@@ -238,6 +238,31 @@ def test_networks_of_pytorchs_own_quantisation_tools_convert_without_loss(per_ch
 
 
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("per_channel", [False, True])
+@pytest.mark.parametrize(
+    ("low", "high", "zero", "timesteps"),
+    [(-8, 7, 0, 8), (-128, 127, 0, 128), (-2, 1, 0, 2), (-8, 8, 0, 8), (0, 15, 3, 12),
+     (0, 15, 8, 8), (-8, 7, -1, 8), (-8, 7, 7, 15)],
+)  # fmt: skip
+def test_quantisers_of_both_signs_are_exact_at_the_steps_of_their_longer_side(
+    low, high, zero, timesteps, per_channel
+):
+    class Quantises(nn.Module):
+        def forward(self, x):
+            scale = 1.6 / timesteps
+            if not per_channel:
+                return torch.fake_quantize_per_tensor_affine(x, scale, zero, low, high)
+            scales, zeros = torch.linspace(0.5, 1, 8) * scale, torch.full((8,), zero)
+            return torch.fake_quantize_per_channel_affine(x, scales, zeros.int(), 1, low, high)
+
+    model = nn.Sequential(simple()[0], Quantises(), simple()[2]).eval()
+    snn = snnconvert.convert(model, timesteps, example_inputs=X)  # no calibration is needed
+    assert len(snn.neurons) == 1
+    with torch.no_grad():
+        torch.testing.assert_close(snn(X), model(X), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore")
 def test_fake_quantize_modules_are_frozen_and_left_alone():
     from torch.ao.quantization import FakeQuantize, default_weight_fake_quant
 
