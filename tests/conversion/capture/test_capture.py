@@ -258,11 +258,13 @@ def test_quantisers_of_both_signs_are_exact_at_the_steps_of_their_longer_side(
             scales, zeros = torch.linspace(0.5, 1, 8) * scale, torch.full((8,), zero)
             return torch.fake_quantize_per_channel_affine(x, scales, zeros.int(), 1, low, high)
 
-    model = nn.Sequential(simple()[0], Quantises(), simple()[2]).eval()
-    snn = snnconvert.convert(model, timesteps, example_inputs=X)  # no calibration is needed
-    assert len(snn.neurons) == 1
-    with torch.no_grad():
-        torch.testing.assert_close(snn(X), model(X), rtol=1e-5, atol=1e-6)
+    above = high - zero  # all that it has behind a ReLU
+    for steps, before in ((timesteps, []), (above, [nn.ReLU()]))[: 1 + (above > 0)]:
+        model = nn.Sequential(simple()[0], *before, Quantises(), simple()[2]).eval()
+        snn = snnconvert.convert(model, steps, example_inputs=X)  # no calibration is needed
+        assert len(snn.neurons) == 1
+        with torch.no_grad():
+            torch.testing.assert_close(snn(X), model(X), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.filterwarnings("ignore")
