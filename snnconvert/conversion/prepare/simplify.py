@@ -15,6 +15,7 @@ from snnconvert.conversion.graph.program import Node, Program, Ref
 from snnconvert.conversion.graph.values import substitute
 from snnconvert.conversion.prepare.spellings import recognise_spellings
 from snnconvert.conversion.rules import converts, rule_of
+from snnconvert.conversion.rules.fires import FAKE_QUANTIZE, of_no_negative
 
 
 def fold_constants(
@@ -50,11 +51,14 @@ def without_unread(program: Program) -> Program:
 
 def absorb_relu(program: Program, constants: dict[str, Tensor]) -> Program:
     """A ReLU that only quantisers of positive values read is part of them."""
+    relus = {node.name for node in program.nodes if node.op == "aten.relu.default"}
+    nodes = [_behind(relus, node, constants) for node in program.nodes]
+    program = replace(program, nodes=tuple(nodes))
     readers, aliases = program.readers(), {}
     for node in program.nodes:
         read_by = readers.get(node.name, ())
         if (
-            node.op == "aten.relu.default"
+            node.name in relus
             and read_by
             and node.name not in program.output_names
             and all(_clips_at_zero(reader, constants) for reader in read_by)
@@ -71,6 +75,14 @@ def absorb_relu(program: Program, constants: dict[str, Tensor]) -> Program:
         if node.name not in aliases
     ]
     return replace(program, nodes=tuple(nodes))
+
+
+def _behind(relus: set[str], node: Node, constants: dict[str, Tensor]) -> Node:
+    """`node`; a quantiser that reads one of `relus` without its steps down (-128 ... 127)."""
+    quantises = node.op.removeprefix("aten.") in FAKE_QUANTIZE
+    if not quantises or not isinstance(node.args[0], Ref) or node.args[0].name not in relus:
+        return node
+    return of_no_negative(node, constants)
 
 
 def _clips_at_zero(node: Node, constants: dict[str, Tensor]) -> bool:

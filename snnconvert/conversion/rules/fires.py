@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,6 +15,11 @@ from snnconvert.conversion.rules.registry import add
 from snnconvert.conversion.rules.rule import Activation, Constants, Rule
 from snnconvert.errors import UnsupportedOpError
 from snnconvert.operators.clip import as_ceiling
+
+FAKE_QUANTIZE = (
+    "fake_quantize_per_tensor_affine.default", "fake_quantize_per_tensor_affine.tensor_qparams",
+    "fake_quantize_per_channel_affine.default",
+)  # fmt: skip
 
 
 def argument(node: Node, position: int, name: str, default: Any = None) -> Any:
@@ -86,13 +92,22 @@ def fake_quantize(node: Node, constants: Constants) -> Activation | None:
     shift = 1 if "per_channel" in node.op else 0  # the axis comes before the range
     if shift and node.args[3] != 1:
         return None
-    low = (node.args[3 + shift] - zero) * scale
-    high = (node.args[4 + shift] - zero) * scale
-    ceiling = torch.maximum(high, -low)
-    if bool((low == 0).all()):
-        return Activation(True, False, high)
-    symmetric = bool(((high + low).abs() <= scale * 1.001).all())  # -128 ... 127 included
-    return Activation(symmetric, True, high if symmetric else ceiling)
+    below, above = zero - node.args[3 + shift], node.args[4 + shift] - zero  # steps down and up
+    ceiling = torch.maximum(above, below) * scale
+    unsigned, symmetric = bool((below == 0).all()), bool((below == above).all())
+    return Activation(unsigned or symmetric, not unsigned, ceiling)
+
+
+def of_no_negative(node: Node, constants: Constants) -> Node:
+    """PyTorch's quantiser of values of which none is below 0, without its steps down."""
+    if isinstance(node.args[2], Ref) and node.args[2].name not in constants:
+        return node
+    zero = value_of(node.args[2], constants, node.layer).flatten()
+    at = 4 if "per_channel" in node.op else 3
+    low, high = node.args[at : at + 2]
+    if not low < zero[0] < high or bool((zero != zero[0].round()).any()):
+        return node
+    return replace(node, args=(*node.args[:at], int(zero[0]), *node.args[at + 1 :]))
 
 
 add(Rule("fires"), QUANTIZED_CLIP)
@@ -102,6 +117,4 @@ add(Rule("fires", activation=hardtanh), "hardtanh.default")
 add(Rule("fires", activation=clamp), "clamp.default")
 add(Rule("accumulated", activation=trained_clip), "clamp.Tensor")
 add(Rule("fires", activation=clamp_min), "clamp_min.default")
-add(Rule("fires", activation=fake_quantize), """
-    fake_quantize_per_tensor_affine.default fake_quantize_per_tensor_affine.tensor_qparams
-    fake_quantize_per_channel_affine.default""")  # fmt: skip
+add(Rule("fires", activation=fake_quantize), " ".join(FAKE_QUANTIZE))

@@ -1,5 +1,8 @@
 """Capture: what cannot be captured is said at once and clearly; in-place writes come out right."""
 
+import runpy
+import sys
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -260,6 +263,33 @@ def test_networks_of_pytorchs_own_quantisation_tools_convert_without_loss(per_ch
 
 
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("per_channel", [False, True])
+@pytest.mark.parametrize(
+    ("low", "high", "zero", "timesteps"),
+    [(-8, 7, 0, 8), (-128, 127, 0, 128), (-2, 1, 0, 2), (-8, 8, 0, 8), (0, 15, 3, 12),
+     (0, 15, 8, 8), (-8, 7, -1, 8), (-8, 7, 7, 15)],
+)  # fmt: skip
+def test_quantisers_of_both_signs_are_exact_at_the_steps_of_their_longer_side(
+    low, high, zero, timesteps, per_channel
+):
+    class Quantises(nn.Module):
+        def forward(self, x):
+            scale = 1.6 / timesteps
+            if not per_channel:
+                return torch.fake_quantize_per_tensor_affine(x, scale, zero, low, high)
+            scales, zeros = torch.linspace(0.5, 1, 8) * scale, torch.full((8,), zero)
+            return torch.fake_quantize_per_channel_affine(x, scales, zeros.int(), 1, low, high)
+
+    above = high - zero  # all that it has behind a ReLU
+    for steps, before in ((timesteps, []), (above, [nn.ReLU()]))[: 1 + (above > 0)]:
+        model = nn.Sequential(simple()[0], *before, Quantises(), simple()[2]).eval()
+        snn = snnconvert.convert(model, steps, example_inputs=X)  # no calibration is needed
+        assert len(snn.neurons) == 1
+        with torch.no_grad():
+            torch.testing.assert_close(snn(X), model(X), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore")
 def test_fake_quantize_modules_are_frozen_and_left_alone():
     from torch.ao.quantization import FakeQuantize, default_weight_fake_quant
 
@@ -288,29 +318,67 @@ def test_fake_quantize_modules_are_frozen_and_left_alone():
         snnconvert.compare(simple(), snn, [X])
 
 
-def learnable():
+def learnable(low=0, high=15, zero=0.0, scale=0.1, symmetric=False):
     from torch.ao.quantization import MovingAverageMinMaxObserver
     from torch.ao.quantization._learnable_fake_quantize import _LearnableFakeQuantize
 
-    quantiser = _LearnableFakeQuantize(MovingAverageMinMaxObserver, 0, 15, 0.1, 0.0)
+    kind = {"dtype": torch.qint8, "qscheme": torch.per_tensor_symmetric} if symmetric else {}
+    quantiser = _LearnableFakeQuantize(MovingAverageMinMaxObserver, low, high, 0.1, 0.0, **kind)
     quantiser.toggle_observer_update(False)
+    quantiser.scale.data.fill_(scale)
+    quantiser.zero_point.data.fill_(zero)
     return quantiser
+
+
+class Reads(nn.Module):
+    """What reads an observer; a quantiser of two names."""
+
+    def __init__(self, what):
+        super().__init__()
+        self.what, self.o = what, torch.ao.quantization.MinMaxObserver()
+        self.first = self.second = learnable()
+        self.o(torch.tensor([0.0, 1.5]))
+
+    def forward(self, x):
+        if self.what == "buffer":
+            return self.second(x * self.o.max_val)
+        scale, zero = self.o.calculate_qparams()
+        return torch.fake_quantize_per_tensor_affine(x, scale * 17, zero.int(), 0, 15)
 
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
-    ("kind", "timesteps", "close"),
-    [(learnable, 15, 1e-5), (torch.ao.quantization.MinMaxObserver, 64, 0.1)],
+    ("activation", "timesteps", "close"),
+    [
+        (lambda: [nn.ReLU(), learnable()], 15, 1e-5),
+        (lambda: [nn.ReLU(), torch.ao.quantization.MinMaxObserver()], 64, 0.1),
+        (lambda: [learnable(-8, 7, symmetric=True)], 8, 1e-5),
+        (lambda: [learnable(-8, 7, 2.0, symmetric=True)], 8, 1e-5),  # its zero point is 0 yet
+        (lambda: [learnable(zero=3.4)], 12, 1e-5),
+        (lambda: [learnable(zero=20.0)], 15, 1e-5),  # its zero point is 15
+        (lambda: [learnable(scale=-0.1)], 15, 1e-5),  # its scale is the least that there is
+        (lambda: [Reads("buffer")], 15, 1e-5),
+        (lambda: [Reads("method")], 15, 1e-5),
+    ],
 )
-def test_learned_quantisers_and_observers_are_frozen_too(kind, timesteps, close):
-    model = nn.Sequential(*simple()[:2], kind(), simple()[2]).eval()
-    wanted = model(X).detach()
+def test_learned_quantisers_and_observers_are_frozen_too(activation, timesteps, close):
+    first, last = simple()[::2]
+    model = nn.Sequential(first, *activation(), last).eval()
     before = {name: value.clone() for name, value in model.state_dict().items()}
+    attributes = [set(vars(module)) for module in model.modules()]
     snn = snnconvert.convert(model, timesteps, example_inputs=X, calibration=[X])
-    assert len(snn.neurons) == 1
-    assert (snn(X) - wanted).norm() < close * wanted.norm()
     for name, value in model.state_dict().items():
         assert torch.equal(value, before[name]), name
+    assert [set(vars(module)) for module in model.modules()] == attributes
+    assert len(snn.neurons) == 1
+    wanted = model(X).detach()
+    assert (snn(X) - wanted).norm() < close * wanted.norm()
+
+
+def test_a_pytorch_without_learned_quantisers_does(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.ao.quantization._learnable_fake_quantize", None)
+    module = runpy.run_module("snnconvert.conversion.capture.fake_quantize")
+    assert module["LEARNABLE"] == ()
 
 
 class Blocks(nn.Module):

@@ -133,22 +133,28 @@ def test_a_batch_that_shapes_follow_from_stays_the_one_of_the_file(tmp_path):
     assert network.program.takes.fixed_batch == 1 and network(torch.rand(1, 3)).shape == (1, 4)
 
 
-def test_pairs_behind_activations_become_thresholds(tmp_path):
-    text = """g (float[N,3] x) => (float[N,2] y) {
+@pytest.mark.parametrize(
+    ("activation", "zero", "largest"),
+    [("Relu", np.uint8(0), 2.55), ("Relu", np.int8(0), 1.27), ("Identity", np.int8(0), 1.28)],
+)
+def test_pairs_behind_activations_become_thresholds(activation, zero, largest, tmp_path):
+    text = f"""g (float[N,3] x) => (float[N,2] y) {{
         wq = DequantizeLinear(w8, ws)
-        a = MatMul(x, wq)  r = Relu(a)
+        a = MatMul(x, wq)  r = {activation}(a)
         q = QuantizeLinear(r, scale, zero)  d = DequantizeLinear(q, scale, zero)
-        y = MatMul(d, w) }"""
+        y = MatMul(d, w) }}"""
     model = model_of(
         text, w8=np.arange(-6, 6, dtype=np.int8).reshape(3, 4), ws=np.float32(0.1),
-        scale=np.float32(0.01), zero=np.uint8(0), w=(4, 2),
+        scale=np.float32(0.01), zero=zero, w=(4, 2),
     )  # fmt: skip
     network = snnconvert.load(written(model, tmp_path))
-    snn = snnconvert.convert(network, 8, example_inputs=None)
+    steps, x = round(largest * 100), torch.randn(16, 3)
+    snn = snnconvert.convert(network, steps, example_inputs=None)
+    torch.testing.assert_close(snn(x), network(x), rtol=1e-5, atol=1e-6)
     (ceiling,) = [value for name, value in snn.named_buffers() if "ceiling" in name] or [
         value for name, value in snn.constants.items() if "ceiling" in name
     ]
-    assert torch.allclose(ceiling, torch.tensor(2.55))
+    assert torch.allclose(ceiling, torch.tensor(largest))
 
 
 def test_integer_convolutions_become_float_ones_between_thresholds(tmp_path):
