@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-
 from snnconvert.checkpoint.exported_facts import FORMS
 from snnconvert.common.registry import nearest
 from snnconvert.conversion.spiking.network import SpikingNetwork, converted
@@ -30,14 +28,6 @@ def exportable(network: object, form: str) -> SpikingNetwork:
     if form == "deferred":
         return snn.with_config(firing="deferred", simulate="counts", reset="call").eval()
     return snn.with_config(firing="immediate", simulate="steps", reset="call").eval()
-
-
-def on_cpu(snn: SpikingNetwork) -> SpikingNetwork:
-    """`snn`, or a copy of it where it is on another device: files are made on the CPU."""
-    if all(value.device.type == "cpu" for value in snn.constants.values()):
-        return snn
-    moved: SpikingNetwork = copy.deepcopy(snn).cpu()
-    return moved
 
 
 def obstacles(snn: SpikingNetwork, form: str) -> list[tuple[bool, str]]:

@@ -17,9 +17,10 @@ from torch import nn
 
 from snnconvert.checkpoint.checkpoint import Checkpoint
 from snnconvert.common.checks import checked_number
+from snnconvert.conversion.spiking.on_cpu import network_on_cpu
 from snnconvert.errors import InputError
 from snnconvert.exchange.examples import example_inputs
-from snnconvert.exchange.exportable import exportable, on_cpu
+from snnconvert.exchange.exportable import exportable
 from snnconvert.exchange.onnx_model import onnx_model
 from snnconvert.exchange.parity import TOLERANCE, Parity, check_parity, report_path
 from snnconvert.files.atomic import check_destination, json_writer, write_together
@@ -46,7 +47,7 @@ def export_onnx(
     """
     check_name(path)
     tolerance = checked_number("tolerance", tolerance, "(0, inf)")
-    snn = on_cpu(exportable(network, form))
+    snn = network_on_cpu(exportable(network, form))
     out = check_destination(path)
     report = check_destination(report_path(out))
     inputs = example_inputs(snn, examples)

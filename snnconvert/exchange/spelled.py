@@ -16,9 +16,10 @@ from torch import Tensor, nn
 
 from snnconvert.conversion.execution.executor import Values, call_of
 from snnconvert.conversion.graph.nodes import THRESHOLD_AT, Lookup, Neuron
-from snnconvert.conversion.graph.program import Node
+from snnconvert.conversion.graph.program import Node, Ref
 from snnconvert.conversion.graph.values import substitute
 from snnconvert.conversion.rules import function_of
+from snnconvert.conversion.rules.fires import FAKE_QUANTIZE
 from snnconvert.conversion.spiking.network import SpikingNetwork
 from snnconvert.conversion.spiking.neuron_nodes import cell_of
 from snnconvert.neurons.integrate_and_fire import IF
@@ -36,6 +37,18 @@ def looked_up(node: Node, values: Values) -> Tensor:
     return result
 
 
+def quantised(node: Node, values: Values) -> Tensor:
+    """PyTorch's fake quantiser, of which ONNX has few ranges."""
+    x, scale, zero, *axis, low, high = (
+        values[arg.name] if isinstance(arg, Ref) else arg for arg in node.args
+    )
+    if axis:
+        shape = [-1 if i == axis[0] % x.ndim else 1 for i in range(x.ndim)]
+        scale, zero = scale.view(shape), zero.view(shape)
+    result: Tensor = (((x * (1 / scale)).round() + zero).clamp(low, high) - zero) * scale
+    return result
+
+
 def calls_of(network: SpikingNetwork) -> dict[str, Callable[[Values], Any]]:
     """What executes each node but neurons; operations of our own are spelled, or done already."""
     calls: dict[str, Callable[[Values], Any]] = {}
@@ -47,6 +60,8 @@ def calls_of(network: SpikingNetwork) -> dict[str, Callable[[Values], Any]]:
         elif node.op == QUANTIZED_WEIGHT:
             rounded = rounded_weight(node, network.constants)
             calls[node.name] = lambda values, rounded=rounded: rounded  # type: ignore[misc]
+        elif node.op.removeprefix("aten.") in FAKE_QUANTIZE:
+            calls[node.name] = lambda values, node=node: quantised(node, values)  # type: ignore[misc]
         else:
             calls[node.name] = call_of(node)
     return calls

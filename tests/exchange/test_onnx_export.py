@@ -256,3 +256,36 @@ def test_damaged_metadata_is_named(tmp_path):
     assert not is_exported(path)
     with pytest.raises(CheckpointError):
         open_checkpoint(path)
+
+
+class Rounded(nn.Module):
+    """PyTorch's own quantiser of a range that ONNX may not have."""
+
+    def __init__(self, low, high, zero, channels=False):
+        super().__init__()
+        self.first, self.last, self.range = nn.Linear(6, 12), nn.Linear(12, 3), (low, high)
+        self.register_buffer("scale", torch.linspace(0.1, 0.3, 12))
+        self.register_buffer("zero", torch.full((12,), zero, dtype=torch.int32))
+        self.channels, self.at = channels, zero
+
+    def forward(self, x):
+        x = self.first(x)
+        if self.channels:
+            x = torch.fake_quantize_per_channel_affine(x, self.scale, self.zero, 1, *self.range)
+        else:
+            x = torch.fake_quantize_per_tensor_affine(x, 0.2, self.at, *self.range)
+        return self.last(x)
+
+
+@pytest.mark.parametrize("form", ["deferred", "clock"])
+@pytest.mark.parametrize(("kept", "timesteps"), [
+    ((-8, 7, 0), 8), ((0, 15, 3), 12), ((-8, 7, 0, True), 8),
+])  # fmt: skip
+def test_quantisers_of_any_range_leave_as_what_they_compute(kept, timesteps, form, tmp_path):
+    torch.manual_seed(0)
+    model, x = Rounded(*kept).eval(), torch.randn(16, 6)
+    snn = snnconvert.convert(model, timesteps, example_inputs=x)
+    assert torch.equal(snn(x), snn.quantized_ann()(x))
+    assert torch.allclose(snn(x), model(x), atol=1e-6)
+    found = snnconvert.export_onnx(snn, tmp_path / "net.onnx", form=form, examples=[x])
+    assert found.different_counts == 0 and found.relative_error < 1e-5

@@ -185,7 +185,7 @@ class _Search:
         if guard or not is_pointwise(node) or not self.driven(node) or node.name in self.answers:
             return None
         driven = [name for name in node.refs if name in self.after_weights]
-        if is_commuting(node, driven) and node.refs[0] not in self.answers:
+        if is_commuting(node, driven) and not self._is_answer(node.refs[0]):
             return None
         if not self._reaches_weights(node.name, set()):
             return None
@@ -199,6 +199,11 @@ class _Search:
                     axis = channel_axis(node, self.by_name)
                     return Site(node, activation, axis, reads=function.source)
         return None
+
+    def _is_answer(self, name: str) -> bool:
+        """Whether each element is one, so that what makes a number of it is its function."""
+        made = self.by_name.get(name)
+        return name in self.answers and made is not None and is_pointwise(made)
 
     def _origin(self, name: str) -> Node | None:
         """The operation that made a value, before others only moved it."""

@@ -27,8 +27,8 @@ from snnconvert.conversion.rules import is_number
 from snnconvert.conversion.spiking.config import SpikingConfig
 from snnconvert.conversion.spiking.network import SpikingNetwork, converted
 from snnconvert.conversion.spiking.neuron_nodes import tables_of
+from snnconvert.conversion.spiking.on_cpu import network_on_cpu
 from snnconvert.errors import InputError, UnsupportedOpError
-from snnconvert.exchange.exportable import on_cpu
 from snnconvert.exchange.nir.arithmetic import ARITHMETIC
 from snnconvert.exchange.nir.context import IGNORED, Layers, Refused, label_of
 from snnconvert.exchange.nir.layers import LAYERS, neurons
@@ -51,9 +51,9 @@ def to_nir(network: nn.Module, path: str | Path | None = None) -> Any:
         UnsupportedOpError: operations that NIR does not have, all of them by layer.
     """
     nir = package()
-    snn = on_cpu(converted(network, f"NIR: {type(network).__name__} is no converted network"))
+    snn = converted(network, f"NIR: {type(network).__name__} is no converted network")
     out = None if path is None else check_destination(path)
-    layers = translated(snn)
+    layers = translated(network_on_cpu(snn))
     wiring, output = layers.wiring, layers.current(snn.program.output)
     ends = wiring.scaled(output, torch.ones(1), "output")
     if len(ends) > 1:  # nirtorch adds nothing up at an output
