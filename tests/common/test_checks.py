@@ -118,6 +118,6 @@ def test_nobody_checks_integers_by_hand():
         if "allowed are integers" in path.read_text()
     ]
     assert sorted(saying) == [
-        "snnconvert/cli/arguments/options.py",
+        "snnconvert/cli/arguments/texts.py",
         "snnconvert/common/checks.py",
     ]

@@ -22,7 +22,7 @@ from snnconvert.report.verify import verify
 from tests.support.other_device import other_device
 
 pytestmark = pytest.mark.filterwarnings(
-    "ignore:calibration has not converged", "ignore:.*were zero", "ignore:path"
+    "ignore:calibration has not converged", "ignore:.*zero on all", "ignore:path"
 )
 SCHEDULE = snnconvert.Schedule.linear()
 

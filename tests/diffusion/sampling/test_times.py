@@ -18,7 +18,7 @@ LINEAR = Schedule.linear(STEPS, 1e-3, 0.1)
 HOW = {"shape": (5, 2), "solver": "ddim", "steps": 4, "schedule": LINEAR, "grid": "uniform"}
 
 pytestmark = pytest.mark.filterwarnings(
-    "ignore:calibration has not converged", "ignore:.*were zero"
+    "ignore:calibration has not converged", "ignore:.*zero on all"
 )
 
 
