@@ -14,7 +14,8 @@ means, not row by row. So more inputs are drawn until the standard error of the 
 under `RESOLVED` of the error, or there are `--calls` of them; `difference` is that mean, in per
 cent of the error of the direct road, with its standard error. A flip during calibration moves
 thresholds and biases for good, however; `--nudged 3` adds what the direct road itself makes of
-copies whose weights differ in the seventh digit, as those of a folded batch norm do.
+copies whose weights differ in the seventh digit, as those of a folded batch norm do, and
+`--no-bias-correction` leaves out what such a flip moves most.
 """
 
 from __future__ import annotations
@@ -139,16 +140,21 @@ def nudged(model: nn.Module, seed: int) -> nn.Module:
     return model
 
 
-def rows(name: str, timesteps: int, most: int, copies: int, folder: Path) -> list[str]:
+def rows(name: str, args: argparse.Namespace, folder: Path) -> list[str]:
     """The table's lines of one network."""
     torch.manual_seed(0)
     model, inputs = {**FAST, **SLOW}[name]()
     model = copy.deepcopy(model).eval()
-    args, kwargs = arguments_of(inputs)
-    values = tuple(leaves((args, kwargs)))
-    options: Any = {"simulate": "counts", "firing": "deferred"}
+    call, kwargs = arguments_of(inputs)
+    values = tuple(leaves((call, kwargs)))
+    timesteps, most = args.timesteps, args.calls
+    options: Any = {
+        "simulate": "counts",
+        "firing": "deferred",
+        "bias_correction": args.bias_correction,
+    }
     with torch.no_grad():
-        wanted = leaves(model(*args, **kwargs))
+        wanted = leaves(model(*call, **kwargs))
     snn = snnconvert.convert(
         model, timesteps, example_inputs=inputs, calibration=[inputs], **options
     )
@@ -169,10 +175,10 @@ def rows(name: str, timesteps: int, most: int, copies: int, folder: Path) -> lis
             continue
         figures = compared(direct, Road(snn, network, positional=True), inputs, most)
         lines.append(f"| {name} | {exporter} | {exact:.1e} | {figures} |")
-    for seed in range(copies):
+    for seed in range(args.nudged):
         other = nudged(model, seed)
         with torch.no_grad():
-            exact = error(other(*args, **kwargs), wanted)
+            exact = error(other(*call, **kwargs), wanted)
         snn = snnconvert.convert(
             other, timesteps, example_inputs=inputs, calibration=[inputs], **options
         )
@@ -214,6 +220,7 @@ def main() -> None:
     parser.add_argument("--timesteps", type=int, default=16)
     parser.add_argument("--calls", type=int, default=1000, help="of fresh inputs, at most")
     parser.add_argument("--nudged", type=int, default=0, metavar="COPIES")
+    parser.add_argument("--no-bias-correction", dest="bias_correction", action="store_false")
     args = parser.parse_args()
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
@@ -224,8 +231,7 @@ def main() -> None:
         print("| network | exporter | float error | direct | again | difference | calls |")
         print("|---|---|---|---|---|---|---|")
         for name in args.networks or [*FAST, *SLOW]:
-            found = rows(name, args.timesteps, args.calls, args.nudged, Path(folder))
-            print("\n".join(found), flush=True)
+            print("\n".join(rows(name, args, Path(folder))), flush=True)
 
 
 if __name__ == "__main__":

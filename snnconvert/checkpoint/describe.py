@@ -11,6 +11,7 @@ from torch import nn
 
 from snnconvert.checkpoint.checkpoint import Checkpoint
 from snnconvert.checkpoint.recipe import Recipe
+from snnconvert.common.words import counted
 from snnconvert.conversion.capture.captured_network import CapturedNetwork
 from snnconvert.errors import printable, shortened
 from snnconvert.neurons.spiking import CallRecord, spiking
@@ -41,7 +42,7 @@ def describe_network(network: nn.Module) -> str:
     weight_count = sum(
         p.numel() for n, p in network.named_parameters() if not n.endswith("ceiling")
     )
-    kind = f"{len(sites)} quantised activations" if sites else "ReLU activations"
+    kind = counted(len(sites), "quantised activation") if sites else "ReLU activations"
     return f"{weight_count:,} weights, {kind}"
 
 

@@ -70,6 +70,7 @@ def run_quantize(args: argparse.Namespace) -> None:
     from snnconvert.checkpoint.networks import content_of
     from snnconvert.cli.arguments.network_argument import named_network
     from snnconvert.common.denoises import with_facts
+    from snnconvert.common.words import counted
     from snnconvert.conversion.quantize import quantize
     from snnconvert.report.measures.difference import error_of
 
@@ -98,6 +99,6 @@ def run_quantize(args: argparse.Namespace) -> None:
         "relative_error": error,
     }  # fmt: skip
     held = ", ".join(map(str, found["levels"]))  # those that it had before, too
-    say(args, f"{found['quantised_activations']} quantised activations, {held} levels: relative "
+    say(args, f"{counted(len(qann.clips), 'quantised activation')}, {held} levels: relative "
         f"error {error:.4g} on {found['inputs']} inputs before any training\nwrote {out}{before}",
         found)  # fmt: skip

@@ -161,3 +161,11 @@ def test_calibration_data_that_is_not_there_is_no_unknown_data_set(place, tmp_pa
             "convert", str(place / "classifier.pt2"), "--calibrate", wrong, cwd=tmp_path
         )
         assert_refused(done, wrong, "is not there", "fashion-mnist")
+
+
+def test_calibration_data_that_is_not_there_is_so_for_networks_of_vectors(tmp_path):
+    export = torch.export.export(nn.Sequential(nn.Linear(4, 3), nn.ReLU()), (torch.rand(2, 4),))
+    torch.export.save(export, tmp_path / "vectors.pt2")
+    for command in ("convert", "quantize"):
+        done = call_cli(command, "vectors.pt2", "--calibrate", "nowhere.npz", cwd=tmp_path)
+        assert_refused(done, "nowhere.npz", "is not there")

@@ -126,7 +126,7 @@ def test_what_is_quantised_already_keeps_its_levels(place):
     said = done(
         place, "quantize", "a.pt", "--calibrate", "inputs.pt", "--levels", "9", "-o", "b.pt"
     )
-    assert "1 quantised activations, 3 levels: relative error 0 " in said
+    assert "1 quantised activation, 3 levels: relative error 0 " in said
 
 
 def test_its_default_file_is_replaced_by_its_own_kind_alone(place):

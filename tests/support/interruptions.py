@@ -2,8 +2,8 @@
 
     python -m tests.support.interruptions --count 100 --first 0
 
-A command that is interrupted says so in one line, with 130 (Ctrl-C) or 143 (SIGTERM); it leaves
-what was there or the whole result, and nothing unfinished; the same command again succeeds.
+A command that is interrupted says so in one line, with 130 (Ctrl-C) or 143 (SIGTERM); what lies at
+its destination can be read, nothing unfinished is left, and the same command again succeeds.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from pathlib import Path
 
 import torch
 
-from snnconvert.cli import main as command_line
 from snnconvert.errors import CheckpointError
 from tests.support.kills import COMMANDS as WRITING
-from tests.support.kills import ended, prepare, result_of
+from tests.support.kills import ended, prepare, result_of, started
 
 READING = {  # and what each writes
     "check": (["check", "tiny.pt"], ""),
     "info": (["info", "tiny.pt"], ""),
     "recipes": (["recipes"], ""),
     "report": (["report", "tiny.pt", "tiny.snn.pt", "--no-advice"], "tiny.snn.report.html"),
+    "quantize": (["quantize", "tiny.pt"], "tiny.qann.pt"),
     "verify": (["verify", "tiny.pt", "tiny.snn.pt"], ""),
     "sweep": (["sweep", "tiny.pt", "-o", "sweep.json"], "sweep.json"),
     "trajectory": (["trajectory", "tiny.pt", "--steps", "4", "-n", "2"], "trajectory.json"),
@@ -41,38 +41,18 @@ READING = {  # and what each writes
 }  # fmt: skip
 OF_CONVERTED = {"report", "verify", "export", "finetune"}
 COMMANDS = {**WRITING, **READING}
+SAID = "said"  # what a command says
 SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143}
-
-
-def started(command: list[str], folder: Path) -> int:
-    """The process of a command, forked; what it says lies in `said`."""
-    process = os.fork()
-    if process:
-        return process
-    code = 99
-    try:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        os.chdir(folder)
-        said = os.open("said", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        os.dup2(said, 1)
-        os.dup2(said, 2)
-        code = command_line(command)
-    except SystemExit as end:
-        code = int(end.code or 0)
-    except BaseException as error:
-        os.write(2, f"Traceback: {error!r}".encode())
-    finally:
-        os._exit(code)
 
 
 def interrupted(name: str, place: Path, number: signal.Signals, after: float) -> str | None:
     """What is wrong after `number` at `after` seconds; None where nothing is."""
     command, written = COMMANDS[name]
-    process = started(command, place)
+    process = started(command, place, SAID)
     time.sleep(after)
     os.kill(process, number)
     code = ended(process)
-    said = (place / "said").read_text(errors="replace")
+    said = (place / SAID).read_text(errors="replace")
     if "Exception ignored" in said and not code:
         return None  # Python's own import machinery swallowed the signal
     if "Traceback" in said or code not in (0, SIGNALS[number]):
@@ -87,8 +67,8 @@ def interrupted(name: str, place: Path, number: signal.Signals, after: float) ->
             result_of(place / written)
     except (CheckpointError, ValueError, OSError) as error:
         return f"what lies there is broken: {error}"
-    code = ended(started(command, place))
-    again = (place / "said").read_text(errors="replace")
+    code = ended(started(command, place, SAID))
+    again = (place / SAID).read_text(errors="replace")
     return f"the same command again ends with {code}: {again[-300:]!r}" if code else None
 
 
@@ -101,15 +81,15 @@ def interruptions(count: int, first: int, names: list[str]) -> Iterator[tuple[st
         lines = [["convert", "tiny.pt", "-o", "tiny.snn.pt"],
                  ["convert", "net.pt", "--settle", "0", "-o", "settled.snn.pt"]]  # fmt: skip
         for line in lines if OF_CONVERTED & set(names) else []:
-            if ended(started(line, fresh)):
-                raise RuntimeError((fresh / "said").read_text())
+            if ended(started(line, fresh, SAID)):
+                raise RuntimeError((fresh / SAID).read_text())
         seconds: dict[str, float] = {}
         for number in range(first, first + count):
             name = names[number % len(names)]
             if name not in seconds:
                 shutil.copytree(fresh, place)
                 begun = time.monotonic()
-                if ended(started(COMMANDS[name][0], place)):
+                if ended(started(COMMANDS[name][0], place, SAID)):
                     raise RuntimeError(f"{name}: {(place / 'said').read_text()}")
                 seconds[name] = time.monotonic() - begun
                 shutil.rmtree(place)

@@ -18,7 +18,6 @@ import signal
 import sys
 import tempfile
 import time
-import traceback
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -61,20 +60,26 @@ def prepare(folder: Path) -> None:
     snnconvert.train(snnconvert.load_recipe("net.toml", ["steps=2"]), "net.pt", progress=False)
 
 
-def started(command: list[str], folder: Path) -> int:
-    """The process of a command, forked, without a word."""
+def started(command: list[str], folder: Path, said: str = os.devnull) -> int:
+    """The process of a command, forked; what it says goes into the file `said`.
+
+    Ctrl-C reaches it also where these tests run in the background and it is ignored.
+    """
     process = os.fork()
     if process:
         return process
     code = 99
     try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         os.chdir(folder)
-        silent = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(silent, 1)
-        os.dup2(silent, 2)
+        place = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(place, 1)
+        os.dup2(place, 2)
         code = command_line(command)
-    except BaseException:
-        traceback.print_exc()
+    except SystemExit as end:
+        code = int(end.code or 0)
+    except BaseException as error:
+        os.write(2, f"Traceback: {error!r}".encode())
     finally:
         os._exit(code)
 

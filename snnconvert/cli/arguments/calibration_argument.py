@@ -41,6 +41,7 @@ def calibration_batches(args: argparse.Namespace, named: NamedNetwork) -> Iterat
     if path.is_file():
         values = [value[:count] for value in tensors_of(path)]
     else:
+        refuse_absent(args.calibrate)
         channels, size = image_size(named, schedule is not None)
         values = [calibration_images(args, path, size, channels, count)]
     if schedule is not None and lacks_times(values, named):
@@ -124,16 +125,23 @@ def arrays_of(path: Path) -> list[Tensor]:
         raise InputError(f"{path}: is no readable .npz of numbers ({error})") from error
 
 
+def refuse_absent(named: str) -> None:
+    """InputError where what is named is a path, and nothing lies there."""
+    path = Path(named)
+    if not path.exists() and (len(path.parts) > 1 or path.suffix or named.endswith(os.sep)):
+        known = ", ".join(name for name in DATASETS if name != "folder")
+        raise InputError(
+            f"--calibrate: {named} is not there; allowed are a .pt or .npz file, a folder of "
+            f"images, or a data set: {known}"
+        )
+
+
 def calibration_images(
     args: argparse.Namespace, path: Path, size: int, channels: int, count: int
 ) -> Tensor:
     """At most `count` normalised training images [N, C, size, size], drawn at random."""
     if path.is_dir():
         images = in_channels(DATASETS["folder"](path, size, True), channels)
-    elif len(path.parts) > 1 or path.suffix or args.calibrate.endswith(os.sep):
-        known = ", ".join(name for name in DATASETS if name != "folder")
-        raise InputError(f"--calibrate: {args.calibrate} is not there; allowed are a .pt or .npz "
-                         f"file, a folder of images, or a data set: {known}")  # fmt: skip
     else:
         images = DATASETS[args.calibrate](Path(args.data_root), size, True)
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))[:count]
@@ -211,10 +219,11 @@ def image_size(named: NamedNetwork, noisy: bool) -> tuple[int, int]:
     examples = [value.shape for value in named.examples or ()]
     shapes = [list(shape) for shape in inputs_of(named.model).shapes or examples]
     square = bool(shapes) and len(shapes[0]) == 4 and shapes[0][2] == shapes[0][3]
-    timed = Inputs(tuple(map(tuple, shapes))).has_time
+    takes = Inputs(tuple(map(tuple, shapes)))
+    timed = takes.has_time
     if not square or not (timed if noisy else len(shapes) == 1):
         raise InputError(
-            f"--calibrate: found a network of inputs {shapes}; images fit networks whose only "
+            f"--calibrate: found a network of inputs {takes.words}; images fit networks whose only "
             "input is [B, C, H, H], or, with --schedule, denoisers of x [B, C, H, H] and t [B]; "
             "give a .pt file with a tuple of tensors, one per input"
         )

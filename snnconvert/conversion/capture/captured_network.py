@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from snnconvert.common.words import counted
 from snnconvert.conversion.capture.captured import Captured, HoldsProgram
 from snnconvert.conversion.execution.interpreter import Interpreter
 from snnconvert.conversion.execution.trial import known_part, try_program
@@ -91,8 +92,10 @@ class CapturedNetwork(nn.Module, HoldsProgram):
     def extra_repr(self) -> str:
         clips = self.clips
         levels = ", ".join(map(str, sorted({clip.levels for clip in clips})))
-        quantised = f", {len(clips)} quantised activations, levels {levels}" if clips else ""
-        return f"{len(self.program.nodes)} operations{quantised}"
+        quantised = (
+            f", {counted(len(clips), 'quantised activation')}, levels {levels}" if clips else ""
+        )
+        return f"{counted(len(self.program.nodes), 'operation')}{quantised}"
 
     def to_content(self) -> dict[str, Any]:
         """Plain values and tensors from which `from_content` rebuilds the network."""

@@ -7,7 +7,7 @@ back. A neuron waits there; it must not keep what came of it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Sequence
 
 from snnconvert.conversion.graph.nodes import Neuron
 from snnconvert.conversion.graph.program import Node
@@ -26,7 +26,7 @@ DEFINED = {
 }  # fmt: skip
 
 
-def undefined_on_the_way(dynamic: Iterable[tuple[Node, object, Collection[str]]]) -> frozenset[str]:
+def undefined_on_the_way(dynamic: Sequence[tuple[Node, object, Collection[str]]]) -> frozenset[str]:
     """Names of the neurons that read what may be undefined in a step before the last.
 
     Args:
