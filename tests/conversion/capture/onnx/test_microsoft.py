@@ -40,6 +40,14 @@ def node(op, inputs, output="y", **attributes) -> onnx.NodeProto:
     return helper.make_node(op, inputs, [output], domain="com.microsoft", **attributes)
 
 
+def grouped(inputs, **attributes) -> onnx.NodeProto:
+    """Two heads that share one pair of keys and values; old versions ask for all three outputs."""
+    return helper.make_node(
+        "GroupQueryAttention", inputs, ["y", "keys", "values"], domain="com.microsoft",
+        num_heads=2, kv_num_heads=1, **attributes,
+    )  # fmt: skip
+
+
 def steps(directions: int) -> dict[str, np.ndarray]:
     """Scales and zero points of the two weights of a recurrent layer."""
     values = [np.full(directions, 0.004, np.float32), np.full(directions, 2, np.int8)] * 2
@@ -90,14 +98,12 @@ FUSED = {
         {"q": integers(8, 24), "b": weights(24), "t": np.float32(0.01), "u": np.int8(3),
          "m": np.array([[1, 1, 1, 1, 0]], np.int32)}, [1, 5, 8]),
     "GroupQueryAttention": (
-        [node("GroupQueryAttention", ["x", "k", "v", "", "", "last", "all"], num_heads=2,
-              kv_num_heads=1)],
+        [grouped(["x", "k", "v", "", "", "last", "all"])],
         {"k": weights(1, 5, 8), "v": weights(1, 5, 8), "last": np.array([4], np.int32),
          "all": np.int32(5)}, [1, 5, 16]),
     "GroupQueryAttention, turned, near": (
-        [node("GroupQueryAttention", ["x", "", "", "", "", "last", "all", "c", "s"], num_heads=2,
-              kv_num_heads=1, do_rotary=1, rotary_interleaved=1, local_window_size=2,
-              softcap=3.0, scale=0.4)],
+        [grouped(["x", "", "", "", "", "last", "all", "c", "s"], do_rotary=1, rotary_interleaved=1,
+                 local_window_size=2, softcap=3.0, scale=0.4)],
         {"last": np.array([4], np.int32), "all": np.int32(5), "c": weights(9, 8),
          "s": weights(9, 8)}, [1, 5, 64]),
     "RotaryEmbedding": (
