@@ -102,10 +102,14 @@ def expand_between(
     op: str,
     parts: Sequence[Sequence[Input]],
     result: Sequence[Input],
+    before: Sequence[Input] = (),
 ) -> None:
-    """`op` of dequantised parts (value, scale, zero point), quantised by `result`."""
+    """`op` of dequantised parts (value, scale, zero point), quantised by `result`.
+
+    Inputs `before` them are not quantised.
+    """
     first = [made("DequantizeLinear", part, node, f"input_{i}") for i, part in enumerate(parts)]
-    inner = made(op, [new.outputs[0] for new in first], node, op.lower())
+    inner = made(op, [*before, *(new.outputs[0] for new in first)], node, op.lower())
     for attribute in node.attributes.values():
         inner.attributes[attribute.name] = attribute
     last = made("QuantizeLinear", [inner.outputs[0], *result], node, "output")
@@ -115,6 +119,33 @@ def expand_between(
 def expand_concat(graph: ir.Graph, node: ir.Node) -> None:
     parts = [node.inputs[at : at + 3] for at in range(2, len(node.inputs), 3)]
     expand_between(graph, node, "Concat", parts, node.inputs[:2])
+
+
+def expand_where(graph: ir.Graph, node: ir.Node) -> None:
+    parts = [node.inputs[1:4], node.inputs[4:7]]
+    expand_between(graph, node, "Where", parts, node.inputs[7:9], node.inputs[:1])
+
+
+def expand_softmax(graph: ir.Graph, node: ir.Node) -> None:
+    """QLinearSoftmax. Before opset 13 (an attribute), all from `axis` on is one row.
+
+    onnxruntime counts in whole steps of the result: 1 / scale, rounded down.
+    """
+    x, x_scale, x_zero, y_scale, y_zero = padded(node, 5)
+    first = made("DequantizeLinear", [x, x_scale, x_zero], node, "input")
+    if number_of(node, "opset", 13) >= 13:
+        new = [made("Softmax", first.outputs, node, "softmax", axis=number_of(node, "axis", -1))]
+    else:
+        rows = made("Flatten", first.outputs, node, "rows", axis=number_of(node, "axis", 1))
+        soft = made("Softmax", rows.outputs, node, "softmax", axis=1)
+        shape = made("Shape", first.outputs, node, "shape")
+        back = made("Reshape", [soft.outputs[0], shape.outputs[0]], node, "back")
+        new = [rows, soft, shape, back]
+    inverse = made("Reciprocal", [y_scale], node, "inverse")
+    whole = made("Floor", inverse.outputs, node, "whole")
+    step = made("Reciprocal", whole.outputs, node, "step")
+    last = made("QuantizeLinear", [*new[-1].outputs, *step.outputs, y_zero], node, "output")
+    replace(graph, node, [first, *new, inverse, whole, step, last])
 
 
 def expand_gemm(graph: ir.Graph, node: ir.Node) -> None:
@@ -182,6 +213,6 @@ def number_of(node: ir.Node, name: str, default: int = 0) -> int:
 
 EXPANSIONS: dict[str, Callable[[ir.Graph, ir.Node], None]] = {
     "QLinearConv": expand_conv, "QLinearMatMul": expand_matmul, "QLinearConcat": expand_concat,
-    "QGemm": expand_gemm, "MatMulIntegerToFloat": expand_to_float,
-    "DynamicQuantizeMatMul": expand_dynamic,
+    "QLinearWhere": expand_where, "QLinearSoftmax": expand_softmax, "QGemm": expand_gemm,
+    "MatMulIntegerToFloat": expand_to_float, "DynamicQuantizeMatMul": expand_dynamic,
 }  # fmt: skip

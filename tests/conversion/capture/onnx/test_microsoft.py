@@ -181,6 +181,9 @@ BETWEEN = {
     "QLinearAveragePool": ([*ONE, *RESULT], {"kernel_shape": [2, 2], "strides": [2, 2]}),
     "QLinearGlobalAveragePool": ([*ONE, *RESULT], {}),
     "QLinearConcat": ([*RESULT, *ONE, *ONE], {"axis": 1}),
+    "QLinearWhere": (["mask", *ONE, "other", "xs", "xz", *RESULT], {}),
+    "QLinearSoftmax": ([*ONE, *RESULT], {"opset": 17, "axis": 2}),
+    "QLinearSoftmax, all behind": ([*ONE, *RESULT], {"opset": 12, "axis": 2}),
 }  # fmt: skip
 
 
@@ -192,11 +195,11 @@ def test_integer_operations_become_float_ones_between_quantisers(op, tmp_path):
     constants = {
         "w": integers(4, 6), "ws": np.full(4, 0.01, np.float32), "wz": np.zeros(4, np.int8),
         "v": integers(6, 4), "z": np.int8(0), "b": DRAWN.integers(-999, 999, 4).astype(np.int32),
+        "mask": DRAWN.random((3, 6, 6)) < 0.5, "other": np.full((3, 1, 1), 200, np.uint8),
     }  # fmt: skip
-    network = network_of(
-        nodes, NUMBERS | (constants if op == "QGemm" else {}),
-        ["N", 6] if op == "QGemm" else IMAGE, tmp_path,
-    )  # fmt: skip
+    constants = {name: value for name, value in constants.items() if name in inputs}
+    shape = ["N", 6] if op == "QGemm" else IMAGE
+    network = network_of(nodes, NUMBERS | constants, shape, tmp_path)
     names = {item.op for item in network.program.nodes}
     assert "aten.fake_quantize_per_tensor_affine.default" in names
 
