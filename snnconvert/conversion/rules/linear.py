@@ -54,8 +54,9 @@ add(Rule("linear", index=2), "scatter.src scatter.value")
 add(Rule("linear", fresh=True), "add.Tensor")
 add(Rule("linear", fresh=True, weight=1, bias=2, channel_axis=1), "batch_norm.default")
 add(Rule("linear", channel_axis=1), "_native_batch_norm_legit_no_training.default")
+add(Rule("linear", turns=True), "neg.default")
 add(Rule("linear"), """
-    add.Scalar sub.Tensor sub.Scalar rsub.Scalar rsub.Tensor neg.default
+    add.Scalar sub.Tensor sub.Scalar rsub.Scalar rsub.Tensor
     avg_pool1d.default avg_pool2d.default avg_pool3d.default adaptive_avg_pool1d.default
     adaptive_avg_pool2d.default adaptive_avg_pool3d.default
     mean.dim mean.default sum.dim_IntList sum.default col2im.default cumsum.default

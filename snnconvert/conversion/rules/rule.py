@@ -71,6 +71,7 @@ class Rule:
         kind: one of `KINDS`.
         macs: multiply-accumulates from (shapes of the tensor arguments, output shape), or None.
         moves: True where the op only moves, repeats or joins values, so that spikes stay spikes.
+        turns: changes nothing but signs, so that spikes stay spikes, of the other sign.
         activation: of a node and the constants, the neuron it becomes, or None for none.
         function: what executes it; default the operator of that name.
         fresh: its result is memory of its own, shared with nothing.
@@ -97,6 +98,7 @@ class Rule:
     kind: str
     macs: Callable[..., int] | None = None
     moves: bool = False
+    turns: bool = False
     activation: Callable[[Node, Constants], Activation | None] | None = None
     function: Callable[..., Any] | None = None
     fresh: bool = False
@@ -120,6 +122,11 @@ class Rule:
     def converts(self) -> bool:
         """Whether a network with this operation can be converted."""
         return self.kind != "refused"
+
+    @property
+    def hands_on(self) -> bool:
+        """Whether what comes out of it are spikes where those it reads are."""
+        return self.moves or self.turns
 
     @property
     def follows(self) -> bool:

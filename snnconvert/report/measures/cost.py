@@ -101,8 +101,9 @@ def count_cost(network: SpikingNetwork, inputs: Sequence[Tensor], run: simulatio
         read = [name for name in node.refs if isinstance(values[name], (Tensor, list, tuple))]
         if rule is None:
             continue
-        if rule.moves and driven and len(moving) == len(read):
-            spikes[node.name] = call({**values, **spikes})
+        if rule.hands_on and driven and len(moving) == len(read):
+            handed = call({**values, **spikes})
+            spikes[node.name] = handed.abs() if rule.turns else handed
         shapes = [values[name].shape for name in tensors]
         found = macs_of(node, shapes, getattr(values[node.name], "shape", ()))
         if found is None:

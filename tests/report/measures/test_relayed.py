@@ -75,6 +75,7 @@ POOLS = {
     "max_pool2d": nn.MaxPool2d(2),
     "overlapping": nn.MaxPool2d(3, 2, 1),
     "padded by hand": Of(lambda x: functional.max_pool2d(functional.pad(x, (0, 1, 0, 1)), 2)),
+    "of the smallest": Of(lambda x: -functional.max_pool2d(-x, 2)),
     "with indices": Of(lambda x: functional.max_pool2d(x, 2, return_indices=True)[0]),
     "adaptive": nn.AdaptiveMaxPool2d(4),
     "max of a view": Of(lambda x: x.unflatten(3, (4, 2)).max(-1)[0]),

@@ -103,7 +103,7 @@ def selecting(executor: Executor, values: Values) -> list[tuple[Node, Run]]:
     found: list[tuple[Node, Run]] = []
     last = 0
     for node, run, _ in executor.dynamic:
-        if run is None or not (RULES[node.op].moves or RULES[node.op].selects):
+        if run is None or not (RULES[node.op].hands_on or RULES[node.op].selects):
             continue
         fixed = (values[name] for name in node.refs if name in values)
         if any(isinstance(value, (Tensor, list, tuple)) for value in fixed):
