@@ -27,6 +27,7 @@ from snnconvert.conversion.graph.program import Program
 from snnconvert.conversion.prepare.batch_norm import fold_batch_norms
 from snnconvert.conversion.prepare.own_ceilings import joined_ceilings, learned_again
 from snnconvert.conversion.prepare.sites import Site
+from snnconvert.conversion.spiking.config import LONGEST
 from snnconvert.errors import InputError
 from snnconvert.files.fingerprint import weight_digests
 
@@ -61,9 +62,9 @@ def quantize(
 
     Raises:
         UnsupportedOpError: operations without a rule, all of them by layer.
-        InputError: `levels` is no positive integer, or unusable example or calibration inputs.
+        InputError: `levels` is none that timesteps could tell (65,535 at most), or unusable example or calibration inputs.
     """
-    levels = checked_integer("levels", levels, 1)
+    levels = checked_integer("levels", levels, 1, LONGEST)
     batches = [example_inputs] if calibration is None else calibration
     options = CalibrationOptions(
         threshold=threshold, per_channel=per_channel, bias_correction=bias_correction

@@ -109,6 +109,7 @@ def test_a_checkpoint_keeps_its_recipe_and_images(place):
     ("words", "says"),
     [
         ((*FACTORY, "--calibrate", "inputs.pt", "--levels", "0"), "levels"),
+        ((*FACTORY, "--calibrate", "inputs.pt", "--levels", "65536"), "1 ... 65535"),
         ((*FACTORY, "--calibrate", "inputs.pt", "--timesteps", "0"), "timesteps"),
         ((*FACTORY, "--calibrate", "inputs.pt", "--levels", "3", "--timesteps", "3"), "--levels"),
         ((*FACTORY, "--calibrate", "inputs.pt", "--levels", "3", "--code", "radix"), "--code"),
