@@ -39,7 +39,15 @@ READING = {  # and what each writes
     "finetune": (["finetune", "settled.snn.pt", "--data-root", "images", "--steps", "30"], ""),
     "demo": (["demo"], "snnconvert-demo.snn.pt"),
 }  # fmt: skip
-OF_CONVERTED = {"report", "verify", "export", "finetune"}
+MEASURING = {  # where TORCH_HOME holds the weights of Inception
+    "stats": (["stats", "images", "--dims", "64", "-o", "made.npz"], "made.npz"),
+    "guidance": (["guidance", "tiny.snn.pt", "--against", "real.npz", "-n", "2", "--steps", "2",
+                  "--scales", "1,0.9"], "guidance.json"),
+}  # fmt: skip
+if any(Path(torch.hub.get_dir(), "checkpoints").glob("pt_inception-*.pth")):
+    READING |= MEASURING
+OF_CONVERTED = {"report", "verify", "export", "finetune", "guidance"}
+OF_STATISTICS = {"guidance"}
 COMMANDS = {**WRITING, **READING}
 SAID = "said"  # what a command says
 SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143}
@@ -80,7 +88,9 @@ def interruptions(count: int, first: int, names: list[str]) -> Iterator[tuple[st
         prepare(fresh)
         lines = [["convert", "tiny.pt", "-o", "tiny.snn.pt"],
                  ["convert", "net.pt", "--settle", "0", "-o", "settled.snn.pt"]]  # fmt: skip
-        for line in lines if OF_CONVERTED & set(names) else []:
+        measured = ["stats", "images", "--dims", "64", "-o", "real.npz"]
+        lines = lines if OF_CONVERTED & set(names) else []
+        for line in [*lines, measured] if OF_STATISTICS & set(names) else lines:
             if ended(started(line, fresh, SAID)):
                 raise RuntimeError((fresh / SAID).read_text())
         seconds: dict[str, float] = {}
