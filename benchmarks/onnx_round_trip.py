@@ -6,7 +6,8 @@
 
 Each is written by both of PyTorch's exporters (dynamo at opset 18, TorchScript at 17; ResNet-20 at
 13 and 18 too). `direct` is the error of the network converted from PyTorch, `again` from the file;
-both deferred, by counts, calibrated on the example inputs and measured on the same fresh ones.
+both deferred, by counts, calibrated on the example inputs (with `--more N`, on N such calls more)
+and measured on the same fresh ones.
 
 An exporter that folds a batch norm rounds in the seventh digit, and where a value lies that near to
 the edge of a level, one count flips and its row goes another way: errors of the two roads agree as
@@ -153,10 +154,12 @@ def rows(name: str, args: argparse.Namespace, folder: Path) -> list[str]:
         "firing": "deferred",
         "bias_correction": args.bias_correction,
     }
+    generator = torch.Generator().manual_seed(2)
+    batches = [inputs, *(fresh(inputs, generator) for _ in range(args.more))]
     with torch.no_grad():
         wanted = leaves(model(*call, **kwargs))
     snn = snnconvert.convert(
-        model, timesteps, example_inputs=inputs, calibration=[inputs], **options
+        model, timesteps, example_inputs=inputs, calibration=batches, **options
     )
     direct, lines = Road(snn, model), []
     for exporter, (dynamo, opset) in EXPORTERS.items():
@@ -169,7 +172,8 @@ def rows(name: str, args: argparse.Namespace, folder: Path) -> list[str]:
             network = snnconvert.load(path, example_inputs=values)
             with torch.no_grad():
                 exact = error(network(*values), wanted)
-            snn = snnconvert.convert(network, timesteps, calibration=[values], **options)
+            given = [tuple(leaves(arguments_of(batch))) for batch in batches]
+            snn = snnconvert.convert(network, timesteps, calibration=given, **options)
         except snnconvert.errors.SnnconvertError as refusal:
             lines.append(f"| {name} | {exporter} | {str(refusal)[:160]} | | | | |")
             continue
@@ -180,7 +184,7 @@ def rows(name: str, args: argparse.Namespace, folder: Path) -> list[str]:
         with torch.no_grad():
             exact = error(other(*call, **kwargs), wanted)
         snn = snnconvert.convert(
-            other, timesteps, example_inputs=inputs, calibration=[inputs], **options
+            other, timesteps, example_inputs=inputs, calibration=batches, **options
         )
         figures = compared(direct, Road(snn, model), inputs, most)
         lines.append(f"| {name} | none, nudged | {exact:.1e} | {figures} |")
@@ -219,6 +223,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=10_000)
     parser.add_argument("--timesteps", type=int, default=16)
     parser.add_argument("--calls", type=int, default=1000, help="of fresh inputs, at most")
+    parser.add_argument("--more", type=int, default=0, metavar="CALLS", help="of calibration")
     parser.add_argument("--nudged", type=int, default=0, metavar="COPIES")
     parser.add_argument("--no-bias-correction", dest="bias_correction", action="store_false")
     args = parser.parse_args()
