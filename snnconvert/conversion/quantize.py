@@ -62,7 +62,8 @@ def quantize(
 
     Raises:
         UnsupportedOpError: operations without a rule, all of them by layer.
-        InputError: `levels` is none that timesteps could tell (65,535 at most), or unusable example or calibration inputs.
+        InputError: `levels` is none that timesteps could tell (65,535 at most), or unusable
+            example or calibration inputs.
     """
     levels = checked_integer("levels", levels, 1, LONGEST)
     batches = [example_inputs] if calibration is None else calibration
