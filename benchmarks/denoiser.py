@@ -4,8 +4,9 @@
     python benchmarks/denoiser.py --rows 1 --weights blocks distilled
 
 Calibrated on training images, noised with t over the whole diffusion; measured on the held-out
-images in the checkpoint: relative error of eps against the float network, the same in four quarters
-of t, and the denoising loss. One pass over counts equals the clocked network at silence.
+images in the checkpoint: relative error of the prediction against the float network, the same in
+four quarters of t, and the denoising loss. One pass over counts equals the clocked network at
+silence.
 """
 
 from __future__ import annotations

@@ -4,8 +4,9 @@
     python benchmarks/escapes.py ring --samples 1000
 
 A sample has escaped where it ends beyond 2.7 times the float network's largest (ring: |x| > 6).
-The networks are the ring's and the denoisers of `networks.py`, trained here to predict eps, those
-of images v (so short a training leaves the paths of eps wild in the float network already);
+The networks are the ring's and the denoisers of `examples/networks.py`, trained here to predict
+eps, those of images v (so short a training leaves the paths of eps wild in the float network
+already);
 DDIM-50 from equal noise. The U-Nets take some minutes each. The score model takes no times near 0,
 where it divides by nearly nothing. "refused": at some t the network hardly follows the float one,
 so that no correction of it is measured.
@@ -100,7 +101,7 @@ def grey(count: int, generator: torch.Generator) -> Tensor:
 
 
 def listed(name: str) -> Callable[[], nn.Module]:
-    """The network of `networks.py`."""
+    """The network of `examples/networks.py`."""
     return lambda: {**FAST, **SLOW}[name]()[0]
 
 

@@ -1,7 +1,7 @@
 """Networks out to ONNX and in again: float error, and the error of the converted networks.
 
-    python benchmarks/onnx_round_trip.py                       # all networks of networks.py
-    python benchmarks/onnx_round_trip.py unet vit_b_16
+    python benchmarks/onnx_round_trip.py                       # all of examples/networks.py
+    python benchmarks/onnx_round_trip.py resnet18 vit_b_16
     python benchmarks/onnx_round_trip.py --resnet20 DATA --timesteps 16
 
 Each is written by both of PyTorch's exporters (dynamo at opset 18, TorchScript at 17; ResNet-20 at

@@ -3,7 +3,8 @@
     python benchmarks/roads.py [--images 64]
 
 Weights, clock steps, energy and time of an image and call, on the same real noised inputs; all
-networks are timed in turn in one process. Energies are arithmetic (45 nm), see the README.
+networks are timed in turn in one process. Energies are arithmetic (45 nm), see
+docs/explanation/energy.md.
 """
 
 from __future__ import annotations

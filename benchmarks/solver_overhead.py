@@ -2,7 +2,7 @@
 
     python benchmarks/solver_overhead.py recipes/fashion-unet.toml --batch 1 --steps 20
 
-The network is the recipe's, untrained: its speed does not depend on its weights.
+The network is the recipe's float one, untrained: its speed does not depend on its weights.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=20)
     args = parser.parse_args()
     recipe = load_recipe(args.recipe)
-    network = UNet(recipe.network(args.channels, recipe.levels)).eval()
+    network = UNet(recipe.network(args.channels, "ann")).eval()
     shape = (args.batch, args.channels, recipe.image_size, recipe.image_size)
     curve = torch.linspace(0.1, 0.99, recipe.diffusion_steps)
     show("solver", "calls", "network", "solver", "ratio", f"  target {TARGET}")

@@ -7,7 +7,8 @@ from typing import Any
 
 KEYS = {
     "model": "kind of network: unet, spiking-unet or resnet",
-    "dataset": "fashion-mnist, cifar10, or folder (any folder of images); all images are used",
+    "dataset": "fashion-mnist, cifar10, or folder (any folder of images, of which each "
+    "twentieth is held out)",
     "data_root": "where torchvision keeps its files (it downloads what is missing), or the folder",
     "image_size": "pixels a side; data sets are padded, images of a folder cropped and resized",
     "flip": "mirror images at random",

@@ -19,7 +19,7 @@ def add_info(commands: Commands) -> None:
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
-    command.add_argument("file", metavar="FILE", help="checkpoint, or an .onnx file")
+    command.add_argument("file", metavar="FILE", help="checkpoint, .onnx or .pt2 file")
     add_output_options(command)
 
 

@@ -35,9 +35,8 @@ def add_quantize(commands: Commands) -> None:
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
-    add_source_arguments(command)
+    add_source_arguments(command, usual_stage="ann")
     add_prediction(command)
-    command.set_defaults(usual_stage="ann")
     add = command.add_argument_group("levels").add_mutually_exclusive_group().add_argument
     add("--levels", type=int, metavar="N", help="steps above zero of every activation")
     add("--timesteps", type=int, metavar="T", help="as many levels as T spikes tell (default "

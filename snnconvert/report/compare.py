@@ -35,7 +35,7 @@ TIMED_IMAGES = 16
 
 @dataclass(frozen=True)
 class ConversionReport:
-    """What `compare` found. `to_dict()` has the stable keys that the README lists."""
+    """What `compare` found. `to_dict()` has stable keys ("Report keys" in the docs)."""
 
     content: dict[str, Any]
 

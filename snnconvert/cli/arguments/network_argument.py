@@ -119,7 +119,7 @@ def is_foreign(file: str | None) -> bool:
 def _from_checkpoint(args: argparse.Namespace) -> NamedNetwork:
     """A network of a checkpoint; of one without a recipe, as of any file from elsewhere."""
     checkpoint = Checkpoint.read(args.file)
-    usual = getattr(args, "usual_stage", None)  # of a command that asks for one kind alone
+    usual = args.usual_stage  # of a command that asks for one kind alone
     stage = args.stage or (usual if usual in checkpoint.stages else None)
     return checkpoint_network(checkpoint, stage, wanted_levels(args))
 

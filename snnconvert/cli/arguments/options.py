@@ -15,13 +15,13 @@ from snnconvert.cli.arguments.texts import numbers, settle_steps, start_potentia
 from snnconvert.common.checks import MOST, checked_integer
 
 
-def add_source_arguments(command: argparse.ArgumentParser) -> None:
+def add_source_arguments(command: argparse.ArgumentParser, usual_stage: str | None = None) -> None:
     """FILE, --stage, --model, --example-shape, --calibrate and what goes with it."""
-    add_network_arguments(command)
+    add_network_arguments(command, usual_stage)
     add_calibration(command)
 
 
-def add_network_arguments(command: argparse.ArgumentParser) -> None:
+def add_network_arguments(command: argparse.ArgumentParser, usual_stage: str | None) -> None:
     """FILE, --stage, --model and what goes with it, --outputs."""
     command.add_argument(
         "file",
@@ -31,7 +31,8 @@ def add_network_arguments(command: argparse.ArgumentParser) -> None:
         ".onnx file, a folder of a diffusers model, or, with --model, its weights (a state dict)",
     )
     group = command.add_argument_group("which network")
-    add_stage_argument(group)
+    add_stage_argument(group, usual_stage)
+    command.set_defaults(usual_stage=usual_stage)
     group.add_argument(
         "--model",
         metavar="MODULE:FACTORY",
@@ -106,12 +107,12 @@ def add_schedule(command: argparse._ActionsContainer) -> None:
     )  # fmt: skip
 
 
-def add_stage_argument(command: argparse._ActionsContainer) -> None:
+def add_stage_argument(command: argparse._ActionsContainer, usual: str | None) -> None:
+    default = "the most advanced that it holds" if usual is None else f"{usual} where it is there"
     command.add_argument(
         "--stage",
         choices=CONVERTIBLE,
-        help="which network of a checkpoint: the float or the quantised one (default: the most "
-        "advanced that it holds)",
+        help=f"which network of a checkpoint: the float or the quantised one (default: {default})",
     )
 
 
