@@ -9,7 +9,7 @@ steps, a clip at a trained ceiling (TCL). Held at 1e-6 of its values, which is t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -79,7 +79,8 @@ def recognise_spellings(
     reached = program.downstream_of(weighted) - answers(program, fixed)
     added: dict[str, Tensor] = {}
     made: dict[str, list[Node]] = {}
-    gone: set[str] = set()  # operations inside what was recognised
+    gone: set[str] = set()  # operations that only what was recognised reads
+    readers = program.readers()
     for node in reversed(program.nodes):
         if node.name in gone or node.name not in reached or not may_end(node):
             continue
@@ -89,12 +90,25 @@ def recognise_spellings(
             function, nodes, values = found
             made[node.name] = nodes
             added |= values
-            gone |= {inner.name for inner in function.nodes}
+            gone |= read_inside(function, readers, program.output_names)
     nodes = [n for node in program.nodes for n in made.get(node.name, [node])]
     place = next((v.device for v in constants.values()), torch.device("cpu"))
     return replace(program, nodes=tuple(nodes)), constants | {
         name: value.to(place) for name, value in added.items()
     }
+
+
+def read_inside(
+    function: ScalarFunction, readers: Mapping[str, Sequence[Node]], outputs: Collection[str]
+) -> set[str]:
+    """Its operations that nothing else reads: another may be an activation of its own."""
+    inside = {node.name for node in function.nodes}
+    for node in reversed(function.nodes[:-1]):
+        if node.name in outputs:
+            inside.discard(node.name)
+        if any(reader.name not in inside for reader in readers.get(node.name, ())):
+            inside.discard(node.name)
+    return inside
 
 
 def may_end(node: Node) -> bool:

@@ -290,6 +290,16 @@ def test_any_other_function_of_a_value_has_neurons_behind_it(name):
     assert not analog_operations(snn.program)
 
 
+@pytest.mark.parametrize("name", ["mask", "float mask", "masked_fill"])
+def test_what_two_functions_read_is_an_activation_in_both(name):
+    """softsign reads what it is given twice, once inside a function that equals a ReLU."""
+    torch.manual_seed(0)
+    x = torch.randn(64, 6)
+    model = Activated(lambda x: functional.softsign(RELUS[name](functional.silu(x))))
+    qann = held(model, x, close=0.1).quantized_ann()
+    assert torch.equal(snnconvert.convert(qann, qann.levels)(x), qann(x))
+
+
 class TwoSignals(nn.Module):
     """A product of two signals, read by weights: it stays a current."""
 
