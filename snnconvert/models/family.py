@@ -58,12 +58,15 @@ class Family:
         self._refuse_larger(config, state)
         made = self.config(**config)
         with torch.device("meta"):  # shapes only
-            wanted = self.build(made).state_dict()
-        if all(key in state and state[key].shape == value.shape for key, value in wanted.items()):
-            network = self.build(made)
-        else:
-            with torch.device("meta"):
-                network = self.build(made)
+            empty = self.build(made)
+        for key, value in empty.state_dict().items():
+            if key in state and state[key].shape != value.shape:  # PyTorch takes [1] for []
+                raise RuntimeError(
+                    f"size mismatch for {key}: found {list(state[key].shape)}, its configuration "
+                    f"makes {list(value.shape)}"
+                )
+        fits = empty.state_dict().keys() == state.keys()
+        network = self.build(made) if fits else empty
         network.load_state_dict(state)  # strict: every tensor must be there, and no other
         return network
 

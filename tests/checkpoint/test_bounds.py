@@ -114,6 +114,14 @@ def test_tensors_without_numbers_are_refused(contents, tmp_path):
         assert "damaged" in refused(content, tmp_path)
 
 
+def test_one_value_in_a_list_is_no_number(contents, tmp_path):
+    content = copy.deepcopy(contents["qann"])
+    state = content["networks"]["qann"]["state"]
+    name = next(name for name, value in state.items() if value.ndim == 0)
+    state[name] = state[name].reshape(1)
+    assert "size mismatch" in refused(content, tmp_path)
+
+
 def test_a_result_beyond_all_memory_is_refused_when_read(contents, tmp_path):
     content = copy.deepcopy(contents["snn"])
     program = config_of(content)["program"]

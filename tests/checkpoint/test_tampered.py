@@ -66,6 +66,17 @@ def weight_of_another_type(content):
     content["state"][name] = content["state"][name].double()
 
 
+def weight_without_elements(content):
+    name = weight(content, 4)
+    content["state"][name] = content["state"][name][..., :0]
+
+
+def dilation_of_zero(content):
+    given = arguments(content, "aten.conv2d.default")
+    given.extend([None, 1, 0, 1][len(given) - 2 :])
+    given[5] = 0
+
+
 def threshold_of_another_shape(content):
     content["state"][arguments(content, "neuron")[1]] = torch.ones(5)
 
@@ -158,6 +169,8 @@ TAMPERED = [
     unknown_operation,
     weight_of_another_shape,
     weight_of_another_type,
+    weight_without_elements,
+    dilation_of_zero,
     threshold_of_another_shape,
     threshold_not_there,
     threshold_is_a_number,
@@ -223,13 +236,19 @@ def test_so_is_a_quantised_network(quantised, tamper):
         CapturedNetwork.from_content(damaged)
 
 
-def test_the_command_line_names_the_file_and_the_operation(content, tmp_path, shipped):
+@pytest.mark.parametrize(("tamper", "operation"), [
+    (stride_is_text, "aten.conv2d.default"), (threshold_of_another_shape, "neuron"),
+], ids=["stride", "threshold"])  # fmt: skip
+def test_the_command_line_names_the_file_and_the_operation(
+    tamper, operation, content, tmp_path, shipped
+):
+    """In one line, and PyTorch writes none of its own."""
     damaged = copy.deepcopy(content)
-    stride_is_text(damaged)
+    tamper(damaged)
     whole = {**shipped, "stage": "snn", "networks": {"snn": damaged}}
     torch.save(whole, tmp_path / "net.snn.pt")
     result = call_cli("sample", "net.snn.pt", "--steps", "2", cwd=tmp_path)
-    assert_refused(result, "net.snn.pt", "aten.conv2d.default")
+    assert_refused(result, "net.snn.pt", operation)
 
 
 @pytest.fixture(scope="module")

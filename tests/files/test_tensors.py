@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from snnconvert.errors import CheckpointError
+from snnconvert.files.fingerprint import fingerprint
 from snnconvert.files.tensors import read_file
 
 
@@ -63,3 +64,12 @@ def test_shared_and_expanded_tensors_of_a_usual_size_are_read(tmp_path):
     torch.save(kept, tmp_path / "a.pt")
     found = read_file(tmp_path / "a.pt")
     assert torch.equal(found["c"], kept["c"]) and found["d"][0] == [1, 2]
+
+
+def test_a_fingerprint_is_that_of_the_values():
+    """However they lie in memory."""
+    value = torch.arange(12.0).reshape(3, 4)
+    apart = torch.zeros(6, 8)[::2, ::2].copy_(value)
+    assert fingerprint(value) == fingerprint(apart) != fingerprint(value.reshape(4, 3))
+    one = torch.zeros(1)
+    assert fingerprint(one) == fingerprint(one.as_strided((1,), (10**12,)))

@@ -101,7 +101,8 @@ def read_arrays(file: Path) -> None:
 
 def fault_of_command(command: list[str], folder: Path) -> str | None:
     result = call_cli(*command, cwd=folder)
-    if result.returncode not in (0, 2):
+    allowed = (0, 1, 2) if command[0] == "check" else (0, 2)  # 1: it is read, and has problems
+    if result.returncode not in allowed:
         return f"exit code {result.returncode}: {command} {result.stderr[-500:]}"
     if "more memory than there is" in result.stderr:
         return f"memory: {command}"

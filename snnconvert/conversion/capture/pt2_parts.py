@@ -14,9 +14,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.export.graph_signature import InputKind
 
+from snnconvert.common.shapes_alone import shapes_alone
 from snnconvert.conversion.capture.decompose import (
     decomposed,
     decomposition,
@@ -29,7 +29,7 @@ from snnconvert.conversion.execution.trial import refuse_large
 from snnconvert.conversion.graph.program import Node, Program, Ref
 from snnconvert.conversion.graph.signature import BATCH, Signature
 from snnconvert.conversion.graph.values import leaves, substitute
-from snnconvert.conversion.rules.by_default import harmless, operator_named
+from snnconvert.conversion.rules.by_default import arguments_of, harmless, operator_named
 
 BATCHES = (3, 5)  # that tell which sizes go with the batch
 LONGEST = 512  # steps of a recurrent layer, each of which becomes operations of its own
@@ -78,9 +78,7 @@ def can_be_parted(node: Node) -> bool:
 
 def is_evaluated(node: Node) -> bool:
     """Whether `node` is a recurrent layer out of training, which draws nothing."""
-    named = [a.name for a in operator_named(node.op)._schema.arguments]
-    given = dict(zip(named, node.args, strict=False)) | node.kwargs
-    return node.op.startswith(RECURRENT) and given.get("train") is False
+    return node.op.startswith(RECURRENT) and arguments_of(node).get("train") is False
 
 
 def called(node: Node, values: Values) -> Any:
@@ -95,7 +93,7 @@ def values_in(program: Program, constants: Mapping[str, Tensor], rows: int) -> V
     """What each name holds in a batch of so many rows, without values, as far as it can run."""
     signature = program.signature
     found: Values = {}
-    with FakeTensorMode() as mode, torch.no_grad():
+    with shapes_alone() as mode:
         found |= {name: mode.from_tensor(value) for name, value in constants.items()}
         try:
             if signature is not None:

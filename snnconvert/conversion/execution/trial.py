@@ -16,15 +16,16 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import (
     DataDependentOutputException,
     DynamicOutputShapeException,
-    FakeTensorMode,
     UnsupportedOperatorException,
 )
 
+from snnconvert.common.shapes_alone import shapes_alone
 from snnconvert.conversion.execution.executor import Values, call_of
-from snnconvert.conversion.graph.program import Node, Program
+from snnconvert.conversion.graph.program import Node, Program, Ref
 from snnconvert.conversion.graph.signature import BATCH, Signature
 from snnconvert.conversion.graph.values import leaves, references
 from snnconvert.conversion.rules import is_number, rule_of
+from snnconvert.conversion.rules.by_default import arguments_of
 from snnconvert.errors import CheckpointError
 
 ROWS = 2  # of the batch that is tried
@@ -49,7 +50,7 @@ def try_program(program: Program, constants: Mapping[str, Tensor], call: CallOf 
     if signature is None or {r.name for r in references(signature.values)} != set(program.inputs):
         raise CheckpointError("program: is damaged: it does not say what its inputs are")
     failure: CheckpointError | None = None
-    with FakeTensorMode() as mode, torch.no_grad():
+    with shapes_alone() as mode:
         fixed = {name: mode.from_tensor(value) for name, value in constants.items()}
         for dtypes in input_types(program, signature):
             try:
@@ -94,6 +95,7 @@ def run(program: Program, values: Values, call: CallOf) -> None:
             continue
         try:
             refuse_mixed(node, values)
+            refuse_empty(node, values)
             values[node.name] = call(node)(values)
             refuse_large(values[node.name])
         except NEEDS_VALUES:
@@ -114,6 +116,21 @@ def refuse_mixed(node: Node, values: Values) -> None:
     types = {str(operand.dtype) for operand in operands if operand.is_floating_point()}
     if len(types) > 1:
         raise RuntimeError(f"its operands are of several types: {', '.join(sorted(types))}")
+
+
+def refuse_empty(node: Node, values: Values) -> None:
+    """RuntimeError for convolutions that tensors without values let pass, alone of all operations.
+
+    Their weights or the distance between these are zero.
+    """
+    if "conv" not in node.short_name:
+        return
+    given = arguments_of(node)
+    weight, dilation = given.get("weight"), given.get("dilation", 1)
+    if isinstance(weight, Ref) and 0 in getattr(values[weight.name], "shape", ()):
+        raise RuntimeError(f"its weights {list(values[weight.name].shape)} are empty")
+    if 0 in (dilation if isinstance(dilation, list | tuple) else [dilation]):
+        raise RuntimeError("its dilation is 0")
 
 
 def refuse_large(value: Any) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from snnconvert.conversion.graph.program import Node
 from snnconvert.conversion.rules.rule import Rule, View
 
 NAMESPACES = ("aten", "prims")
@@ -55,6 +56,13 @@ def operator_named(op: str) -> Any:
     packet = getattr(getattr(torch.ops, parts[0]), parts[1], None)
     found = getattr(packet, parts[2], None)
     return found if isinstance(found, torch._ops.OpOverload) else None
+
+
+def arguments_of(node: Node) -> dict[str, Any]:
+    """What `node` is given, by the names in the schema of its operator; defaults left out."""
+    operator = operator_named(node.op)
+    names = [argument.name for argument in operator._schema.arguments] if operator else []
+    return dict(zip(names, node.args, strict=False)) | node.kwargs
 
 
 def harmless(operator: Any, name: str) -> bool:

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensorMode
 
+from snnconvert.common.shapes_alone import shapes_alone
 from snnconvert.conversion.capture.onnx.inputs import Wanted, free_size
 from snnconvert.conversion.capture.onnx.network import FAILURES, OnnxNetwork
 from snnconvert.conversion.capture.onnx.parity import TOLERANCE, Runtime, gap, outputs_of
@@ -70,7 +70,7 @@ def chosen(network: OnnxNetwork, inputs: Sequence[Tensor]) -> bool:
     for _ in range(TRIES):
         run.asked, run.places = {}, {}
         try:
-            with torch.no_grad(), FakeTensorMode(allow_non_fake_inputs=True) as mode:
+            with shapes_alone(mixed=True) as mode:
                 network(*(mode.from_tensor(value) for value in inputs))
             return True
         except FAILURES:

@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
 
+from snnconvert.common.shapes_alone import shapes_alone
 from snnconvert.conversion.capture.onnx.steps.block import Block
 from snnconvert.conversion.capture.onnx.steps.call import Run, Step, Value, tensor_of
 from snnconvert.errors import CheckpointError, InputError, SnnconvertError
@@ -87,7 +87,7 @@ class OnnxNetwork(nn.Module):
         steps = [module for module in self.modules() if isinstance(module, Step)]
         handles = [step.register_forward_hook(check_size) for step in steps]
         try:
-            with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+            with shapes_alone(mixed=True) as mode:
                 self(*(mode.from_tensor(value) for value in examples))
         finally:
             for handle in handles:
@@ -119,7 +119,7 @@ def check_size(step: Step, _inputs: Any, found: tuple[Value, ...]) -> None:
 
 def fold(block: Block) -> None:
     """Compute once what depends on no input."""
-    kept, mode = [], FakeTensorMode(allow_non_fake_inputs=True)
+    kept = []
     for step in block.steps:
         node = step.node
         step.constants |= {
@@ -132,7 +132,7 @@ def fold(block: Block) -> None:
             continue
         block.run.current = node
         values = [step.constants.get(i) for i in range(len(node.inputs))]
-        with mode:
+        with shapes_alone(mixed=True):
             check_size(step, values, step(*values))
         for name, value in zip(node.outputs, step(*values), strict=False):
             block.held[name] = value.numpy() if isinstance(value, Tensor) else value
