@@ -17,6 +17,7 @@ from tqdm import tqdm
 from snnconvert.common.checks import MOST, set_integers
 from snnconvert.common.denoises import facts_of
 from snnconvert.common.processes import WHOLE, Shard
+from snnconvert.common.words import counted
 from snnconvert.diffusion.noise import SampleNoise, image_seeds
 from snnconvert.diffusion.sampling import Plan, allowed_batch, run
 from snnconvert.errors import InputError
@@ -113,11 +114,18 @@ def generate(job: Job, output: Output, shard: Shard = WHOLE, *, progress: bool =
 
 
 def draw(job: Job, indices: list[int], on_call: Callable[..., object] | None = None) -> Tensor:
-    """Images `indices` of the job, float32 [B, C, H, W]."""
+    """Images `indices` of the job, float32 [B, C, H, W]; InputError where they hold NaN."""
     noise = SampleNoise(image_seeds(job.seed, indices))
     device = next((p.device for p in job.network.state_dict().values()), torch.device("cpu"))
     noisiest = noise.normal(job.image_shape).to(device)
     result, _ = run(job.plan, job.network, noisiest, noise, on_call, indices)
+    wrong = [i for i, bad in zip(indices, result.isnan().flatten(1).any(1), strict=True) if bad]
+    if wrong:
+        raise InputError(
+            f"{counted(len(wrong), 'image')} of {len(indices)}, the first {wrong[0]}: NaN, "
+            "which is no picture; the network returned it. `snnconvert check` says whether "
+            "its weights hold NaN; what grows without end on the way is held by clip (--clip)"
+        )
     return result
 
 

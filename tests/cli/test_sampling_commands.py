@@ -70,6 +70,15 @@ def test_figures_as_json_or_nothing_at_all(checkpoint, tmp_path, capsys):
     assert capsys.readouterr() == ("", "")
 
 
+def test_what_is_no_number_is_no_picture(tmp_path, capsys):
+    content = tiny_content()
+    state = content["networks"][content["stage"]]["state"]
+    next(value for value in state.values() if value.ndim == 4).flatten()[0] = torch.nan
+    save_checkpoint(tmp_path / "tiny.pt", content)
+    assert command(tmp_path / "tiny.pt", tmp_path / "a.png", "-n", 3) == 2
+    assert "3 images of 3" in capsys.readouterr().err and not (tmp_path / "a.png").exists()
+
+
 @pytest.mark.parametrize("solver", ["ddpm", "dpm-solver++", "sde-dpm-solver++"])
 def test_batch_size_never_changes_an_image(checkpoint, tmp_path, solver):
     for name, size in (("a.npz", 7), ("b.npz", 3), ("c.npz", 1)):
