@@ -7,6 +7,8 @@ import math
 import operator
 from numbers import Integral, Real
 
+import numpy as np
+
 from snnconvert.errors import InputError
 
 MOST = 2**31 - 1  # of what is counted, such as images: every size of a tensor takes it
@@ -31,6 +33,13 @@ def checked_integer(
             return number
     wanted = f"from {least} up" if most is None else f"{least} ... {most}"
     raise InputError(f"{name}: found {value!r}, allowed are integers {wanted}{note}")
+
+
+def checked_switch(name: str, value: object) -> bool:
+    """`value`, which is true or false. InputError: "name: found X, allowed are True and False"."""
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    raise InputError(f"{name}: found {value!r}, allowed are True and False")
 
 
 def checked_number(name: str, value: object, interval: str, note: str = "") -> float:

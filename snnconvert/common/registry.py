@@ -47,7 +47,7 @@ class Registry(Mapping[str, T]):
         return entry
 
     def __getitem__(self, name: str) -> T:
-        if name not in self._entries:
+        if name not in self:
             raise InputError(
                 f"unknown {self.kind} {name!r}: {nearest(str(name), self._entries)}"
                 f"available: {', '.join(sorted(self._entries))}"
@@ -55,7 +55,7 @@ class Registry(Mapping[str, T]):
         return self._entries[name]
 
     def __contains__(self, name: object) -> bool:
-        return name in self._entries
+        return isinstance(name, str) and name in self._entries
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._entries)

@@ -26,7 +26,12 @@ def check_moment(eps_second_moment: object, schedule: NoiseLevels) -> Tensor:
             "eps_second_moment: is needed; estimate it from this very network with "
             "`snnconvert moments FILE`, or snnconvert.diffusion.moments.eps_second_moment"
         )
-    curve = torch.as_tensor(eps_second_moment, dtype=torch.float64).cpu()
+    try:
+        curve = torch.as_tensor(eps_second_moment, dtype=torch.float64).cpu()
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(
+            f"eps_second_moment: found {type(eps_second_moment).__name__}, needed are numbers"
+        ) from error
     if curve.shape != (len(schedule),) or not bool((curve.isfinite() & (curve >= 0)).all()):
         raise InputError(
             f"eps_second_moment: found shape {tuple(curve.shape)}, needed is one number from 0 up "

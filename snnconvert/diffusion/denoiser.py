@@ -96,7 +96,7 @@ class Denoiser:
             mean of each prediction are taken back, and stochastic solvers draw less noise.
         thresholding: dynamic thresholding of the clean image (Saharia et al. 2022): the quantile
             s of its absolute values, per sample and at least 1; clamp to [-s, s], divide by s.
-            True means 0.995.
+            True means 0.995. In place of `clip`.
         t_range: the network's times at the cleanest and at the noisiest diffusion step, such as
             (0, 0.999) where it takes t / 1000. None: what the network says of itself, or else the
             numbers of the steps.
@@ -124,6 +124,16 @@ class Denoiser:
         ratio = DYNAMIC_RATIO if thresholding is True else thresholding
         if ratio is not False:
             ratio = checked_number("thresholding", ratio, "[0, 1]", note=", True and False")
+            if clip is not False:
+                raise InputError(
+                    "clip, thresholding: give one of them; thresholding bounds each clean image by "
+                    "a quantile of its own"
+                )
+        if not isinstance(correction, Correction | None):
+            raise InputError(
+                f"correction: found {type(correction).__name__}, needed is what "
+                "`measure_correction` gives"
+            )
         if correction is not None:
             correction.check(prediction, schedule)
         self.call = Caller(network, len(schedule), t_range_for(network, t_range), arguments)

@@ -143,8 +143,12 @@ def to_end(times: Callable[[int], Tensor], steps: int, end: int) -> list[float]:
 
 @GRIDS.register("time_uniform")
 def time_uniform(schedule: NoiseLevels, steps: int, end: int, _: Tensor | None) -> list[float]:
-    """Even times, fractional, from the noisiest to `end`."""
-    return line(noisiest(schedule), end, steps + 1).tolist()
+    """Even times, fractional, from the noisiest to `end`; none between 0 and clean data."""
+    first = noisiest(schedule)
+    times = line(first, end, steps + 1)
+    if times[-2] < 0:  # steps shorter than the schedule's
+        return [*line(first, 0, steps).tolist(), CLEAN]
+    return times.tolist()
 
 
 @GRIDS.register("time_quadratic")

@@ -33,6 +33,16 @@ def test_every_grid_decreases_from_noise_to_its_end(schedule, name, end):
         assert min(times[:-1]) >= 0
 
 
+@pytest.mark.parametrize("kind", ["linear", "cosine"])
+@pytest.mark.parametrize("name", sorted({*GRIDS} - {"optimal"}))
+def test_so_does_every_grid_of_as_many_steps_as_there_are(name, kind):
+    for count in (2, 3, 10, 100):
+        schedule = getattr(Schedule, kind)(count)
+        for steps in range(1, count + 1):
+            times = make_grid(name, schedule, steps)
+            assert len(times) == steps + 1 and times[-1] == CLEAN and min(times[:-1]) >= 0
+
+
 @pytest.mark.parametrize(
     "name, steps, times",
     [

@@ -124,7 +124,7 @@ def invert(
     back = [time for time in reversed(times) if time != CLEAN]
     if len(back) < 2:
         raise InputError("grid: inversion needs two times besides clean data; raise steps")
-    result, _ = run(replace(chosen, times=back), denoiser, x, SampleNoise(range(count)))
+    result, _ = run(replace(chosen, times=back, zero=False), denoiser, x, SampleNoise(range(count)))
     return result
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from snnconvert.common.checks import checked_switch
 from snnconvert.common.inputs import inputs_of
 from snnconvert.common.registry import nearest
 from snnconvert.diffusion.denoiser import Denoiser
@@ -38,6 +39,7 @@ class Plan:
     schedule: NoiseLevels
     times: list[float]
     options: dict[str, object]  # of the solver
+    zero: bool = False  # one evaluation more behind the solver's last time: clean data
     corrections: dict[str, object] = field(default_factory=dict)  # of the denoiser
     arguments: dict[str, Any] = field(default_factory=dict)  # further ones of every call
 
@@ -50,7 +52,8 @@ class Plan:
     def all_options(self) -> dict[str, object]:
         """Options of solver and denoiser, those left at their defaults too."""
         defaults = SOLVERS[self.solver].options
-        given = {"arguments": self.arguments} if self.arguments else {}
+        given: dict[str, object] = {"arguments": self.arguments} if self.arguments else {}
+        given |= {"denoise_to_zero": True} if self.zero else {}
         return {"prediction": "eps", **defaults, **self.options, **self.corrections, **given}
 
     @property
@@ -61,7 +64,7 @@ class Plan:
     @property
     def calls(self) -> int | None:
         """Evaluations for one batch; None where they depend on the network."""
-        return None if self.adaptive else len(self.times) - 1
+        return None if self.adaptive else len(self.times) - 1 + self.zero
 
 
 def plan(
@@ -94,18 +97,19 @@ def plan(
     end = entry.end if multistep else 0  # other steps end on a finite lambda
     times = make_grid(grid, schedule, steps, default=entry.grid, end=end,
                       eps_second_moment=options.get("eps_second_moment"))  # fmt: skip
-    zero = [CLEAN] if denoise_to_zero and times[-1] != CLEAN else []
-    rehearse(Plan(solver, schedule, times, own, corrections))
+    rehearse(Plan(solver, schedule, times, own, corrections=corrections))
     if entry.groups and isinstance(grid, str) and grid == "log_snr":
         sizes = entry.groups(steps, own)
         times = log_snr_in_groups(schedule, sizes) if sizes else times
-    return Plan(solver, schedule, [*times, *zero], own, corrections, rows_of(arguments))
+    zero = checked_switch("denoise_to_zero", denoise_to_zero) and times[-1] != CLEAN
+    return Plan(solver, schedule, times, own, zero, corrections, rows_of(arguments))
 
 
 def rehearse(plan: Plan) -> None:
     """Have the solver check its options, on one number and a network that costs nothing."""
     plain = {name: value for name, value in plan.corrections.items() if name != "correction"}
-    ends = Plan(plan.solver, plan.schedule, plan.times[:1] + plan.times[-1:], plan.options, plain)
+    ends = Plan(plan.solver, plan.schedule, plan.times[:1] + plan.times[-1:], plan.options,
+                corrections=plain)  # fmt: skip
     zero = torch.zeros(1, 1)
     with torch.no_grad():
         run(ends, lambda x, t: torch.zeros_like(x), zero, SampleNoise([0]))
@@ -126,6 +130,8 @@ def run(
         result = SOLVERS[plan.solver].solve(
             denoiser, x, plan.schedule, plan.times, noise=noise, **plan.options
         )
+        if plan.zero:
+            result = denoiser.clean(result, plan.schedule.points(plan.times[-1:])[0])
     return result, denoiser.nfe
 
 

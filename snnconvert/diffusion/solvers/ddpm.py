@@ -42,7 +42,7 @@ def ddpm(
     Clipping belongs to the denoiser and acts on x_0 *before* the mean is formed; clipping the
     mean, as the seeds do, changes nothing (the usual mistake).
     """
-    if variance not in VARIANCES:
+    if variance not in tuple(VARIANCES):
         raise InputError(f"variance: found {variance!r}, allowed: {', '.join(VARIANCES)}")
     for t, s in pairwise(schedule.points(times)):
         x = posterior_mean(x, denoiser.clean(x, t), t, s)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from torch import Tensor
 
-from snnconvert.common.checks import checked_integer
+from snnconvert.common.checks import checked_integer, checked_switch
 from snnconvert.common.registry import nearest
 from snnconvert.diffusion.denoiser import Denoiser
 from snnconvert.diffusion.noise import SampleNoise
@@ -88,6 +88,7 @@ def integrate(
     order = checked_order(order, ORDERS[1:] if method == "adaptive" else ORDERS)
     if solver_type not in SOLVER_TYPES:
         raise InputError(f"solver_type: found {solver_type!r}, allowed: {', '.join(SOLVER_TYPES)}")
+    lower_order_final = checked_switch("lower_order_final", lower_order_final)
     taylor = solver_type == "taylor"
     if method == "adaptive":
         return adaptive(denoiser, x, schedule, times, order=order, data=data, taylor=taylor,

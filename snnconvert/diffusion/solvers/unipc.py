@@ -9,6 +9,7 @@ from typing import Annotated
 
 from torch import Tensor
 
+from snnconvert.common.checks import checked_switch
 from snnconvert.diffusion.denoiser import Denoiser
 from snnconvert.diffusion.noise import SampleNoise
 from snnconvert.diffusion.schedule import CLEAN, NoiseLevels, Point
@@ -38,6 +39,7 @@ def unipc(
     order = checked_order(order, (1, 2, 3))
     if variant not in VARIANTS:
         raise InputError(f"variant: found {variant!r}, allowed: {', '.join(VARIANTS)}")
+    lower_order_final = checked_switch("lower_order_final", lower_order_final)
     intervals = len(times) - 1
     history: History = []  # latest first
     start, used = x, 0  # where the latest step began, and with how many evaluations

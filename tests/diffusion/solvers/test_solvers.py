@@ -74,6 +74,21 @@ def test_evaluations_are_the_steps_asked_for(name, options):
         assert all(0 <= float(t) <= 999 for t in calls)
 
 
+@pytest.mark.parametrize("steps", [7, 12, 15])
+@pytest.mark.parametrize("method", ["multistep", "singlestep", "adaptive"])
+@pytest.mark.parametrize("name", ["dpm-solver", "dpm-solver++"])
+def test_denoising_to_zero_is_one_evaluation_behind_the_same_path(name, method, steps):
+    options = {"solver": name, "method": method, "order": 3, "grid": "log_snr", "steps": steps}
+    if (name, method) == ("dpm-solver++", "multistep"):
+        options["grid"] = [*range(10 * steps, -1, -10)]
+    end = snnconvert.sample(NETWORK, start(), **options)
+    last = torch.zeros(len(end), dtype=end.dtype)
+    point = LINEAR.points([0])[0]
+    wanted = (end - point.sigma * NETWORK(end, last)) / point.alpha
+    found = snnconvert.sample(NETWORK, start(), denoise_to_zero=True, **options)
+    torch.testing.assert_close(found, wanted, rtol=0, atol=1e-9)
+
+
 @pytest.mark.parametrize("name", sorted(name for name in SOLVERS if SOLVERS[name].clips))
 def test_what_follows_clean_data_ends_at_its_last_prediction_of_them(name):
     seen = []
@@ -357,6 +372,13 @@ def untouchable(x, t):
         ({"solver": "analytic-ddim", "eps_second_moment": torch.ones(3)}, "1000 diffusion steps"),
         ({"prediction": "epsilon"}, "eps, x0, v, x_prev"),
         ({"thresholding": 2.0}, "thresholding"),
+        ({"thresholding": 0.9, "clip": (0, 1)}, "clip, thresholding"),
+        ({"denoise_to_zero": "no"}, "denoise_to_zero"),
+        ({"lower_order_final": 0}, "lower_order_final"),
+        ({"solver": ["ddim"]}, "solver"),
+        ({"solver": "ddpm", "variance": ["fixed_small"]}, "variance"),
+        ({"solver": "analytic-ddpm", "eps_second_moment": "x"}, "eps_second_moment"),
+        ({"correction": "x"}, "correction"),
         ({"seed": -1}, "seed"),
         ({"seed": 2**40}, "seed"),
         ({"batch_size": 0}, "batch_size"),
