@@ -36,11 +36,9 @@ def along_channels(ceiling: Tensor, x: Tensor) -> Tensor:
 
 
 def as_ceiling(bound: Tensor) -> Tensor:
-    """A tensor that broadcasts over values, as a ceiling: [], [C] along axis 1, or as it is."""
+    """A tensor that broadcasts over values, as a ceiling: [], or of two axes and more as it is."""
     if bound.numel() == 1:
         return bound.reshape(())
-    if bound.ndim >= 2 and bound.shape[0] == 1 and bound.numel() == bound.shape[1]:
-        return bound.flatten()
     return bound[None] if bound.ndim == 1 else bound
 
 

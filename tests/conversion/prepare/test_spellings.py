@@ -212,6 +212,23 @@ def test_a_trained_clip_is_its_own_threshold(name):
         assert relative_error([snn(x)], [model(x)]) < 0.01
 
 
+@pytest.mark.parametrize("shape", [(6,), (1, 6), (6, 1), (1, 6, 1)], ids=str)
+@pytest.mark.parametrize("function", ["qcfs", "clamp"])
+def test_ceilings_lie_where_they_broadcast(shape, function):
+    """Whatever the rank of the value: the first axis of (1, 6) is not its batch's."""
+    torch.manual_seed(0)
+    quantise = qcfs if function == "qcfs" else lambda x, c: x.clamp(torch.zeros(()), c)
+    model, x = Activated(Parametrised(quantise, *shape)).eval(), torch.randn(16, 6, 6)
+    snn = snnconvert.convert(model, LEVELS, example_inputs=x)
+    if function == "qcfs":
+        assert relative_error([snn(x)], [model(x)]) < 1e-5
+        assert snnconvert.verify(model, snn, [x]).equal
+        assert snnconvert.compare(model, snn, [x]).to_dict()["output"]["bit_equal"]
+    else:
+        fine = snnconvert.convert(model, 1023, example_inputs=x)
+        assert relative_error([fine(x)], [model(x)]) < 0.01
+
+
 def test_other_levels_than_the_quantisers_are_told():
     model, x = Activated(Parametrised(qcfs)).eval(), torch.randn(8, 6)
     with pytest.warns(UserWarning, match="quantisers of 4 levels .* give timesteps=4"):
