@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sized
 from dataclasses import replace
 from typing import Any
 
@@ -69,7 +69,7 @@ def convert(
         spiking_time: neurons also for what no input but one number a sample (a denoiser's time, a
             label) reaches. Else it stays a table of functions, read once a call.
         path: for denoisers `(x, t)`: how samples will be drawn, such as `SolverPath(schedule)`.
-            Thresholds are then fitted to what is visited there too; schedule and prediction kept.
+            Thresholds are fitted, and the result judged, there too; what it says of t is kept.
         t_argument: name of the network's argument t, where it is not found by itself.
         share: take the model's own weights, not a copy: what changes the one changes the other.
         All other options: see `spiking_config` and `SpikingConfig`.
@@ -107,7 +107,7 @@ def known_facts(model: nn.Module, path: Path | None) -> dict[str, Any]:
                 f"path: {says} {given[name]!r}, but the network {says} {own[name]!r}; leave it out"
             )
     schedule = getattr(path, "schedule", None)
-    steps = len(schedule) if hasattr(schedule, "__len__") else 0
+    steps = len(schedule) if isinstance(schedule, Sized) else 0
     usual = {"t_range": (0.0, steps - 1.0)} if steps > 1 else {}
     return {**usual, **given, **own}
 
