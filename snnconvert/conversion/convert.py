@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sized
 from dataclasses import replace
 from typing import Any
 
@@ -10,11 +10,13 @@ from torch import Tensor, nn
 
 from snnconvert.common.denoises import facts_of, with_facts
 from snnconvert.common.warning import warn
+from snnconvert.conversion.calibration.along_path import PathCalibration
 from snnconvert.conversion.calibration.batches import kept_of
 from snnconvert.conversion.calibration.calibrate import Calibration
+from snnconvert.conversion.calibration.judged import warning
 from snnconvert.conversion.calibration.leak_compensation import compensate_leak
 from snnconvert.conversion.calibration.options import CalibrationOptions, WeightCalibration
-from snnconvert.conversion.calibration.path import Path
+from snnconvert.conversion.calibration.path import Call, Path
 from snnconvert.conversion.capture.captured_network import CapturedNetwork
 from snnconvert.conversion.check import check
 from snnconvert.conversion.convertible import Convertible, convertible_of
@@ -67,7 +69,7 @@ def convert(
         spiking_time: neurons also for what no input but one number a sample (a denoiser's time, a
             label) reaches. Else it stays a table of functions, read once a call.
         path: for denoisers `(x, t)`: how samples will be drawn, such as `SolverPath(schedule)`.
-            Thresholds are then fitted to what is visited there too; schedule and prediction kept.
+            Thresholds are fitted, and the result judged, there too; what it says of t is kept.
         t_argument: name of the network's argument t, where it is not found by itself.
         share: take the model's own weights, not a copy: what changes the one changes the other.
         All other options: see `spiking_config` and `SpikingConfig`.
@@ -94,14 +96,20 @@ def convert(
 
 
 def known_facts(model: nn.Module, path: Path | None) -> dict[str, Any]:
-    """What `model` and `path` say of the denoiser; InputError where they contradict each other."""
+    """What `model` and `path` say of the denoiser; InputError where they contradict each other.
+
+    A path that says nothing of the times takes them for the numbers of the diffusion steps.
+    """
     own, given = facts_of(model), facts_of(path)
     for name, says in (("prediction", "predicts"), ("t_range", "takes times")):
         if name in own and name in given and own[name] != given[name]:
             raise InputError(
                 f"path: {says} {given[name]!r}, but the network {says} {own[name]!r}; leave it out"
             )
-    return {**given, **own}
+    schedule = getattr(path, "schedule", None)
+    steps = len(schedule) if isinstance(schedule, Sized) else 0
+    usual = {"t_range": (0.0, steps - 1.0)} if steps > 1 else {}
+    return {**usual, **given, **own}
 
 
 def spiking_network(
@@ -129,8 +137,27 @@ def spiking_network(
         config = replace(config, v_init="optimised")
     if found is None:
         return SpikingNetwork(program, constants, config)
-    known = {**found.to_dict(), "levels": config.levels, **options.to_dict()}
-    return SpikingNetwork(program, constants, config, known)
+    snn = SpikingNetwork(program, constants, config)
+    judge_delivered(snn, found.path)
+    snn.calibration = {**found.to_dict(), "levels": config.levels, **options.to_dict()}
+    return snn
+
+
+def judge_delivered(snn: SpikingNetwork, path: PathCalibration | None) -> None:
+    """Judge `snn` on the path that it was calibrated along, and warn of what escapes there."""
+    if path is None or path.judge is None:
+        return
+    qann, program = snn.quantized_ann(), snn.program
+
+    def answers(call: Call) -> Any:
+        args, kwargs = program.unbind(call)
+        return snn(*args, **kwargs)
+
+    own = None if snn.config.exact else answers
+    path.judged, path.saturation = path.judge.delivered(qann.program, qann.constants, own)
+    said = warning(path.judged, path.saturation, snn.config.exact)
+    if said:
+        warn(said)
 
 
 def refuse_leaks(network: Convertible, config: SpikingConfig, options: CalibrationOptions) -> None:

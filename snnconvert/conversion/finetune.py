@@ -33,6 +33,7 @@ from snnconvert.conversion.graph.values import leaves
 from snnconvert.conversion.rules import has_weights
 from snnconvert.conversion.spiking.network import SpikingNetwork, converted
 from snnconvert.conversion.spiking.neuron_nodes import cell_of, place_clips
+from snnconvert.conversion.spiking.still_judged import unjudged
 from snnconvert.errors import InputError
 from snnconvert.neurons.integrate_and_fire import IF
 from snnconvert.operators.clip import along_channels, from_counts
@@ -182,7 +183,7 @@ def finetune(
             f"steps: found {steps}, but only {done} batches; give more, or fewer steps"
         )
     constants = owned({**untrained, **optimizer.result()}, untrained.values())
-    history = {**network.calibration, "finetuned": {"steps": steps, "rate": rate}}
+    history = {**unjudged(network.calibration), "finetuned": {"steps": steps, "rate": rate}}
     tuned = SpikingNetwork(network.program, constants, network.config, history).eval()
     return with_facts(tuned, facts_of(network))
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
 
 from snnconvert.common.checks import checked_integer
 from snnconvert.common.denoises import facts_of, with_facts
+from snnconvert.common.warning import warn
+from snnconvert.common.words import counted
 from snnconvert.conversion.calibration.bias_correction import adjust
 from snnconvert.conversion.calibration.calibrate import Calibration, calibrate
-from snnconvert.conversion.calibration.options import CalibrationOptions
+from snnconvert.conversion.calibration.options import NAMED, CalibrationOptions
 from snnconvert.conversion.calibration.over_t import time_argument
 from snnconvert.conversion.calibration.quantizers import place_quantizers
 from snnconvert.conversion.calibration.start_potential import start_fits
@@ -129,26 +132,67 @@ def _fitted(
     found: Calibration,
     options: CalibrationOptions,
 ) -> tuple[Program, dict[str, Tensor]]:
-    """The quantised network with trained ceilings and weights and corrected biases."""
+    """The quantised network with trained ceilings and weights and corrected biases.
+
+    What was trained is not taken where it makes samples escape that without it stay: training
+    looks at usual inputs, and closes what a path needs beyond them.
+    """
+    finished = partial(_corrected, network, quantised, found=found, options=options)
+    for option, train in _trainings(network, quantised, found, options):
+        new = train(constants)
+        judge = found.path.judge if found.path else None
+        if judge is not None and found.path is not None:
+            trained, untrained = (judge(*finished(c)) for c in (new, constants))
+            if trained.escaped > untrained.escaped:
+                found.path.left_out.append(option)
+                warn(
+                    f"path: {option} is left out: with it {trained.escaped:,} of "
+                    f"{counted(trained.samples, 'sample')} escape on the solver's path, "
+                    f"{untrained.escaped:,} without"
+                )
+                continue
+        constants = new
+    return finished(constants)
+
+
+def _trainings(
+    network: Convertible, quantised: Program, found: Calibration, options: CalibrationOptions
+) -> Iterator[tuple[str, Callable[[dict[str, Tensor]], dict[str, Tensor]]]]:
+    """(option, constants -> trained ones) of all that is to be trained, in order."""
     ceilings = set(map(ceiling_name, found.ceilings))
+    training = options.training
     if options.threshold == "learned":
-        constants = learn_ceilings(
-            network.program, quantised, constants, sorted(ceilings), found.kept.calls(32)
+        yield (
+            "threshold='learned'",
+            lambda constants: learn_ceilings(
+                network.program, quantised, constants, sorted(ceilings), found.kept.calls(32)
+            ),
         )
-    if options.training is not None:
+    if training is not None:
         trainable = network.captured.trainable | ceilings
         networks = Networks(network.program, quantised, frozenset(found.ceilings), trainable)
-        constants, found.weights = calibrate_weights(
-            networks, constants, found.kept, options.training
-        )
-    if options.bias_correction or options.starts:
-        rows = max(1, min(PASS_INPUTS, PASS_BYTES // found.bytes_per_input))
-        fits = start_fits(quantised, network.sites, options.per_channel) if options.starts else {}
-        quantised, constants = adjust(
-            network.program, quantised, constants, network.sites, found.kept.calls(rows),
-            network.constants, bias=options.bias_correction, starts=fits,
-        )  # fmt: skip
-    return quantised, constants
+
+        def trained(constants: dict[str, Tensor]) -> dict[str, Tensor]:
+            new, found.weights = calibrate_weights(networks, constants, found.kept, training)
+            return new
+
+        named = (name for name, known in NAMED.items() if known == training)
+        yield f"weights={next(named, training)!r}", trained
+
+
+def _corrected(
+    network: Convertible, quantised: Program, constants: dict[str, Tensor], *, found: Calibration,
+    options: CalibrationOptions,
+) -> tuple[Program, dict[str, Tensor]]:  # fmt: skip
+    """The quantised network with corrected biases and fitted starts, as far as they are wanted."""
+    if not (options.bias_correction or options.starts):
+        return quantised, constants
+    rows = max(1, min(PASS_INPUTS, PASS_BYTES // found.bytes_per_input))
+    fits = start_fits(quantised, network.sites, options.per_channel) if options.starts else {}
+    return adjust(
+        network.program, quantised, constants, network.sites, found.kept.calls(rows),
+        network.constants, bias=options.bias_correction, starts=fits,
+    )  # fmt: skip
 
 
 def _named_ceilings(

@@ -29,7 +29,7 @@ from snnconvert.report.trials.calls import (
     quantised_and_float,
 )
 from snnconvert.report.trials.conversions import Trials
-from snnconvert.report.trials.quick import answers, distance, is_exact, quick
+from snnconvert.report.trials.quick import answers, distance, quick
 from snnconvert.report.verdict import remarks, verdict
 
 CAUSE_INPUTS, CURVE_INPUTS = 16, 32
@@ -169,7 +169,7 @@ def by_timesteps(
     if snn.config.neuron == "lif":
         return None
     wanted, present = answers(ann, calls), snn.config.timesteps
-    most = max(CURVE[snn.config.code]) if is_exact(snn) else CLOCKED * present
+    most = max(CURVE[snn.config.code]) if snn.config.exact else CLOCKED * present
     steps = sorted({*(t for t in CURVE[snn.config.code] if t <= most), present})
     rows = []
     for timesteps in steps:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from snnconvert.common.words import counted
-from snnconvert.conversion.calibration.saturation import far_beyond
+from snnconvert.conversion.calibration.judged import far_beyond, trouble
 
 WORDS = {"clipping": "clipping", "quantisation": "quantisation", "timing": "spike timing"}
 SOME = 0.02  # a share worth a word
@@ -77,9 +77,18 @@ def remarks(content: dict[str, Any]) -> list[str]:
             f"it costs {cost['energy_snn_mj'] / cost['energy_qann_mj']:.2g} times the energy of "
             "the quantised ANN of the same width (45 nm, arithmetic only)"
         )
+    path = (content["calibration"] or {}).get("path") or {}
+    escaped = trouble(path.get("judged"))
+    if escaped:
+        found.append(f"{escaped}: more timesteps, more calibration inputs or `clip` help")
+    elif path.get("trials") and not path.get("judged"):
+        found.append(
+            "where its samples end on a solver's path is unknown: that was judged of other "
+            "thresholds or timesteps, or by an older version; convert again with `path` to know"
+        )
     saturated = far_beyond(content["saturation"]) if content.get("saturation") else ""
     if saturated:
-        followed = (content["calibration"] or {}).get("path")
+        followed = bool(path)
         better = "more timesteps" if followed else "thresholds fitted along it (`path`)"
         found.append(f"{saturated}; samples may run away there: {better} or `clip` help")
     if not content["layers_add_up"]:

@@ -14,13 +14,12 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from snnconvert.common.warning import warn
 from snnconvert.conversion.calibration.batches import Kept
+from snnconvert.conversion.calibration.judged import Judge, Judged, Saturation
 from snnconvert.conversion.calibration.path import Call, Follower, Path
-from snnconvert.conversion.calibration.saturation import Saturation, far_beyond, saturation_along
 from snnconvert.conversion.execution.interpreter import Interpreter
 from snnconvert.conversion.graph.program import Program
 
@@ -28,7 +27,6 @@ REACHES = (0.0, 0.5, 0.85, 1.0, 1.25)  # tried; see `SiteDistributions.reached`
 FIRST_REACH = 1.0  # of the passes before one is chosen
 SLACK = 1.05  # times the least error, within which the farthest reach is taken
 DIVERGED = 4.0  # times the largest noised |x|: samples of a network that is trained stay within
-ESCAPED = 2.0  # times the largest end of the float network: beyond, a sample has escaped
 STRAYED = 2.0  # times the largest |x| that the float network met: nothing is learned there
 
 Quantised = tuple[Program, dict[str, Tensor]]
@@ -36,24 +34,11 @@ Quantised = tuple[Program, dict[str, Tensor]]
 
 @dataclass(frozen=True)
 class Trial:
-    """A network with ceilings of one reach, on other starts than those it was calibrated on.
-
-    Attributes:
-        escaped: samples that ended beyond `ESCAPED` times the largest end of the float network.
-        error: root mean square distance of the others from the float network's ends.
-    """
+    """A network with ceilings of one reach; `escaped` and `error` as of what is `Judged`."""
 
     reach: float
     escaped: int
     error: float
-
-    @classmethod
-    def of(cls, reach: float, ends: Tensor, wanted: Tensor) -> Trial:
-        """The trial that ended at `ends`, the float network's at `wanted` [B, ...]."""
-        size = ends.flatten(1).abs().amax(1)
-        stayed = size <= ESCAPED * wanted.abs().max()  # False for NaN too
-        gap = (ends - wanted)[stayed].double().square().mean().sqrt()
-        return cls(reach, int((~stayed).sum()), float(gap) if bool(stayed.any()) else torch.inf)
 
 
 def chosen(trials: Sequence[Trial]) -> float:
@@ -73,20 +58,28 @@ class PathCalibration:
         trials: what was tried.
         visited: inputs that were added to the calibration.
         strayed: inputs that were left out since the path had run away there.
-        saturation: of the layers, on calibration data and on the path; see `Saturation`.
+        judge: of networks that are to be handed over; None where there is no path to judge by.
+        left_out: options whose training made samples escape, so that its result was not taken.
+        judged: of the network that was handed over.
+        saturation: of its layers, on calibration data and on the path; see `Saturation`.
     """
 
     reach: float
     trials: list[Trial] = field(default_factory=list)
     visited: int = 0
     strayed: int = 0
+    judge: Judge | None = None
+    left_out: list[str] = field(default_factory=list)
+    judged: Judged | None = None
     saturation: Saturation | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        trials = [asdict(trial) for trial in self.trials]
-        found = self.saturation.to_dict() if self.saturation else None
-        return {"reach": self.reach, "trials": trials, "visited": self.visited,
-                "strayed": self.strayed, "saturation": found}  # fmt: skip
+        return {
+            "reach": self.reach, "trials": [asdict(trial) for trial in self.trials],
+            "visited": self.visited, "strayed": self.strayed, "left_out": self.left_out,
+            "judged": self.judged.to_dict() if self.judged else None,
+            "saturation": self.saturation.to_dict() if self.saturation else None,
+        }  # fmt: skip
 
 
 class AlongPath:
@@ -136,20 +129,12 @@ class AlongPath:
         return self.found
 
     def _choose(self) -> None:
-        _, wanted = self._followed(self.plain, "judged")
+        judge = Judge(self.path, self.follower, self.kept, self.plain)
         for reach in REACHES:
-            _, ends = self._followed(self._quantised(reach), "judged")
-            self.found.trials.append(Trial.of(reach, ends, wanted))
+            judged = judge(*self.quantised(reach))
+            self.found.trials.append(Trial(reach, judged.escaped, judged.error))
         self.found.reach = chosen(self.found.trials)
-        program, constants = self.quantised(self.found.reach)
-        found = saturation_along(program, constants, self.follower, self.kept, self.path)
-        self.found.saturation = found
-        said = far_beyond(found.to_dict())
-        if said and any(t.escaped for t in self.found.trials if t.reach == self.found.reach):
-            warn(
-                f"{said}, and samples run away there: give more calibration inputs, more "
-                "timesteps, or sample with clip=(low, high), the range of the data"
-            )
+        self.found.judge = judge
 
     def _quantised(self, reach: float) -> Callable[[Call], Any]:
         program, constants = self.quantised(reach)

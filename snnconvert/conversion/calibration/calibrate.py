@@ -178,7 +178,7 @@ def _along(
 
     run = partial(Interpreter(plain.program).run, plain.constants)
     _, time = time_argument(plain.program, options.t_argument, "path")
-    follower = Follower(plain.program, kept, time, options.facts)
+    follower = Follower(plain.program, run, kept, time, options.facts)
     return AlongPath(path, follower, run, look, quantised, kept).calibrate()
 
 

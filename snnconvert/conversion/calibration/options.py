@@ -8,7 +8,7 @@ from typing import Any
 
 from snnconvert.common.checks import checked_number, set_integers
 from snnconvert.conversion.calibration import check_criterion
-from snnconvert.conversion.calibration.path import Path
+from snnconvert.conversion.calibration.path import Path, check_path
 from snnconvert.errors import InputError
 
 
@@ -96,6 +96,8 @@ class CalibrationOptions:
         check_criterion(self.threshold)
         set_integers(self, {"thresholds_over_t": 1})
         weight_calibration(self.weights)
+        if self.path is not None:
+            check_path(self.path)
         needed = self.thresholds_over_t > 1 or self.path is not None
         if self.t_argument is not None and not needed:
             raise InputError(

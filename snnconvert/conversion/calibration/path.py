@@ -47,19 +47,52 @@ class Follower:
 
     Args:
         program: of the network.
+        run: runs it.
         kept: calibration inputs, for the form of x and t; the others are taken from them.
         time: the program's input t.
         facts: what is known of the network.
+
+    Raises:
+        InputError: it returns no single prediction, or it is not plain which input is x.
     """
 
-    def __init__(self, program: Program, kept: Kept, time: str, facts: Mapping[str, Any]) -> None:
+    def __init__(
+        self, program: Program, run: Callable[[Call], Any], kept: Kept, time: str,
+        facts: Mapping[str, Any],
+    ) -> None:  # fmt: skip
         self.facts = facts
         self.program = program
         self.along = set(program.batch_inputs)
         self.template = kept.sample(program.largest_batch or 64)
         self.time = program.inputs.index(time)
-        states = [i for i in range(len(program.inputs)) if i != self.time]
-        self.state = next(i for i in states if self.template[i].is_floating_point())
+        self.state = self._state(prediction_in(run(self.template)))
+
+    def _state(self, prediction: Tensor) -> int:
+        """The index of x: the floating input that has the prediction's shape.
+
+        Of several the first, where t comes next: so solvers call a network, (x, t, ...).
+        """
+        shapes = {i: tuple(value.shape) for i, value in enumerate(self.template)}
+        able = [
+            i for i, shape in shapes.items()
+            if i != self.time and shape == prediction.shape
+            and self.template[i].is_floating_point()
+        ]  # fmt: skip
+        if len(able) == 1 or (able[:1] == [0] and self.time == 1):
+            return able[0]
+        names = [self.program.label(name) for name in self.program.inputs]
+        inputs = ", ".join(f"{names[i]} {shape}" for i, shape in shapes.items())
+        if able:
+            raise InputError(
+                f"path: which of {' and '.join(names[i] for i in able)} is x? The network takes "
+                f"{inputs}, and its prediction has the shape of each: wrap it so that it takes "
+                "(x, t, ...), as solvers call it"
+            )
+        raise InputError(
+            f"path: the prediction has the shape {tuple(prediction.shape)}, and no input is of it: "
+            f"the network takes {inputs}; a solver needs one prediction of x's shape (wrap a "
+            "network that also predicts a variance)"
+        )
 
     @property
     def like(self) -> Tensor:
@@ -121,13 +154,30 @@ class Follower:
                 if not begun:
                     self.check_times(inputs)
                 begun = True
-                found = leaves(run(inputs))
-                if len(found) != 1:
-                    raise InputError(
-                        f"path: the network returns {counted(len(found), 'tensor')}; a solver "
-                        "needs one prediction of x's shape (wrap a network that returns more)"
-                    )
-                outputs.append(found[0])
+                outputs.append(prediction_in(run(inputs)))
             return torch.cat(outputs)[: len(x)]
 
         return with_facts(call, self.facts)
+
+
+def prediction_in(output: Any) -> Tensor:
+    """The one tensor that a network returned. InputError where there are several."""
+    found = leaves(output)
+    if len(found) != 1:
+        raise InputError(
+            f"path: the network returns {counted(len(found), 'tensor')}; a solver needs one "
+            "prediction of x's shape (wrap a network that returns more)"
+        )
+    only: Tensor = found[0]
+    return only
+
+
+def check_path(path: object) -> None:
+    """InputError for what is no way of sampling."""
+    follows = callable(getattr(path, "follow", None)) and not isinstance(path, type)
+    if not follows or not isinstance(getattr(path, "passes", None), int):
+        found = path if isinstance(path, str | int | type) else type(path).__name__
+        raise InputError(
+            f"path: found {found!r}, needed is a way of sampling: snnconvert.SolverPath(schedule), "
+            "or another object with `follow(network, like, part)` and `passes`"
+        )

@@ -87,6 +87,13 @@ class SpikingConfig:
         """Whether a spike count tells all of a neuron's state; else its potential is needed."""
         return not self.forgets
 
+    @property
+    def exact(self) -> bool:
+        """Whether a network is known to end as its quantised ANN."""
+        if not self.held_as_counts or self.norm != "accumulated":
+            return False
+        return self.firing == "deferred" or (self.signed and self.settle is None)
+
     def __post_init__(self) -> None:
         set_integers(self, {"timesteps": 1}, most={"timesteps": LONGEST})
         for key, choices in CHOICES.items():

@@ -32,6 +32,7 @@ from snnconvert.conversion.spiking.neuron_nodes import (
     weakened,
 )
 from snnconvert.conversion.spiking.simulation import Call, Recorder, Run
+from snnconvert.conversion.spiking.still_judged import still_judged, unjudged
 from snnconvert.conversion.spiking.trial_run import check_neurons, verify
 from snnconvert.errors import CheckpointError, InputError, SnnconvertError
 from snnconvert.neurons.spiking import CallRecord, Spiking
@@ -216,20 +217,20 @@ class SpikingNetwork(Spiking, HoldsProgram):
         Raises:
             InputError: as `SpikingConfig`, or a change that a leaky network's fit does not fit.
         """
-        fitted = [key for key in FITTED_FOR if key in changes]
-        changed = [key for key in fitted if changes[key] != getattr(self.config, key)]
+        changed = [k for k in FITTED_FOR if k in changes and changes[k] != getattr(self.config, k)]
         if changed and self.config.neuron == changes.get("neuron", "lif") == "lif":
             raise InputError(
                 f"{', '.join(changed)}: the thresholds of neuron='lif' were fitted for other "
                 "values; convert again"
             )
         config = SpikingConfig(**{**asdict(self.config), **changes})
-        network = SpikingNetwork(self.program, self.constants, config, self.calibration)
+        known = still_judged(self.calibration, self.config, config)
+        network = SpikingNetwork(self.program, self.constants, config, known)
         return with_facts(network, facts_of(self))
 
     def _with_thresholds(self, scale: float) -> SpikingNetwork:
-        program = weakened(self.program, scale)
-        network = SpikingNetwork(program, self.constants, self.config, self.calibration)
+        program, known = weakened(self.program, scale), unjudged(self.calibration)
+        network = SpikingNetwork(program, self.constants, self.config, known)
         return with_facts(network, facts_of(self)).eval()
 
     def captured(self) -> Captured:

@@ -35,7 +35,7 @@ class SolverPath:
         prediction: what the network predicts, as in `sample`; None: what it says, or "eps".
         solver, steps, grid, clip: as in `sample`.
         t_range: the network's times at the cleanest and at the noisiest diffusion step, as in
-            `sample`; None: what it says, or the numbers of the steps.
+            `sample`; None: what it says, or the numbers of the steps. Kept with the network.
         data_range: (low, high) of the clean data, kept with the converted network for `clip=True`.
         samples: drawn at once; None: by the size of x, 16 ... 1,024.
         passes: how often the converted network is calibrated on what it visited itself.

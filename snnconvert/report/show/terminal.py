@@ -106,14 +106,18 @@ def _distance(far: dict[str, Any]) -> str:
 
 
 def _path(path: dict[str, Any]) -> str:
-    """What calibration along a solver's path chose, and what became of the samples."""
+    """What calibration along a solver's path chose, and what became of the network's samples."""
     trials = {trial["reach"]: trial for trial in path["trials"]}
-    lowest, found = trials[min(trials)], trials[path["reach"]]
-    return (
-        f"thresholds also fitted to {path['visited']} inputs on a solver's path: reach "
-        f"{path['reach']:g}, {found['escaped']} samples escape (else {lowest['escaped']}), "
-        f"error of the others {found['error']:.3g} (else {lowest['error']:.3g})"
+    lowest, found = trials[min(trials)], path.get("judged")
+    said = (
+        f"thresholds also fitted to {path['visited']} inputs on a solver's path: "
+        f"reach {path['reach']:g}"
     )
+    return said if found is None else (
+        f"{said}, {found['escaped']} of {counted(found['samples'], 'sample')} escape "
+        f"(else {lowest['escaped']}), error of the others {found['error']:.3g} "
+        f"(else {lowest['error']:.3g})"
+    )  # fmt: skip
 
 
 def _counted(analog: list[dict[str, str]]) -> str:

@@ -14,17 +14,9 @@ from snnconvert.report.measures.difference import Difference
 from snnconvert.report.trials.calls import Call
 
 
-def is_exact(snn: SpikingNetwork) -> bool:
-    """Whether it is known to end as its quantised ANN."""
-    config = snn.config
-    if not config.held_as_counts or config.norm != "accumulated":
-        return False
-    return config.firing == "deferred" or (config.signed and config.settle is None)
-
-
 def quick(snn: SpikingNetwork) -> SpikingNetwork:
     """The same values in one pass over counts where those are known to be the same."""
-    return snn.with_config(simulate="counts", reset="call") if is_exact(snn) else snn
+    return snn.with_config(simulate="counts", reset="call") if snn.config.exact else snn
 
 
 @torch.no_grad()

@@ -10,7 +10,7 @@ from torch import nn
 
 import snnconvert
 from snnconvert.conversion.calibration.along_path import Trial, chosen
-from snnconvert.conversion.calibration.saturation import Saturation, far_beyond
+from snnconvert.conversion.calibration.judged import Judged, Saturation, far_beyond
 from snnconvert.errors import InputError
 from tests.support.planar import LabelledDenoiser, NormalDenoiser, points
 
@@ -95,7 +95,7 @@ def test_fewest_escapes_come_first_then_least_error_then_reach():
     assert chosen([trial(0, 3, 0.1), trial(1, 0, 0.5), trial(1.25, 0, 0.8)]) == 1
     assert chosen([trial(0, 0, 0.50), trial(1, 0, 0.51), trial(1.25, 0, 0.8)]) == 1
     ends, wanted = torch.tensor([[1.0], [9.0], [torch.nan]]), torch.ones(3, 1)
-    found = Trial.of(0.5, ends, wanted)
+    found = Judged.of(ends, wanted)
     assert (found.escaped, found.error) == (2, 0.0)
 
 
