@@ -191,7 +191,16 @@ class Recipe:
 
     def steps_of(self, stage: str) -> int:
         """Training steps of a stage."""
-        return {"qann": self.quantized_steps, "qann-radix": self.radix_steps}.get(stage, self.steps)
+        steps: int = getattr(self, self.steps_key_of(stage))
+        return steps
+
+    def steps_key_of(self, stage: str) -> str:
+        """The key that holds the training steps of a stage."""
+        return {"qann": "quantized_steps", "qann-radix": "radix_steps"}.get(stage, "steps")
+
+    def rate_key_of(self, stage: str) -> str:
+        """The key that holds the learning rate of a stage."""
+        return "quantized_learning_rate" if self.levels_of(stage) else "learning_rate"
 
     @property
     def keys(self) -> list[str]:

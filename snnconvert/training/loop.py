@@ -48,6 +48,7 @@ def train(
         RecipeError: a file that holds no recipe.
         Paused: after that time; the same call goes on from there.
         KeyboardInterrupt: after the step in which Ctrl-C came; the same call goes on from there.
+        DivergedError: a loss or a weight is no finite number; the last state before it is kept.
         DataError: the images are missing, too few, too small or damaged, or lack labels.
         CheckpointError: `out`, its training state or `initial` does not fit the recipe.
         InputError: `out` cannot be written, or the processes do not divide the batch.

@@ -23,6 +23,7 @@ from snnconvert.images.pictures import grid, save_png
 from snnconvert.training.averaging import settle_statistics, update_average
 from snnconvert.training.ceilings import relu_ceilings
 from snnconvert.training.descent import Descent
+from snnconvert.training.divergence import check_losses, check_weights
 from snnconvert.training.initial import start_from
 from snnconvert.training.interrupt import Interrupt
 from snnconvert.training.run import TrainingRun, batch_at, drawn_inputs
@@ -64,8 +65,7 @@ class Stage:
         if run.shard.size > 1:
             network = synchronised(network)
         self.network = network
-        quantised = recipe.levels_of(name) > 0
-        self.rate = recipe.quantized_learning_rate if quantised else recipe.learning_rate
+        self.rate: float = getattr(recipe, recipe.rate_key_of(name))
         record = device.type == "cuda" and run.shard.size == 1
         self.optimizer = optimizer_of(recipe, network, self.rate, record)
         if resumed:
@@ -87,12 +87,15 @@ class Stage:
         Raises:
             Paused: at `deadline` (of `time.monotonic()`); the state is saved.
             KeyboardInterrupt: after the step in which `interrupt` was asked for; likewise.
+            DivergedError: a loss or a weight is no finite number; what was saved stays.
         """
         recipe, run = self.run.recipe, self.run
         steps = recipe.steps_of(self.name)
         pictured = recipe.sample_every if run.leads and recipe.family.task == "noise" else 0
         bar = tqdm(range(self.first, steps), initial=self.first, total=steps, desc=self.name,
                    disable=not run.show)  # fmt: skip
+        if pictured and self.first and self.first % pictured == 0:
+            self.draw(self.first)  # the state is saved before its picture is drawn
         for step in bar:
             self._step(step, steps)
             done = step + 1
@@ -108,8 +111,10 @@ class Stage:
             if interrupt.asked:
                 raise interrupt.kind(f"after {self.name}, step {done} of {steps}")
             if pictured and done % pictured == 0:
-                save_samples(run, self.average, f"{self.name}-{done:07d}")
+                self.draw(done)
         settle_statistics(self.average, drawn_inputs(run, "statistics", STATISTICS_BATCHES))
+        check_weights(recipe, self.name, steps, [self.average], self.state,
+                      self.path)  # fmt: skip
         self.state["finished"][self.name] = self.average.state_dict()
         if run.leads:
             save_state(self.path, self.state)
@@ -123,18 +128,25 @@ class Stage:
         self.unread.append(loss)
 
     def _read_losses(self) -> None:
-        """Bring the losses of the last steps, each of the whole batch, to the CPU."""
+        """Bring the losses of the last steps, each of the whole batch, to the CPU.
+
+        DivergedError where one is no finite number.
+        """
         if not self.unread:
             return
         size, values = self.run.shard.size, torch.stack(self.unread)
         self.unread.clear()
         if size > 1:
             dist.all_reduce(values)
-        self.losses += [value / size for value in values.tolist()]
+        read = [value / size for value in values.tolist()]
+        check_losses(self.run.recipe, self.name, len(self.losses), read, self.state, self.path)
+        self.losses += read
 
     def save(self, done: int) -> None:
         """Write the state after `done` steps, where this process writes files."""
         self._read_losses()
+        check_weights(self.run.recipe, self.name, done, [self.network, self.average], self.state,
+                      self.path)  # fmt: skip
         if not self.run.leads:
             return
         self.state |= {
@@ -146,6 +158,10 @@ class Stage:
         }
         save_state(self.path, self.state)
         save_losses(self.run.out, self.state["losses"])
+
+    def draw(self, done: int) -> None:
+        """A picture of what the averaged network draws after `done` steps."""
+        save_samples(self.run, self.average, f"{self.name}-{done:07d}")
 
 
 def shared_by(shard: Shard, network: nn.Module) -> nn.Module:

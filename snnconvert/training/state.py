@@ -11,12 +11,13 @@ import torch
 from snnconvert.checkpoint.recipe import Recipe, recipe_from_dict
 from snnconvert.common.hardware import best_precision, choose_device
 from snnconvert.common.warning import warn
-from snnconvert.errors import CheckpointError
+from snnconvert.errors import CheckpointError, RecipeError
 from snnconvert.files.atomic import write_atomically
 from snnconvert.files.tensors import read_file
 
 WHERE = {"data_root", "device", "save_every", "sample_every"}  # no matter of what is trained
 LENGTHS = {"steps", "quantized_steps", "radix_steps"}  # may change while the training goes on
+LATER = {"quantized_learning_rate", "quantized_target"}  # until a quantised stage has begun
 STATE_KEYS = {"recipe", "device", "precision", "threads", "stage", "step", "finished", "losses"}
 
 
@@ -31,8 +32,8 @@ def load_state(path: Path, recipe: Recipe) -> dict[str, Any]:
         state = read_file(path)
         if not isinstance(state, dict) or not set(state) >= STATE_KEYS:
             raise CheckpointError(f"{path}: is no training state; delete it to start again")
-        check_same_recipe(path, state["recipe"], recipe, WHERE | LENGTHS)
-        return continued(state, recipe)
+        check_same_recipe(path, state["recipe"], recipe, may_change(state))
+        return continued(path, state, recipe)
     return {
         **place_of(recipe),
         "recipe": recipe.to_dict(),
@@ -44,6 +45,12 @@ def load_state(path: Path, recipe: Recipe) -> dict[str, Any]:
     }
 
 
+def may_change(state: dict[str, Any]) -> set[str]:
+    """The keys of the recipe that may be others when a training goes on."""
+    begun = {state["stage"], *state["finished"]}
+    return WHERE | LENGTHS | (LATER if begun <= {None, "ann"} else set())
+
+
 def place_of(recipe: Recipe) -> dict[str, str]:
     """Where a training runs, and in which precision."""
     device = choose_device(recipe.device)
@@ -51,9 +58,19 @@ def place_of(recipe: Recipe) -> dict[str, str]:
     return {"device": device, "precision": precision}
 
 
-def continued(state: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
-    """A training's state under a recipe that may have changed in what may change; says so."""
-    before = state["recipe"]
+def continued(path: Path, state: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
+    """A training's state under a recipe that may have changed in what may change; says so.
+
+    Raises:
+        RecipeError: it says fewer steps than the stage in progress has taken.
+    """
+    before, stage, step = state["recipe"], state["stage"], state["step"]
+    if stage not in {None, *state["finished"]} and step > recipe.steps_of(stage):
+        key = recipe.steps_key_of(stage)
+        raise RecipeError(
+            f"{key}: found {recipe.steps_of(stage)}, the training in {path} has taken {step} steps "
+            f"of {stage!r}; set {key} = {step} to end it there, or more"
+        )
     if before.get("device") != recipe.device:
         state |= place_of(recipe)
     for stage in state["finished"]:
