@@ -39,8 +39,8 @@ TOO_LARGE = ("allocate memory", "out of memory", "Storage size calculation overf
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; the exit code is 0, 1, 2 for bad input, 130 after Ctrl-C, 141 as SIGPIPE, 143
-    after SIGTERM."""
+    """Run one command; the exit code is 0, 1 where what was asked for does not hold, 2 for bad
+    input, 130 after Ctrl-C, 141 as SIGPIPE, 143 after SIGTERM."""
     arguments = sys.argv[1:] if arguments is None else arguments
     for stream in (sys.stdout, sys.stderr):  # a file's name may hold what a terminal cannot show
         if isinstance(stream, io.TextIOWrapper):

@@ -21,12 +21,13 @@ from snnconvert.errors import InputError
 from snnconvert.files.atomic import check_destination, clear_stale
 from snnconvert.images.datasets import DATASETS
 from snnconvert.images.pixels import Images, TensorImages
-from snnconvert.training.images import seen_images
 from snnconvert.training.interrupt import Interrupt, interruptible
 from snnconvert.training.result import save_result
 from snnconvert.training.run import TrainingRun
 from snnconvert.training.stage import Stage
-from snnconvert.training.state import WHERE, beside, check_same_recipe, load_state
+from snnconvert.training.state.damage import check_tensors
+from snnconvert.training.state.images import seen_images
+from snnconvert.training.state.state import WHERE, beside, check_same_recipe, load_state
 from snnconvert.training.tasks import check_task_images
 
 
@@ -69,7 +70,9 @@ def train(
         training, held_out = (recipe_images(recipe, images, part) for part in (True, False))
         check_task_images(recipe, training)
         show = progress and shard.rank == 0
-        state["images"] = seen_images(training, held_out, state.get("images"), show)
+        state["images"] = seen_images(training, held_out, state.get("images"), state_path,
+                                      classes=recipe.family.task == "classes",
+                                      progress=show)  # fmt: skip
         if isinstance(training, TensorImages) and shard.device.type == "cuda":
             training = training.to(shard.device)
         run = TrainingRun(recipe, training, shard, state["precision"], out, show)
@@ -89,11 +92,21 @@ def train_stages(
 
     Raises:
         KeyboardInterrupt: after the step in which Ctrl-C came; the state is saved.
+        CheckpointError: the state holds other networks than the recipe's.
     """
+    check_finished(run, state["finished"], path)
     with interruptible() if run.shard.size == 1 else nullcontext(Interrupt()) as interrupt:
         for stage in run.recipe.stages:
             if stage not in state["finished"]:
                 Stage(run, stage, state, path).train(interrupt, deadline)
+
+
+def check_finished(run: TrainingRun, finished: dict[str, Any], path: Path) -> None:
+    """CheckpointError unless finished networks have the tensors that the recipe gives them."""
+    for stage, weights in finished.items():
+        with torch.device("meta"):  # shapes only
+            network = run.recipe.family.build(run.recipe.network(run.images.channels, stage))
+        check_tensors(path, "finished", weights, network)
 
 
 def recipe_images(recipe: Recipe, given: tuple[Images, Images] | None, train: bool) -> Images:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 import time
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
-from snnconvert.checkpoint.recipe import Recipe
 from snnconvert.checkpoint.schedules import schedule_of
 from snnconvert.common.hardware import best_memory_format
 from snnconvert.common.processes import Shard
@@ -23,11 +21,13 @@ from snnconvert.images.pictures import grid, save_png
 from snnconvert.training.averaging import settle_statistics, update_average
 from snnconvert.training.ceilings import relu_ceilings
 from snnconvert.training.descent import Descent
-from snnconvert.training.divergence import check_losses, check_weights
 from snnconvert.training.initial import start_from
 from snnconvert.training.interrupt import Interrupt
+from snnconvert.training.optimizer import optimizer_of, rate_factor, resume_optimizer
 from snnconvert.training.run import TrainingRun, batch_at, drawn_inputs
-from snnconvert.training.state import beside, save_losses, save_state
+from snnconvert.training.state.damage import check_tensors
+from snnconvert.training.state.divergence import check_losses, check_weights
+from snnconvert.training.state.state import beside, save_losses, save_state
 from snnconvert.training.synchronised import synchronised
 
 CALIBRATION_BATCHES = 8
@@ -69,12 +69,10 @@ class Stage:
         record = device.type == "cuda" and run.shard.size == 1
         self.optimizer = optimizer_of(recipe, network, self.rate, record)
         if resumed:
-            network.load_state_dict(state["network"])
-            self.average.load_state_dict(state["average"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            if record:  # a tensor on the device again, which the file has brought to the CPU
-                for group in self.optimizer.param_groups:
-                    group["lr"] = torch.tensor(self.rate, device=device)
+            for key, into in (("network", network), ("average", self.average)):
+                check_tensors(path, key, state[key], into)
+                into.load_state_dict(state[key])
+            resume_optimizer(self.optimizer, state["optimizer"], recipe.optimizer, path)
         self.first = state["step"] if resumed else 0
         self.descend = Descent(recipe, shared_by(run.shard, network), teacher, self.optimizer,
                                bfloat16=run.precision == "bfloat16", record=record)  # fmt: skip
@@ -199,32 +197,6 @@ def finished_ann(run: TrainingRun, finished: dict[str, dict[str, Tensor]]) -> nn
     ann = recipe.family.build(recipe.network(run.images.channels, "ann")).eval()
     ann.load_state_dict(finished["ann"])
     return ann.requires_grad_(False).to(run.shard.device)
-
-
-def optimizer_of(
-    recipe: Recipe, network: nn.Module, rate: float, recorded: bool = False
-) -> torch.optim.Optimizer:
-    """Adam or SGD; weights decay, but not biases, norms, ceilings and other vectors.
-
-    recorded: it will run inside a CUDA graph; its learning rate is a tensor there.
-    """
-    trained = [value for value in network.parameters() if value.requires_grad]
-    groups = [
-        {"params": [v for v in trained if v.ndim > 1], "weight_decay": recipe.weight_decay},
-        {"params": [v for v in trained if v.ndim <= 1], "weight_decay": 0.0},
-    ]
-    lr = torch.tensor(rate, device=trained[0].device) if recorded else rate
-    if recipe.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr, momentum=0.9, nesterov=True, fused=True)
-    return torch.optim.AdamW(groups, lr, fused=True, capturable=recorded)
-
-
-def rate_factor(recipe: Recipe, step: int, steps: int) -> float:
-    """Learning rate over its peak: linear warm-up, then cosine to zero or constant."""
-    warm = min(1.0, (step + 1) / max(1, recipe.warmup))
-    if recipe.decay == "constant":
-        return warm
-    return warm * 0.5 * (1 + math.cos(math.pi * step / steps))
 
 
 def save_samples(run: TrainingRun, network: nn.Module, name: str) -> None:

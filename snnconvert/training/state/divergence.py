@@ -12,7 +12,7 @@ from torch import nn
 
 from snnconvert.checkpoint.recipe import Recipe
 from snnconvert.errors import DivergedError
-from snnconvert.training.state import may_change
+from snnconvert.training.state.state import may_change
 
 
 def check_losses(

@@ -14,11 +14,11 @@ from snnconvert.common.warning import warn
 from snnconvert.errors import CheckpointError, RecipeError
 from snnconvert.files.atomic import write_atomically
 from snnconvert.files.tensors import read_file
+from snnconvert.training.state.damage import REMEDY, check_values
 
 WHERE = {"data_root", "device", "save_every", "sample_every"}  # no matter of what is trained
 LENGTHS = {"steps", "quantized_steps", "radix_steps"}  # may change while the training goes on
 LATER = {"quantized_learning_rate", "quantized_target"}  # until a quantised stage has begun
-STATE_KEYS = {"recipe", "device", "precision", "threads", "stage", "step", "finished", "losses"}
 
 
 def beside(out: Path, ending: str) -> Path:
@@ -27,11 +27,15 @@ def beside(out: Path, ending: str) -> Path:
 
 
 def load_state(path: Path, recipe: Recipe) -> dict[str, Any]:
-    """The state to resume from, or a fresh one. CheckpointError if another recipe's is there."""
+    """The state to resume from, or a fresh one.
+
+    Raises:
+        CheckpointError: another recipe's is there, or a damaged one.
+        RecipeError: it has fewer steps than were taken.
+    """
     if path.exists():
-        state = read_file(path)
-        if not isinstance(state, dict) or not set(state) >= STATE_KEYS:
-            raise CheckpointError(f"{path}: is no training state; delete it to start again")
+        state = read_file(path, REMEDY)
+        check_values(path, state)
         check_same_recipe(path, state["recipe"], recipe, may_change(state))
         return continued(path, state, recipe)
     return {
@@ -99,7 +103,8 @@ def check_same_recipe(path: Path, found: object, recipe: Recipe, free: Collectio
     if not isinstance(found, dict):
         raise CheckpointError(f"{path}: holds no recipe; choose another output with -o")
     wanted, held = recipe.to_dict(), recipe_from_dict(found, str(path)).to_dict()
-    differing = sorted(k for k in wanted if k not in free and wanted[k] != held[k])
+    keys = (wanted.keys() | held.keys()) - set(free)
+    differing = sorted(key for key in keys if wanted.get(key) != held.get(key))
     if differing:
         raise CheckpointError(
             f"{path}: comes from another recipe (it differs in {', '.join(differing)}); "
