@@ -274,7 +274,8 @@ def recipe_from_dict(values: Mapping[str, object], source: str) -> Recipe:
     for given, value in values.items():
         key = EARLIER.get(given, given)
         if key not in defaults:
-            raise RecipeError(f"{source}: unknown key {key!r}: {nearest(key, defaults)}")
+            known = f"{nearest(key, defaults)}`snnconvert recipes --keys` lists all"
+            raise RecipeError(f"{source}: unknown key {key!r}: {known}")
         try:
             checked[key] = like_default(key, value, defaults[key])
         except InputError as error:

@@ -83,7 +83,7 @@ def turn_of(picture: Image.Image) -> Image.Transpose | None:
     if picture.format == "TIFF" or not HOLDING_EXIF & picture.info.keys():
         return None
     try:
-        return TURNS.get(picture.getexif().get(ORIENTATION))
+        return TURNS.get(picture.getexif().get(ORIENTATION, 1))
     except Exception:  # whatever Pillow's parser raises of damaged bytes: the pixels are there
         return None
 

@@ -68,11 +68,13 @@ def train(
     with open_shard(state["device"]) as shard:
         check_share(recipe, shard)
         training, held_out = (recipe_images(recipe, images, part) for part in (True, False))
-        check_task_images(recipe, training)
         show = progress and shard.rank == 0
+        if "images" not in state:  # before every file is read
+            check_task_images(recipe, training)
         state["images"] = seen_images(training, held_out, state.get("images"), state_path,
                                       classes=recipe.family.task == "classes",
                                       progress=show)  # fmt: skip
+        check_task_images(recipe, training)  # after it is known that classes are those of before
         if isinstance(training, TensorImages) and shard.device.type == "cuda":
             training = training.to(shard.device)
         run = TrainingRun(recipe, training, shard, state["precision"], out, show)

@@ -35,7 +35,7 @@ def _paused(tmp_path, monkeypatch):
 
 
 def go_on(*changes: str) -> None:
-    recipe = snnconvert.load_recipe("net.toml", ["classes=3", *changes])
+    recipe = snnconvert.load_recipe("net.toml", ["classes=2", *changes])
     snnconvert.train(recipe, "net.pt", progress=False, stop_after=0)
 
 

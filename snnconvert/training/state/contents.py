@@ -24,8 +24,8 @@ def touched(files: Sequence[Path]) -> str:
     found = []
     for file in files:
         about = file.stat()
-        times = (about.st_mtime_ns, about.st_ctime_ns)
-        found.append(["/".join(file.parts[parts:]), about.st_size, *times, about.st_ino])
+        facts = (about.st_size, about.st_mtime_ns, about.st_ctime_ns, about.st_ino)
+        found.append(f"{'/'.join(file.parts[parts:])} {facts}")
     return fingerprint(found)
 
 
