@@ -1,4 +1,4 @@
-"""What can go wrong, told by remedy. The command line prints any of these in one line, exit code 2.
+"""What can go wrong, told by remedy. The command line prints any of these in one line.
 
 A message says which object, what was found, what is allowed and what to do.
 """
@@ -12,7 +12,10 @@ class SnnconvertError(Exception):
     """Base of every error that a user's input can cause.
 
     Its text is fit for a terminal whatever a file put into it; `args` hold all of it.
+    `exit_code` is what a command ends with.
     """
+
+    exit_code = 2
 
     def __str__(self) -> str:
         return presentable(super().__str__())
@@ -57,3 +60,9 @@ class DataError(SnnconvertError, ValueError):
 
 class UnsupportedOpError(SnnconvertError, NotImplementedError):
     """A network contains operations without a conversion rule: change the layer or add a rule."""
+
+
+class DivergedError(SnnconvertError, ArithmeticError):
+    """A training ran into numbers that are not finite: lower the learning rate."""
+
+    exit_code = 1

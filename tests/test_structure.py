@@ -43,6 +43,7 @@ FOLDERS = [  # a folder may import those above it, never those below
     "conversion",
     "checkpoint",
     "generation",
+    "training/state",
     "training",
     "report/measures",
     "report/trials",

@@ -12,6 +12,7 @@ from typing import Any
 
 import tomli_w
 
+from snnconvert.checkpoint.recipe_keys import EARLIER, LARGEST, OF_TASK, QUANTIZED
 from snnconvert.common.checks import like_default
 from snnconvert.common.hardware import DEVICES
 from snnconvert.common.randomness import LARGEST_SEED
@@ -21,23 +22,7 @@ from snnconvert.errors import InputError, RecipeError
 from snnconvert.images.datasets import DATASETS
 from snnconvert.models import MODELS, Family
 
-LARGEST = {
-    "image_size": 4096, "channels": 8192, "channel_mult": 64, "blocks": 64, "patch": 64,
-    "classes": 1_000_000, "timesteps": 65_535, "crop": 4096, "batch_size": 65_536,
-    "diffusion_steps": 100_000, "levels": 65_535, "radix_levels": 65_535,
-}  # fmt: skip
-# with quantised stages
-QUANTIZED = {"levels", "quantized_steps", "quantized_learning_rate", "quantized_target",
-             "radix_levels", "radix_steps"}  # fmt: skip
-OF_TASK = {
-    "noise": {"diffusion_steps", "beta_first", "beta_last", "prediction", "clipped", "time_power",
-              "sample_every"},
-    "classes": {"crop"},
-}  # fmt: skip
-
-
 PREDICTIONS = ("eps", "v", "x0")
-EARLIER = {"quantized_clipped": "clipped", "quantized_time_power": "time_power"}  # still read
 
 
 def as_list(value: int | tuple[int, ...]) -> list[int]:
@@ -120,6 +105,7 @@ class Recipe:
             object.__setattr__(self, "levels", 0)
         elif self.timesteps == 0:
             object.__setattr__(self, "timesteps", self.levels)
+        self._refuse_extremes()
         problems = [
             (self.decay not in ("cosine", "constant"), "decay: allowed are cosine and constant"),
             (self.device not in DEVICES,
@@ -130,6 +116,11 @@ class Recipe:
             (self.quantized_target not in ("data", "ann"),
              f"quantized_target: found {self.quantized_target!r}, allowed are data and ann"),
             (self.optimizer not in ("adam", "sgd"), "optimizer: allowed are adam and sgd"),
+            (not 0 <= self.crop < max(1, self.image_size),
+             f"crop: found {self.crop}, allowed are 0 ... {self.image_size - 1} (image_size - 1)"),
+            (self._lone_values,
+             f"batch_size: found {self.batch_size}, and the coarsest resolution is one pixel: a "
+             "batch norm needs two values or more; take batch_size = 2 or more, or larger images"),
             ("qann" in family.stages and self.timesteps != self.levels,
              f"timesteps: found {self.timesteps} with levels = {self.levels}; T spikes carry T "
              "levels, leave timesteps out"),
@@ -161,15 +152,18 @@ class Recipe:
             (self.image_size % self.patch != 0 if self.patch > 0 else True,
              f"image_size: {self.image_size} must be a multiple of patch = {self.patch}"),
         ]  # fmt: skip
+        for wrong, message in problems:
+            if wrong:
+                raise RecipeError(message)
+
+    def _refuse_extremes(self) -> None:
+        """RecipeError for numbers that are not finite, and for sizes beyond all reason."""
         for name, value in dataclasses.asdict(self).items():
             if isinstance(value, float) and not math.isfinite(value):
                 raise RecipeError(f"{name}: found {value}, a finite number is needed")
         for name, most in LARGEST.items():
             if not 0 <= max(as_list(getattr(self, name)), default=0) <= most:
                 raise RecipeError(f"{name}: found {getattr(self, name)}, allowed are 0 ... {most}")
-        for wrong, message in problems:
-            if wrong:
-                raise RecipeError(message)
 
     @property
     def family(self) -> Family:
@@ -182,6 +176,14 @@ class Recipe:
         return tuple(s for s in self.family.stages if s not in self._levels or self._levels[s])
 
     @property
+    def _lone_values(self) -> bool:
+        """Whether some batch norm would see a single value a channel, which has no variance."""
+        family = self.family
+        by_batch = "norm" not in family.keys or self.norm == "batch"
+        shrunk = max(1, self.patch) << max(0, len(self.channel_mult) - 1)
+        return by_batch and self.batch_size == 1 and self.image_size <= shrunk
+
+    @property
     def _levels(self) -> dict[str, int]:
         return {"qann": self.levels, "qann-radix": self.radix_levels}
 
@@ -191,7 +193,16 @@ class Recipe:
 
     def steps_of(self, stage: str) -> int:
         """Training steps of a stage."""
-        return {"qann": self.quantized_steps, "qann-radix": self.radix_steps}.get(stage, self.steps)
+        steps: int = getattr(self, self.steps_key_of(stage))
+        return steps
+
+    def steps_key_of(self, stage: str) -> str:
+        """The key that holds the training steps of a stage."""
+        return {"qann": "quantized_steps", "qann-radix": "radix_steps"}.get(stage, "steps")
+
+    def rate_key_of(self, stage: str) -> str:
+        """The key that holds the learning rate of a stage."""
+        return "quantized_learning_rate" if self.levels_of(stage) else "learning_rate"
 
     @property
     def keys(self) -> list[str]:
@@ -232,7 +243,7 @@ def load_recipe(path: str | Path, changes: Sequence[str] = ()) -> Recipe:
     """
     path = recipe_file(path)
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # with Notepad's mark, too
     except OSError as error:
         raise RecipeError(f"{path}: cannot be read ({error.strerror})") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -242,7 +253,10 @@ def load_recipe(path: str | Path, changes: Sequence[str] = ()) -> Recipe:
         if not equals:
             raise RecipeError(f"--set {change}: write it as key=value")
         values[key.strip()] = parse_value(text.strip())
-    return recipe_from_dict(values, str(path))
+    recipe = recipe_from_dict(values, str(path))
+    if not recipe.data_root:
+        raise RecipeError(f"{path}: data_root: is empty; name a folder, '.' for the current one")
+    return recipe
 
 
 def parse_value(text: str) -> object:
@@ -260,7 +274,8 @@ def recipe_from_dict(values: Mapping[str, object], source: str) -> Recipe:
     for given, value in values.items():
         key = EARLIER.get(given, given)
         if key not in defaults:
-            raise RecipeError(f"{source}: unknown key {key!r}: {nearest(key, defaults)}")
+            known = f"{nearest(key, defaults)}`snnconvert recipes --keys` lists all"
+            raise RecipeError(f"{source}: unknown key {key!r}: {known}")
         try:
             checked[key] = like_default(key, value, defaults[key])
         except InputError as error:

@@ -1,9 +1,25 @@
-"""What each key of a recipe means, for `snnconvert recipes --keys` and the documentation."""
+"""What each key of a recipe means, how large it may be and where it applies."""
 
 from __future__ import annotations
 
 import dataclasses
 from typing import Any
+
+LARGEST = {
+    "image_size": 4096, "channels": 8192, "channel_mult": 64, "blocks": 64, "patch": 64,
+    "classes": 1_000_000, "batch_size": 65_536, "diffusion_steps": 100_000,
+    "levels": 65_535, "radix_levels": 65_535,
+    "timesteps": 65_535,  # after levels, from which it may follow
+}  # fmt: skip
+# with quantised stages
+QUANTIZED = {"levels", "quantized_steps", "quantized_learning_rate", "quantized_target",
+             "radix_levels", "radix_steps"}  # fmt: skip
+OF_TASK = {
+    "noise": {"diffusion_steps", "beta_first", "beta_last", "prediction", "clipped", "time_power",
+              "sample_every"},
+    "classes": {"crop"},
+}  # fmt: skip
+EARLIER = {"quantized_clipped": "clipped", "quantized_time_power": "time_power"}  # still read
 
 KEYS = {
     "model": "kind of network: unet, spiking-unet or resnet",
@@ -12,7 +28,7 @@ KEYS = {
     "data_root": "where torchvision keeps its files (it downloads what is missing), or the folder",
     "image_size": "pixels a side; data sets are padded, images of a folder cropped and resized",
     "flip": "mirror images at random",
-    "crop": "shift images by up to so many pixels at random (classifiers)",
+    "crop": "shift images by up to so many pixels at random (classifiers); below image_size",
     "channels": "width of the first resolution",
     "channel_mult": "width of each resolution, over `channels`; one entry a resolution",
     "blocks": "residual blocks a resolution",

@@ -39,8 +39,8 @@ TOO_LARGE = ("allocate memory", "out of memory", "Storage size calculation overf
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; the exit code is 0, 2 for bad input, 130 after Ctrl-C, 141 as SIGPIPE, 143
-    after SIGTERM."""
+    """Run one command; the exit code is 0, 1 where what was asked for does not hold, 2 for bad
+    input, 130 after Ctrl-C, 141 as SIGPIPE, 143 after SIGTERM."""
     arguments = sys.argv[1:] if arguments is None else arguments
     for stream in (sys.stdout, sys.stderr):  # a file's name may hold what a terminal cannot show
         if isinstance(stream, io.TextIOWrapper):
@@ -73,7 +73,7 @@ def parsed_line(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def run(parsed: argparse.Namespace) -> int:
-    """The exit code of a command; of bad input 2, after one line that says what it is."""
+    """The exit code of a command; of an error its own, after one line that says what it is."""
     try:
         with warnings.catch_warnings():
             warnings.showwarning = show_warning  # type: ignore[assignment]
@@ -86,7 +86,7 @@ def run(parsed: argparse.Namespace) -> int:
         if parsed.verbose:
             traceback.print_exc()
         print(f"snnconvert: error: {error}", file=sys.stderr)
-        return 2
+        return error.exit_code
     except (MemoryError, RuntimeError) as error:
         if not isinstance(error, MemoryError) and not any(w in str(error) for w in TOO_LARGE):
             raise

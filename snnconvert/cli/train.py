@@ -61,7 +61,8 @@ def run_train(args: argparse.Namespace) -> None:
 
     finished = out.exists()
     train(recipe, out)
-    print(f"{out}: was finished before" if finished else f"wrote {out}")
+    name = printable(out)
+    print(f"{name}: was finished before" if finished else f"wrote {name}")
 
 
 def add_recipes(commands: Commands) -> None:

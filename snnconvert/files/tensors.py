@@ -14,11 +14,15 @@ from torch.torch_version import TorchVersion  # a str that old files hold in the
 from snnconvert.errors import CheckpointError
 
 GROWTH, ROOM = 16, 1 << 28  # bytes that a file may unpack to: so many of its own, and some more
+WRITE_AGAIN = "write it again with `snnconvert train` or `convert`"
 DEEPEST, MOST_ITEMS = 60, 4_000_000  # of nested lists and tables; shared ones count each time
 
 
-def read_file(path: str | Path) -> Any:
+def read_file(path: str | Path, remedy: str = WRITE_AGAIN) -> Any:
     """Plain values and tensors of a file written by `torch.save`; no code in it ever runs.
+
+    Args:
+        remedy: what to do about a damaged file, as its error says it.
 
     Raises:
         CheckpointError: missing, truncated, foreign, or a pickle that holds code.
@@ -38,7 +42,7 @@ def read_file(path: str | Path) -> Any:
     except Exception as error:  # damaged bytes can raise nearly anything inside the unpickler
         if isinstance(error, OSError) and error.errno != errno.EINVAL:  # what a cut archive raises
             raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
-        raise CheckpointError(f"{path}: {unreadable(path, error)}") from error
+        raise CheckpointError(f"{path}: {unreadable(path, error, remedy)}") from error
     return content
 
 
@@ -87,7 +91,7 @@ def refuse_claim(claimed: int, path: Path) -> None:
         )
 
 
-def unreadable(path: Path, error: Exception) -> str:
+def unreadable(path: Path, error: Exception, remedy: str) -> str:
     """Why `torch.load` refused: a damaged file, or one that would have run code."""
     foreign = "Unsupported global" in str(error) or "weights_only" in str(error)
     if foreign and zipfile.is_zipfile(path):
@@ -95,4 +99,4 @@ def unreadable(path: Path, error: Exception) -> str:
             "holds Python objects, which could run code, and is refused; save plain "
             "tensors (a state_dict) or export the network with torch.export"
         )
-    return "is damaged or no checkpoint; write it again with `snnconvert train` or `convert`"
+    return f"is damaged or no checkpoint; {remedy}"

@@ -21,12 +21,13 @@ from snnconvert.errors import InputError
 from snnconvert.files.atomic import check_destination, clear_stale
 from snnconvert.images.datasets import DATASETS
 from snnconvert.images.pixels import Images, TensorImages
-from snnconvert.training.images import seen_images
 from snnconvert.training.interrupt import Interrupt, interruptible
 from snnconvert.training.result import save_result
 from snnconvert.training.run import TrainingRun
 from snnconvert.training.stage import Stage
-from snnconvert.training.state import WHERE, beside, check_same_recipe, load_state
+from snnconvert.training.state.damage import check_tensors
+from snnconvert.training.state.images import seen_images
+from snnconvert.training.state.state import WHERE, beside, check_same_recipe, load_state
 from snnconvert.training.tasks import check_task_images
 
 
@@ -48,6 +49,7 @@ def train(
         RecipeError: a file that holds no recipe.
         Paused: after that time; the same call goes on from there.
         KeyboardInterrupt: after the step in which Ctrl-C came; the same call goes on from there.
+        DivergedError: a loss or a weight is no finite number; the last state before it is kept.
         DataError: the images are missing, too few, too small or damaged, or lack labels.
         CheckpointError: `out`, its training state or `initial` does not fit the recipe.
         InputError: `out` cannot be written, or the processes do not divide the batch.
@@ -66,9 +68,13 @@ def train(
     with open_shard(state["device"]) as shard:
         check_share(recipe, shard)
         training, held_out = (recipe_images(recipe, images, part) for part in (True, False))
-        check_task_images(recipe, training)
         show = progress and shard.rank == 0
-        state["images"] = seen_images(training, held_out, state.get("images"), show)
+        if "images" not in state:  # before every file is read
+            check_task_images(recipe, training)
+        state["images"] = seen_images(training, held_out, state.get("images"), state_path,
+                                      classes=recipe.family.task == "classes",
+                                      progress=show)  # fmt: skip
+        check_task_images(recipe, training)  # after it is known that classes are those of before
         if isinstance(training, TensorImages) and shard.device.type == "cuda":
             training = training.to(shard.device)
         run = TrainingRun(recipe, training, shard, state["precision"], out, show)
@@ -88,11 +94,21 @@ def train_stages(
 
     Raises:
         KeyboardInterrupt: after the step in which Ctrl-C came; the state is saved.
+        CheckpointError: the state holds other networks than the recipe's.
     """
+    check_finished(run, state["finished"], path)
     with interruptible() if run.shard.size == 1 else nullcontext(Interrupt()) as interrupt:
         for stage in run.recipe.stages:
             if stage not in state["finished"]:
                 Stage(run, stage, state, path).train(interrupt, deadline)
+
+
+def check_finished(run: TrainingRun, finished: dict[str, Any], path: Path) -> None:
+    """CheckpointError unless finished networks have the tensors that the recipe gives them."""
+    for stage, weights in finished.items():
+        with torch.device("meta"):  # shapes only
+            network = run.recipe.family.build(run.recipe.network(run.images.channels, stage))
+        check_tensors(path, "finished", weights, network)
 
 
 def recipe_images(recipe: Recipe, given: tuple[Images, Images] | None, train: bool) -> Images:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 import time
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
-from snnconvert.checkpoint.recipe import Recipe
 from snnconvert.checkpoint.schedules import schedule_of
 from snnconvert.common.hardware import best_memory_format
 from snnconvert.common.processes import Shard
@@ -25,8 +23,11 @@ from snnconvert.training.ceilings import relu_ceilings
 from snnconvert.training.descent import Descent
 from snnconvert.training.initial import start_from
 from snnconvert.training.interrupt import Interrupt
+from snnconvert.training.optimizer import optimizer_of, rate_factor, resume_optimizer
 from snnconvert.training.run import TrainingRun, batch_at, drawn_inputs
-from snnconvert.training.state import beside, save_losses, save_state
+from snnconvert.training.state.damage import check_tensors
+from snnconvert.training.state.divergence import check_losses, check_weights
+from snnconvert.training.state.state import beside, save_losses, save_state
 from snnconvert.training.synchronised import synchronised
 
 CALIBRATION_BATCHES = 8
@@ -64,17 +65,14 @@ class Stage:
         if run.shard.size > 1:
             network = synchronised(network)
         self.network = network
-        quantised = recipe.levels_of(name) > 0
-        self.rate = recipe.quantized_learning_rate if quantised else recipe.learning_rate
+        self.rate: float = getattr(recipe, recipe.rate_key_of(name))
         record = device.type == "cuda" and run.shard.size == 1
         self.optimizer = optimizer_of(recipe, network, self.rate, record)
         if resumed:
-            network.load_state_dict(state["network"])
-            self.average.load_state_dict(state["average"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            if record:  # a tensor on the device again, which the file has brought to the CPU
-                for group in self.optimizer.param_groups:
-                    group["lr"] = torch.tensor(self.rate, device=device)
+            for key, into in (("network", network), ("average", self.average)):
+                check_tensors(path, key, state[key], into)
+                into.load_state_dict(state[key])
+            resume_optimizer(self.optimizer, state["optimizer"], recipe.optimizer, path)
         self.first = state["step"] if resumed else 0
         self.descend = Descent(recipe, shared_by(run.shard, network), teacher, self.optimizer,
                                bfloat16=run.precision == "bfloat16", record=record)  # fmt: skip
@@ -87,12 +85,15 @@ class Stage:
         Raises:
             Paused: at `deadline` (of `time.monotonic()`); the state is saved.
             KeyboardInterrupt: after the step in which `interrupt` was asked for; likewise.
+            DivergedError: a loss or a weight is no finite number; what was saved stays.
         """
         recipe, run = self.run.recipe, self.run
         steps = recipe.steps_of(self.name)
         pictured = recipe.sample_every if run.leads and recipe.family.task == "noise" else 0
         bar = tqdm(range(self.first, steps), initial=self.first, total=steps, desc=self.name,
                    disable=not run.show)  # fmt: skip
+        if pictured and self.first and self.first % pictured == 0:
+            self.draw(self.first)  # the state is saved before its picture is drawn
         for step in bar:
             self._step(step, steps)
             done = step + 1
@@ -108,8 +109,10 @@ class Stage:
             if interrupt.asked:
                 raise interrupt.kind(f"after {self.name}, step {done} of {steps}")
             if pictured and done % pictured == 0:
-                save_samples(run, self.average, f"{self.name}-{done:07d}")
+                self.draw(done)
         settle_statistics(self.average, drawn_inputs(run, "statistics", STATISTICS_BATCHES))
+        check_weights(recipe, self.name, steps, [self.average], self.state,
+                      self.path)  # fmt: skip
         self.state["finished"][self.name] = self.average.state_dict()
         if run.leads:
             save_state(self.path, self.state)
@@ -123,18 +126,25 @@ class Stage:
         self.unread.append(loss)
 
     def _read_losses(self) -> None:
-        """Bring the losses of the last steps, each of the whole batch, to the CPU."""
+        """Bring the losses of the last steps, each of the whole batch, to the CPU.
+
+        DivergedError where one is no finite number.
+        """
         if not self.unread:
             return
         size, values = self.run.shard.size, torch.stack(self.unread)
         self.unread.clear()
         if size > 1:
             dist.all_reduce(values)
-        self.losses += [value / size for value in values.tolist()]
+        read = [value / size for value in values.tolist()]
+        check_losses(self.run.recipe, self.name, len(self.losses), read, self.state, self.path)
+        self.losses += read
 
     def save(self, done: int) -> None:
         """Write the state after `done` steps, where this process writes files."""
         self._read_losses()
+        check_weights(self.run.recipe, self.name, done, [self.network, self.average], self.state,
+                      self.path)  # fmt: skip
         if not self.run.leads:
             return
         self.state |= {
@@ -146,6 +156,10 @@ class Stage:
         }
         save_state(self.path, self.state)
         save_losses(self.run.out, self.state["losses"])
+
+    def draw(self, done: int) -> None:
+        """A picture of what the averaged network draws after `done` steps."""
+        save_samples(self.run, self.average, f"{self.name}-{done:07d}")
 
 
 def shared_by(shard: Shard, network: nn.Module) -> nn.Module:
@@ -183,32 +197,6 @@ def finished_ann(run: TrainingRun, finished: dict[str, dict[str, Tensor]]) -> nn
     ann = recipe.family.build(recipe.network(run.images.channels, "ann")).eval()
     ann.load_state_dict(finished["ann"])
     return ann.requires_grad_(False).to(run.shard.device)
-
-
-def optimizer_of(
-    recipe: Recipe, network: nn.Module, rate: float, recorded: bool = False
-) -> torch.optim.Optimizer:
-    """Adam or SGD; weights decay, but not biases, norms, ceilings and other vectors.
-
-    recorded: it will run inside a CUDA graph; its learning rate is a tensor there.
-    """
-    trained = [value for value in network.parameters() if value.requires_grad]
-    groups = [
-        {"params": [v for v in trained if v.ndim > 1], "weight_decay": recipe.weight_decay},
-        {"params": [v for v in trained if v.ndim <= 1], "weight_decay": 0.0},
-    ]
-    lr = torch.tensor(rate, device=trained[0].device) if recorded else rate
-    if recipe.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr, momentum=0.9, nesterov=True, fused=True)
-    return torch.optim.AdamW(groups, lr, fused=True, capturable=recorded)
-
-
-def rate_factor(recipe: Recipe, step: int, steps: int) -> float:
-    """Learning rate over its peak: linear warm-up, then cosine to zero or constant."""
-    warm = min(1.0, (step + 1) / max(1, recipe.warmup))
-    if recipe.decay == "constant":
-        return warm
-    return warm * 0.5 * (1 + math.cos(math.pi * step / steps))
 
 
 def save_samples(run: TrainingRun, network: nn.Module, name: str) -> None:

@@ -4,11 +4,13 @@ import dataclasses
 import tomllib
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from snnconvert.checkpoint.recipe import Recipe, load_recipe, recipe_from_dict
 from snnconvert.errors import RecipeError, SnnconvertError
+from snnconvert.models import MODELS
 from tests.support.command_line import assert_refused, call_cli
 from tests.support.paths import ROOT
 
@@ -75,6 +77,12 @@ def test_changes_apply_and_are_checked(tmp_path):
         ("quantized_target = 'teacher'", ["quantized_target", "ann"]),
         ("time_power = 20.0", ["time_power", "0.1 ... 10"]),
         ('model = "resnet"\nclipped = true', ["clipped"]),
+        ("levels = 70000", ["levels: found 70000"]),
+        ("levels = -1", ["levels: found -1"]),
+        ('data_root = ""', ["data_root", "'.'"]),
+        ("model = 'resnet'\nimage_size = 8\ncrop = 8", ["crop: found 8", "0 ... 7"]),
+        ("model = 'resnet'\ncrop = -1", ["crop: found -1"]),
+        ("norm = 'batch'\nbatch_size = 1\nimage_size = 8", ["batch_size: found 1", "one pixel"]),
     ],
 )
 def test_mistakes_are_refused_on_the_command_line(text, words, tmp_path):
@@ -119,3 +127,42 @@ def test_any_value_is_taken_or_refused_by_name(key, value, tmp_path_factory):
 def test_keys_under_their_earlier_names_are_read():
     earlier = recipe_from_dict({"quantized_clipped": True, "quantized_time_power": 2.0}, "old")
     assert earlier == Recipe(clipped=True, time_power=2.0)
+
+
+def test_a_byte_order_mark_is_no_part_of_a_recipe(tmp_path):
+    (tmp_path / "r.toml").write_text("levels = 7\n", encoding="utf-8-sig")
+    assert load_recipe(tmp_path / "r.toml").levels == 7
+
+
+SHAPE = {"channels": 4, "channel_mult": (1, 1), "blocks": 1}
+NORMED = {  # by batch
+    "resnet": ("resnet", {"classes": 2}),
+    "unet": ("unet", {"norm": "batch"}),
+    "spike-driven": ("unet", {"norm": "batch", "spike_driven": True}),
+    "patched": ("unet", {"norm": "batch", "patch": 2}),
+    "spiking": ("spiking-unet", {"timesteps": 1}),
+}
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize("kind", NORMED)
+def test_a_recipe_is_refused_where_a_batch_norm_would_see_one_value(kind, batch):
+    model, own = NORMED[kind]
+    family = MODELS[model]
+    network = family.build(family.config(**SHAPE, **own)).train()
+    for size in (2, 3, 4, 5, 6, 8):
+        if size % own.get("patch", 1):
+            continue
+        times = [torch.zeros(batch, dtype=torch.long)] if family.task == "noise" else []
+        try:
+            network(torch.zeros(batch, 3, size, size), *times)
+            refused = False
+        except ValueError as error:
+            assert "more than 1 value" in str(error)
+            refused = True
+        keys = {**SHAPE, **own, "model": model, "image_size": size, "batch_size": batch}
+        if refused:
+            with pytest.raises(RecipeError, match="batch_size"):
+                Recipe(**keys)
+        else:
+            assert Recipe(**keys).batch_size == batch

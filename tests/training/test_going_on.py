@@ -13,7 +13,7 @@ import torch
 
 import snnconvert
 from snnconvert.checkpoint.format import read_checkpoint
-from snnconvert.errors import CheckpointError, DataError
+from snnconvert.errors import CheckpointError, DataError, RecipeError
 from snnconvert.files.tensors import read_file
 from snnconvert.images.pictures import save_png
 from snnconvert.images.pixels import TensorImages
@@ -134,6 +134,43 @@ def test_a_finished_stage_stays_as_long_as_it_was(folder):
     with pytest.warns(UserWarning, match="'ann' network was finished after 12 steps"):
         out = train("net.pt", 0, "steps=50")
     assert read_checkpoint(out)["provenance"]["images_seen"]["ann"] == 48
+
+
+def test_fewer_steps_than_were_taken_are_refused_and_as_many_end_it(folder):
+    paused("net.pt")
+    with pytest.raises(
+        RecipeError, match=r"steps: found 1, .*has taken 2 steps of 'ann'.*steps = 2"
+    ):
+        train("net.pt", 0, "steps=1")
+    content = read_checkpoint(train("net.pt", 0, "steps=2"))
+    assert content["recipe"]["steps"] == 2 and content["provenance"]["images_seen"]["ann"] == 8
+
+
+DRAWING = ["model=unet", "groups=2", "dropout=0.2", "diffusion_steps=20", "steps=4",
+           "quantized_steps=2", "sample_every=2"]  # fmt: skip
+
+
+def draw(out: str, at: int = 0) -> dict[str, bytes]:
+    """The pictures of a training of a denoiser, interrupted in its n-th batch if `at` > 0."""
+    of_classes = ("model", "classes")
+    lines = [line for line in Path("net.toml").read_text().splitlines() if line]
+    kept = [line for line in lines if line.split()[0] not in of_classes]
+    Path("unet.toml").write_text("\n".join(kept))
+    recipe = snnconvert.load_recipe("unet.toml", DRAWING)
+    images = (Interrupting(at), Interrupting(0))
+    snnconvert.train(recipe, out, progress=False, images=images)
+    folder = Path(out.replace(".pt", ".samples"))
+    return {file.name: file.read_bytes() for file in sorted(folder.iterdir())}
+
+
+@pytest.mark.usefixtures("_interruptible")
+def test_an_interrupted_training_leaves_the_same_pictures(folder):
+    whole = draw("whole.pt")
+    assert list(whole) == ["ann-0000002.png", "ann-0000004.png", "qann-0000002.png"]
+    for at in (2, 2):  # in the steps whose pictures are due: the second, and the fourth
+        with pytest.raises(KeyboardInterrupt):
+            draw("cut.pt", at)
+    assert draw("cut.pt") == whole
 
 
 def test_a_moved_folder_is_the_same_and_added_images_are_noticed(folder, recwarn):

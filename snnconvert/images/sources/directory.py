@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from snnconvert.errors import DataError
 from snnconvert.images.datasets.folder import EXTENSIONS, FolderImages, image_files
-from snnconvert.images.decoding import UNREADABLE, check_mode, read_image
+from snnconvert.images.decoding import header_size, read_image
 from snnconvert.images.sources.interface import OnCall
 
 
@@ -84,11 +83,5 @@ def header_sizes(files: list[Path]) -> dict[tuple[int, int], Path]:
     """(height, width) -> first file of that size, from the headers alone."""
     sizes: dict[tuple[int, int], Path] = {}
     for file in files:
-        try:
-            with Image.open(file) as picture:
-                width, height = picture.size
-                check_mode(file, picture.mode)
-        except UNREADABLE as error:
-            raise DataError(f"{file}: not a readable image; remove or repair it") from error
-        sizes.setdefault((height, width), file)
+        sizes.setdefault(header_size(file), file)
     return sizes

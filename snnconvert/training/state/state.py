@@ -11,13 +11,14 @@ import torch
 from snnconvert.checkpoint.recipe import Recipe, recipe_from_dict
 from snnconvert.common.hardware import best_precision, choose_device
 from snnconvert.common.warning import warn
-from snnconvert.errors import CheckpointError
+from snnconvert.errors import CheckpointError, RecipeError
 from snnconvert.files.atomic import write_atomically
 from snnconvert.files.tensors import read_file
+from snnconvert.training.state.damage import REMEDY, check_values
 
 WHERE = {"data_root", "device", "save_every", "sample_every"}  # no matter of what is trained
 LENGTHS = {"steps", "quantized_steps", "radix_steps"}  # may change while the training goes on
-STATE_KEYS = {"recipe", "device", "precision", "threads", "stage", "step", "finished", "losses"}
+LATER = {"quantized_learning_rate", "quantized_target"}  # until a quantised stage has begun
 
 
 def beside(out: Path, ending: str) -> Path:
@@ -26,13 +27,17 @@ def beside(out: Path, ending: str) -> Path:
 
 
 def load_state(path: Path, recipe: Recipe) -> dict[str, Any]:
-    """The state to resume from, or a fresh one. CheckpointError if another recipe's is there."""
+    """The state to resume from, or a fresh one.
+
+    Raises:
+        CheckpointError: another recipe's is there, or a damaged one.
+        RecipeError: it has fewer steps than were taken.
+    """
     if path.exists():
-        state = read_file(path)
-        if not isinstance(state, dict) or not set(state) >= STATE_KEYS:
-            raise CheckpointError(f"{path}: is no training state; delete it to start again")
-        check_same_recipe(path, state["recipe"], recipe, WHERE | LENGTHS)
-        return continued(state, recipe)
+        state = read_file(path, REMEDY)
+        check_values(path, state)
+        check_same_recipe(path, state["recipe"], recipe, may_change(state))
+        return continued(path, state, recipe)
     return {
         **place_of(recipe),
         "recipe": recipe.to_dict(),
@@ -44,6 +49,12 @@ def load_state(path: Path, recipe: Recipe) -> dict[str, Any]:
     }
 
 
+def may_change(state: dict[str, Any]) -> set[str]:
+    """The keys of the recipe that may be others when a training goes on."""
+    begun = {state["stage"], *state["finished"]}
+    return WHERE | LENGTHS | (LATER if begun <= {None, "ann"} else set())
+
+
 def place_of(recipe: Recipe) -> dict[str, str]:
     """Where a training runs, and in which precision."""
     device = choose_device(recipe.device)
@@ -51,9 +62,19 @@ def place_of(recipe: Recipe) -> dict[str, str]:
     return {"device": device, "precision": precision}
 
 
-def continued(state: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
-    """A training's state under a recipe that may have changed in what may change; says so."""
-    before = state["recipe"]
+def continued(path: Path, state: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
+    """A training's state under a recipe that may have changed in what may change; says so.
+
+    Raises:
+        RecipeError: it says fewer steps than the stage in progress has taken.
+    """
+    before, stage, step = state["recipe"], state["stage"], state["step"]
+    if stage not in {None, *state["finished"]} and step > recipe.steps_of(stage):
+        key = recipe.steps_key_of(stage)
+        raise RecipeError(
+            f"{key}: found {recipe.steps_of(stage)}, the training in {path} has taken {step} steps "
+            f"of {stage!r}; set {key} = {step} to end it there, or more"
+        )
     if before.get("device") != recipe.device:
         state |= place_of(recipe)
     for stage in state["finished"]:
@@ -82,7 +103,8 @@ def check_same_recipe(path: Path, found: object, recipe: Recipe, free: Collectio
     if not isinstance(found, dict):
         raise CheckpointError(f"{path}: holds no recipe; choose another output with -o")
     wanted, held = recipe.to_dict(), recipe_from_dict(found, str(path)).to_dict()
-    differing = sorted(k for k in wanted if k not in free and wanted[k] != held[k])
+    keys = (wanted.keys() | held.keys()) - set(free)
+    differing = sorted(key for key in keys if wanted.get(key) != held.get(key))
     if differing:
         raise CheckpointError(
             f"{path}: comes from another recipe (it differs in {', '.join(differing)}); "
