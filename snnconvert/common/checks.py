@@ -7,8 +7,6 @@ import math
 import operator
 from numbers import Integral, Real
 
-import numpy as np
-
 from snnconvert.errors import InputError
 
 MOST = 2**31 - 1  # of what is counted, such as images: every size of a tensor takes it
@@ -37,7 +35,7 @@ def checked_integer(
 
 def checked_switch(name: str, value: object) -> bool:
     """`value`, which is true or false. InputError: "name: found X, allowed are True and False"."""
-    if isinstance(value, bool | np.bool_):
+    if type(value).__name__ in ("bool", "bool_"):  # numpy's too, without importing it
         return bool(value)
     raise InputError(f"{name}: found {value!r}, allowed are True and False")
 
