@@ -116,8 +116,6 @@ class Recipe:
             (self.quantized_target not in ("data", "ann"),
              f"quantized_target: found {self.quantized_target!r}, allowed are data and ann"),
             (self.optimizer not in ("adam", "sgd"), "optimizer: allowed are adam and sgd"),
-            (not 0 <= self.crop < max(1, self.image_size),
-             f"crop: found {self.crop}, allowed are 0 ... {self.image_size - 1} (image_size - 1)"),
             (self._lone_values,
              f"batch_size: found {self.batch_size}, and the coarsest resolution is one pixel: a "
              "batch norm needs two values or more; take batch_size = 2 or more, or larger images"),
@@ -256,6 +254,9 @@ def load_recipe(path: str | Path, changes: Sequence[str] = ()) -> Recipe:
     recipe = recipe_from_dict(values, str(path))
     if not recipe.data_root:
         raise RecipeError(f"{path}: data_root: is empty; name a folder, '.' for the current one")
+    if not 0 <= recipe.crop < max(1, recipe.image_size):
+        most = f"{recipe.image_size - 1} (image_size - 1)"
+        raise RecipeError(f"{path}: crop: found {recipe.crop}, allowed are 0 ... {most}")
     return recipe
 
 
@@ -282,10 +283,8 @@ def recipe_from_dict(values: Mapping[str, object], source: str) -> Recipe:
             raise RecipeError(f"{source}: {error}") from error
     dataset = checked.get("dataset", defaults["dataset"])
     if dataset not in DATASETS:
-        raise RecipeError(
-            f"{source}: dataset: found {dataset!r}: {nearest(str(dataset), DATASETS)}"
-            f"allowed: {', '.join(DATASETS)}"
-        )
+        told = f"{nearest(str(dataset), DATASETS)}allowed: {', '.join(DATASETS)}"
+        raise RecipeError(f"{source}: dataset: found {dataset!r}: {told}")
     try:
         recipe = Recipe(**checked)
         for stage in recipe.stages:

@@ -12,6 +12,13 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 LOG = "torch._subclasses.fake_tensor"  # writes a traceback of what is caught and said in a line
 
 
+class Silent(logging.Filter):
+    """Lets nothing pass."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return False
+
+
 @contextmanager
 def shapes_alone(mixed: bool = False) -> Iterator[FakeTensorMode]:
     """Within it, nothing is allocated and no arithmetic done for what `from_tensor` makes.
@@ -19,10 +26,10 @@ def shapes_alone(mixed: bool = False) -> Iterator[FakeTensorMode]:
     Args:
         mixed: whether operations may read tensors with values beside them.
     """
-    logger = logging.getLogger(LOG)
-    before, logger.disabled = logger.disabled, True
+    logger, silent = logging.getLogger(LOG), Silent()
+    logger.addFilter(silent)
     try:
         with torch.no_grad(), FakeTensorMode(allow_non_fake_inputs=mixed) as mode:
             yield mode
     finally:
-        logger.disabled = before
+        logger.removeFilter(silent)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from snnconvert.common.denoises import facts_of, with_facts
 from snnconvert.common.warning import warn
+from snnconvert.conversion.calibration import LEARNED_FROM
 from snnconvert.conversion.calibration.along_path import PathCalibration
 from snnconvert.conversion.calibration.batches import kept_of
 from snnconvert.conversion.calibration.calibrate import Calibration
@@ -140,6 +141,8 @@ def spiking_network(
     snn = SpikingNetwork(program, constants, config)
     judge_delivered(snn, found.path)
     snn.calibration = {**found.to_dict(), "levels": config.levels, **options.to_dict()}
+    if found.path is not None and "threshold" in found.path.left_out:
+        snn.calibration["threshold"] = LEARNED_FROM
     return snn
 
 

@@ -14,7 +14,7 @@ from snnconvert.common.warning import warn
 from snnconvert.common.words import counted
 from snnconvert.conversion.calibration.bias_correction import adjust
 from snnconvert.conversion.calibration.calibrate import Calibration, calibrate
-from snnconvert.conversion.calibration.options import NAMED, CalibrationOptions
+from snnconvert.conversion.calibration.options import CalibrationOptions
 from snnconvert.conversion.calibration.over_t import time_argument
 from snnconvert.conversion.calibration.quantizers import place_quantizers
 from snnconvert.conversion.calibration.start_potential import start_fits
@@ -145,8 +145,10 @@ def _fitted(
             trained, untrained = (judge(*finished(c)) for c in (new, constants))
             if trained.escaped > untrained.escaped:
                 found.path.left_out.append(option)
+                found.weights = None if option == "weights" else found.weights
+                told = "threshold='learned'" if option == "threshold" else "the training of weights"
                 warn(
-                    f"path: {option} is left out: with it {trained.escaped:,} of "
+                    f"path: {told} is left out: with it {trained.escaped:,} of "
                     f"{counted(trained.samples, 'sample')} escape on the solver's path, "
                     f"{untrained.escaped:,} without"
                 )
@@ -163,7 +165,7 @@ def _trainings(
     training = options.training
     if options.threshold == "learned":
         yield (
-            "threshold='learned'",
+            "threshold",
             lambda constants: learn_ceilings(
                 network.program, quantised, constants, sorted(ceilings), found.kept.calls(32)
             ),
@@ -176,8 +178,7 @@ def _trainings(
             new, found.weights = calibrate_weights(networks, constants, found.kept, training)
             return new
 
-        named = (name for name, known in NAMED.items() if known == training)
-        yield f"weights={next(named, training)!r}", trained
+        yield "weights", trained
 
 
 def _corrected(

@@ -123,8 +123,8 @@ def draw(job: Job, indices: list[int], on_call: Callable[..., object] | None = N
     if wrong:
         raise InputError(
             f"{counted(len(wrong), 'image')} of {len(indices)}, the first {wrong[0]}: NaN, "
-            "which is no picture; the network returned it. `snnconvert check` says whether "
-            "its weights hold NaN; what grows without end on the way is held by clip (--clip)"
+            "which is no picture. `snnconvert check` says whether the weights hold NaN; what "
+            "grows without end on the way is held by clip (--clip)"
         )
     return result
 

@@ -84,7 +84,8 @@ def remarks(content: dict[str, Any]) -> list[str]:
     elif path.get("trials") and not path.get("judged"):
         found.append(
             "where its samples end on a solver's path is unknown: that was judged of other "
-            "thresholds or timesteps, or by an older version; convert again with `path` to know"
+            "thresholds or of another way to spike, or by an older version; convert again with "
+            "`path` to know"
         )
     saturated = far_beyond(content["saturation"]) if content.get("saturation") else ""
     if saturated:

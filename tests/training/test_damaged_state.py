@@ -11,6 +11,7 @@ from snnconvert.errors import CheckpointError
 from snnconvert.files.tensors import read_file
 from snnconvert.images.pixels import TensorImages
 from snnconvert.training.stage import Paused
+from snnconvert.training.state.damage import moments_of
 from tests.support.tiny_recipe import tiny_recipe
 
 
@@ -77,7 +78,6 @@ CHANGES = {
     "a moment missing": lambda s: entries(s)[0].popitem(),
     "a moment of another shape": lambda s: entries(s)[0].update(exp_avg=torch.zeros(7)),
     "steps without number": lambda s: entries(s)[0].update(step="3"),
-    "moments of a weight missing": lambda s: entries(s).popitem(),
     "an unknown key of the recipe": lambda s: s["recipe"].update(more=1),
 }
 
@@ -135,3 +135,16 @@ def test_another_recipe_is_no_damage(states):
     assert train(False).exists()
     with pytest.raises(CheckpointError, match=r"another recipe .*model"):
         train(False, recipe="unet.toml")
+
+
+@pytest.mark.parametrize("kind", ["adam", "sgd"])
+def test_a_weight_that_never_had_a_gradient_has_no_moments(kind):
+    used, unused = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)
+    weights = [*used.parameters(), *unused.parameters()]
+    optimizer = (
+        torch.optim.AdamW(weights) if kind == "adam" else torch.optim.SGD(weights, momentum=0.9)
+    )
+    used(torch.ones(1, 2)).sum().backward()
+    optimizer.step()
+    held = optimizer.state_dict()
+    assert list(moments_of(Path("net.train.pt"), held, kind, weights)) == [0, 1]

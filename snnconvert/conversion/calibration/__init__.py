@@ -10,6 +10,7 @@ import re
 from snnconvert.errors import InputError
 
 PERCENTILE = 99.9
+LEARNED_FROM = "mse"  # the rule whose thresholds "learned" trains further
 CRITERIA = ("mse", "max", "percentile", "learned")  # or a percentage such as "99.5%"
 
 

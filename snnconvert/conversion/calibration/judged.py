@@ -138,7 +138,7 @@ class Judged:
         samples: that were drawn; escaped: of them, those that ended beyond `ESCAPED` times the
             largest end of the float network.
         error: root mean square distance of the others from the float network's ends.
-        spread: standard deviation of the float network's ends.
+        spread: root mean square distance of the float network's ends from their mean.
     """
 
     samples: int
@@ -148,12 +148,19 @@ class Judged:
 
     @classmethod
     def of(cls, ends: Tensor, wanted: Tensor) -> Judged:
-        """Of a network that ended at `ends`, the float network at `wanted` [B, ...]."""
+        """Of a network that ended at `ends`, the float network at `wanted` [B, ...].
+
+        Samples with which the float network itself came to no end count for nothing.
+        """
+        good = wanted.isfinite().flatten(1).all(1)
+        ends, wanted = ends[good], wanted[good]
+        if not len(wanted):
+            return cls(0, 0, 0.0, 0.0)
         size = ends.flatten(1).abs().amax(1)
         stayed = size <= ESCAPED * wanted.abs().max()  # False for NaN too
         gap = (ends - wanted)[stayed].double().square().mean().sqrt()
         error = float(gap) if bool(stayed.any()) else torch.inf
-        spread = float(wanted.double().std(correction=0))
+        spread = float((wanted - wanted.mean(0)).double().square().mean().sqrt())
         return cls(len(ends), int((~stayed).sum()), error, spread)
 
     def to_dict(self) -> dict[str, Any]:
@@ -210,7 +217,7 @@ def trouble(judged: Mapping[str, Any] | None) -> str:
     if judged is None:
         return ""
     escaped, samples = judged["escaped"], judged["samples"]
-    unlike = judged["error"] > UNLIKE * judged["spread"] > 0
+    unlike = escaped < samples and judged["error"] > UNLIKE * judged["spread"] > 0
     if not escaped and not unlike:
         return ""
     distance = f"{judged['error']:.2g} (RMS; these spread by {judged['spread']:.2g})"

@@ -99,9 +99,11 @@ def fit_layer(
     seen = torch.stack([sampled(current / top, axis) for current in currents])
     seen = seen.expand(levels, -1, -1)  # deferred: the mean input, in every step
     fitted = fitted_leak(seen, sampled(counts / levels, axis), config)
-    threshold, gain, bias = (
-        value.view(shape_of(x, axis)).to(ceiling.dtype) * ceiling for value in fitted
-    )
+    whole = along_channels(ceiling, x) if ceiling.ndim > 1 else ceiling
+    shape = shape_of(x, axis)
+    if ceiling.ndim > 1 and len(shape) == 1:
+        shape = (1, *shape, *(1,) * (x.ndim - 2))
+    threshold, gain, bias = (value.view(shape).to(ceiling.dtype) * whole for value in fitted)
     cell = Potential(
         ceiling, threshold, gain, bias, levels, 0, config.leak, config.v_reset, config.start
     )
@@ -127,8 +129,9 @@ def channels_of(ceiling: Tensor, x: Tensor) -> int | None:
 
     Where the ceiling has one for each channel it says so; else 1, but for [B, tokens, features].
     """
-    if ceiling.ndim == x.ndim and ceiling.ndim > 1:
-        return next((axis for axis, size in enumerate(ceiling.shape) if size > 1), None)
+    if ceiling.ndim > 1:  # it broadcasts, from the back
+        sizes = enumerate(ceiling.shape, x.ndim - ceiling.ndim)
+        return next((axis for axis, size in sizes if size > 1), None)
     return 1 if x.ndim > 1 and (ceiling.ndim == 1 or x.ndim != 3) else None
 
 

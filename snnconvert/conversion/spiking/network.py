@@ -32,7 +32,7 @@ from snnconvert.conversion.spiking.neuron_nodes import (
     weakened,
 )
 from snnconvert.conversion.spiking.simulation import Call, Recorder, Run
-from snnconvert.conversion.spiking.still_judged import still_judged, unjudged
+from snnconvert.conversion.spiking.still_judged import checked, still_judged, unjudged
 from snnconvert.conversion.spiking.trial_run import check_neurons, verify
 from snnconvert.errors import CheckpointError, InputError, SnnconvertError
 from snnconvert.neurons.spiking import CallRecord, Spiking
@@ -279,7 +279,7 @@ class SpikingNetwork(Spiking, HoldsProgram):
             program = decode_program(config.pop("program"))
             check_references(program, content["state"])
             check_neurons(program, content["state"])
-            calibration = dict(config.pop("calibration", {}))
+            calibration = checked(config.pop("calibration", {}))
             state = owned(content["state"], content["state"].values())
             network = cls(program, state, SpikingConfig(**config), calibration)
             verify(program, network.constants, network.config)

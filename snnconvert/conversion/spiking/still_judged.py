@@ -9,6 +9,45 @@ from typing import Any
 from snnconvert.conversion.spiking.config import SpikingConfig
 
 
+def checked(calibration: Any) -> dict[str, Any]:
+    """A calibration that a file holds. TypeError where what it says of a path is nothing such."""
+    known = dict(calibration)
+    path = known.get("path")
+    if path is None:
+        return known
+    if not isinstance(path, dict) or not is_judged(path.get("judged")):
+        raise TypeError("calibration: its 'path' is none")
+    saturation = path.get("saturation")
+    if saturation is not None and not is_saturation(saturation):
+        raise TypeError("calibration: its 'saturation' is none")
+    return known
+
+
+def is_judged(value: object) -> bool:
+    keys = ("samples", "escaped", "error", "spread")
+    return value is None or (isinstance(value, dict) and all(is_number(value.get(k)) for k in keys))
+
+
+def is_saturation(value: object) -> bool:
+    """Whether that is {"t": [...], "layers": {name: {"calibration": x, "path": [...]}}}."""
+    if not isinstance(value, dict) or not are_numbers(value.get("t")):
+        return False
+    layers = value.get("layers")
+    return isinstance(layers, dict) and all(
+        isinstance(shares, dict) and is_number(shares.get("calibration"))
+        and are_numbers(shares.get("path")) and len(shares["path"]) == len(value["t"])
+        for shares in layers.values()
+    )  # fmt: skip
+
+
+def are_numbers(value: object) -> bool:
+    return isinstance(value, list) and all(map(is_number, value))
+
+
+def is_number(value: object) -> bool:
+    return isinstance(value, int | float)
+
+
 def unjudged(calibration: Mapping[str, Any]) -> dict[str, Any]:
     """What is known of a calibration without what was judged of the network that it made."""
     path = calibration.get("path")

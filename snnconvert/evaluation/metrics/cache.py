@@ -21,7 +21,7 @@ from snnconvert.evaluation.metrics.gaussian import Statistics, load_statistics
 from snnconvert.evaluation.metrics.running_gaussian import RunningGaussian
 from snnconvert.images.sources import Source, StoredSource
 
-FORMAT = 1  # part of every name; raise it when features or statistics are computed differently
+FORMAT = 2  # part of every name; raise it when features or statistics are computed differently
 
 
 def statistics_of(

@@ -113,11 +113,15 @@ def _path(path: dict[str, Any]) -> str:
         f"thresholds also fitted to {path['visited']} inputs on a solver's path: "
         f"reach {path['reach']:g}"
     )
-    return said if found is None else (
-        f"{said}, {found['escaped']} of {counted(found['samples'], 'sample')} escape "
-        f"(else {lowest['escaped']}), error of the others {found['error']:.3g} "
-        f"(else {lowest['error']:.3g})"
-    )  # fmt: skip
+    if found is None:
+        return said
+    said += (
+        f", {found['escaped']} of {counted(found['samples'], 'sample')} escape "
+        f"(else {lowest['escaped']})"
+    )
+    if found["escaped"] == found["samples"]:
+        return said
+    return f"{said}, error of the others {found['error']:.3g} (else {lowest['error']:.3g})"
 
 
 def _counted(analog: list[dict[str, str]]) -> str:

@@ -102,11 +102,14 @@ def moments_of(
 ) -> dict[int, dict[str, Tensor]]:
     """What an optimizer of that kind remembers of each of the tensors it trains, from a state.
 
+    Nothing of those that never had a gradient.
+
     Raises:
         CheckpointError: something else.
     """
     moments = held.get("state")
-    right = isinstance(moments, dict) and [*moments] == [*range(len(trained))] and all(
+    known = isinstance(moments, dict) and set(moments) <= {*range(len(trained))}
+    right = isinstance(moments, dict) and known and bool(moments) == bool(trained) and all(
         isinstance(entry, dict)
         and set(entry) == OF_OPTIMIZER[kind]
         and all(is_like(value, trained[number]) or (name == "step" and is_step(value))

@@ -29,9 +29,15 @@ def check_weights(
     recipe: Recipe, stage: str, done: int, networks: Sequence[nn.Module], state: dict[str, Any],
     path: Path,
 ) -> None:  # fmt: skip
-    """DivergedError where a network holds a number that is not finite after `done` steps."""
-    held = [value for network in networks for value in network.state_dict().values()]
-    finite = [value.isfinite().all() for value in held if value.is_floating_point()]
+    """DivergedError where a network holds a number that is not finite after `done` steps.
+
+    Among its parameters and running statistics: tables may hold what they like.
+    """
+    held = [
+        value for network in networks for name, value in network.state_dict(keep_vars=True).items()
+        if value.requires_grad or "running_" in name
+    ]  # fmt: skip
+    finite = [value.isfinite().all() for value in held]
     if not bool(torch.stack(finite).all()):
         raise diverged(recipe, stage, f"weights are not finite after step {done}", state, path)
 

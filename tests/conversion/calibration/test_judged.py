@@ -10,7 +10,7 @@ import torch
 import snnconvert
 from snnconvert.conversion.calibration.judged import Judged, trouble
 from snnconvert.conversion.calibration.options import WeightCalibration
-from snnconvert.errors import InputError
+from snnconvert.errors import CheckpointError, InputError
 from tests.support.planar import NormalDenoiser, points
 
 LINEAR = snnconvert.Schedule.linear(100, 1e-3, 0.1)
@@ -70,7 +70,8 @@ def test_figures_and_warnings_are_those_of_the_network_handed_over(way):
 def test_training_that_makes_samples_escape_is_not_taken(plain):
     """Learned ceilings give up the room that a path needs; without them there is an answer."""
     snn, said = converted(**WAYS["learned"])
-    assert snn.calibration["path"]["left_out"] == ["threshold='learned'"]
+    assert snn.calibration["path"]["left_out"] == ["threshold"]
+    assert snn.calibration["threshold"] == "mse"  # what came out
     assert any("threshold='learned' is left out" in text for text in said)
     assert snn.calibration["path"]["judged"]["escaped"] == 0
     x, t = BATCHES[0]
@@ -190,3 +191,29 @@ def test_times_that_a_network_or_its_path_says_are_kept_as_they_are():
         0,
         0.99,
     )
+
+
+@pytest.mark.parametrize("path", [
+    "abc", {"judged": 3}, {"judged": {"escaped": "a"}}, {"saturation": {"t": 1, "layers": {}}},
+    {"saturation": {"t": [1.0], "layers": {"a": {"calibration": 0.0, "path": []}}}},
+], ids=str)  # fmt: skip
+def test_what_a_file_says_of_a_path_is_checked(plain, path):
+    content = plain.to_content()
+    type(plain).from_content(content)
+    content["config"]["calibration"] = {**plain.calibration, "path": path}
+    with pytest.raises(CheckpointError, match="damaged"):
+        type(plain).from_content(content)
+
+
+def test_where_all_escape_there_are_no_others():
+    wanted = torch.randn(8, 2)
+    judged = Judged.of(100 + wanted, wanted)
+    assert judged.escaped == 8 and "others" not in trouble(judged.to_dict())
+
+
+def test_samples_without_an_end_of_the_float_network_count_for_nothing():
+    wanted = torch.randn(8, 2)
+    ends = wanted.clone()
+    wanted[:3] = torch.nan
+    assert Judged.of(ends, wanted).to_dict() == Judged.of(ends[3:], wanted[3:]).to_dict()
+    assert not trouble(Judged.of(ends, torch.full_like(ends, torch.nan)).to_dict())

@@ -229,6 +229,20 @@ def test_ceilings_lie_where_they_broadcast(shape, function):
         assert relative_error([fine(x)], [model(x)]) < 0.01
 
 
+@pytest.mark.parametrize("shape", [(6,), (1, 6), (1, 1, 6), (4, 1), (1, 4, 1)], ids=str)
+def test_so_do_those_of_leaky_neurons(shape):
+    torch.manual_seed(0)
+    model, x = Activated(Parametrised(qcfs, *shape)).eval(), torch.randn(64, 3, 4, 6)
+    snn = snnconvert.convert(
+        model, 16, example_inputs=x, calibration=[x], neuron="lif", tau=1000.0, firing="deferred"
+    )
+    assert relative_error([snn(x)], [model(x)]) < 0.2
+    (cell,) = snn.neurons.values()
+    along = [size for size in cell.v_threshold.shape if size > 1]
+    assert along == [size for size in shape if size > 1]
+    assert snn.run(x).output.shape == (64, 3, 4, 3)
+
+
 def test_other_levels_than_the_quantisers_are_told():
     model, x = Activated(Parametrised(qcfs)).eval(), torch.randn(8, 6)
     with pytest.warns(UserWarning, match="quantisers of 4 levels .* give timesteps=4"):
