@@ -73,7 +73,7 @@ def test_command_lines_in_the_text_parse():
 
 def test_options_in_the_text_exist():
     known = set().union(*options().values())
-    of_tools = {"--nproc-per-node", "--check", "--rows", "--data", "--images",
+    of_tools = {"--nproc-per-node", "--check", "--more", "--rows", "--data", "--images",
                 "--rounds", "--batch", "--smoke", "--calibration", "--version"}  # fmt: skip
     for option in set(re.findall(r"`(--[a-z][a-z-]+)", SPOKEN)):
         assert option in known | of_tools, option

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from snnconvert.checkpoint.recipe import Recipe
 from snnconvert.errors import DivergedError
@@ -34,12 +34,17 @@ def check_weights(
     Among its parameters and running statistics: tables may hold what they like.
     """
     held = [
-        value for network in networks for name, value in network.state_dict(keep_vars=True).items()
-        if value.requires_grad or "running_" in name
+        value for network in networks
+        for value in (*network.parameters(), *running_statistics(network))
     ]  # fmt: skip
     finite = [value.isfinite().all() for value in held]
     if not bool(torch.stack(finite).all()):
         raise diverged(recipe, stage, f"weights are not finite after step {done}", state, path)
+
+
+def running_statistics(network: nn.Module) -> Iterator[Tensor]:
+    """Of batch norms."""
+    return (value for name, value in network.named_buffers() if "running_" in name)
 
 
 def diverged(
