@@ -52,10 +52,8 @@ def open_shard(device: str = "auto") -> Iterator[Shard]:
     Raises:
         InputError: no such device, or senseless RANK and WORLD_SIZE.
     """
-    rank, size, local = (environment_integer(*v) for v in
-                         (("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_RANK", 0)))  # fmt: skip
-    if not 0 <= rank < size:
-        raise InputError(f"RANK, WORLD_SIZE: found {rank}, {size}; start with torchrun")
+    rank, size = numbered()
+    local = environment_integer("LOCAL_RANK", 0)
     place = checked_device(device, local)
     if size == 1:
         yield Shard(rank, size, place)
@@ -68,6 +66,14 @@ def open_shard(device: str = "auto") -> Iterator[Shard]:
         dist.barrier()  # nobody leaves while others still need it
     finally:
         dist.destroy_process_group()
+
+
+def numbered() -> tuple[int, int]:
+    """(number of this process, how many there are). InputError where they make no sense."""
+    rank, size = environment_integer("RANK", 0), environment_integer("WORLD_SIZE", 1)
+    if not 0 <= rank < size:
+        raise InputError(f"RANK, WORLD_SIZE: found {rank}, {size}; start with torchrun")
+    return rank, size
 
 
 def environment_integer(name: str, default: int) -> int:

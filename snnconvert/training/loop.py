@@ -16,7 +16,7 @@ import torch
 
 from snnconvert.checkpoint.format import read_checkpoint
 from snnconvert.checkpoint.recipe import Recipe, load_recipe
-from snnconvert.common.processes import Shard, open_shard
+from snnconvert.common.processes import numbered, open_shard
 from snnconvert.errors import InputError
 from snnconvert.files.atomic import check_destination, clear_stale
 from snnconvert.images.datasets import DATASETS
@@ -65,8 +65,8 @@ def train(
         return out
     deadline = None if stop_after is None else time.monotonic() + stop_after
     state = load_state(state_path, recipe)
+    check_share(recipe, numbered()[1])  # before they join: one that ends would take others along
     with open_shard(state["device"]) as shard:
-        check_share(recipe, shard)
         training, held_out = (recipe_images(recipe, images, part) for part in (True, False))
         show = progress and shard.rank == 0
         if "images" not in state:  # before every file is read
@@ -118,10 +118,10 @@ def recipe_images(recipe: Recipe, given: tuple[Images, Images] | None, train: bo
     return DATASETS[recipe.dataset](Path(recipe.data_root), recipe.image_size, train)
 
 
-def check_share(recipe: Recipe, shard: Shard) -> None:
+def check_share(recipe: Recipe, processes: int) -> None:
     """InputError unless the processes divide the batch evenly."""
-    if recipe.batch_size % shard.size:
+    if recipe.batch_size % processes:
         raise InputError(
-            f"batch_size: {recipe.batch_size} cannot be shared evenly by {shard.size} processes; "
+            f"batch_size: {recipe.batch_size} cannot be shared evenly by {processes} processes; "
             "start a number of processes that divides it, or change batch_size"
         )
