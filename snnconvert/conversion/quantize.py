@@ -14,6 +14,7 @@ from snnconvert.common.warning import warn
 from snnconvert.common.words import counted
 from snnconvert.conversion.calibration.bias_correction import adjust
 from snnconvert.conversion.calibration.calibrate import Calibration, calibrate
+from snnconvert.conversion.calibration.judged import Judged
 from snnconvert.conversion.calibration.options import CalibrationOptions
 from snnconvert.conversion.calibration.over_t import time_argument
 from snnconvert.conversion.calibration.quantizers import place_quantizers
@@ -138,11 +139,13 @@ def _fitted(
     looks at usual inputs, and closes what a path needs beyond them.
     """
     finished = partial(_corrected, network, quantised, found=found, options=options)
+    judge = found.path.judge if found.path else None
+    untrained: Judged | None = None
     for option, train in _trainings(network, quantised, found, options):
         new = train(constants)
-        judge = found.path.judge if found.path else None
         if judge is not None and found.path is not None:
-            trained, untrained = (judge(*finished(c)) for c in (new, constants))
+            untrained = untrained or judge(*finished(constants))
+            trained = judge(*finished(new))
             if trained.escaped > untrained.escaped:
                 found.path.left_out.append(option)
                 found.weights = None if option == "weights" else found.weights
@@ -153,6 +156,7 @@ def _fitted(
                     f"{untrained.escaped:,} without"
                 )
                 continue
+            untrained = trained
         constants = new
     return finished(constants)
 

@@ -128,9 +128,7 @@ class SampledSource:
 
     def facts(self) -> dict[str, Any]:
         plan, network = self.drawing.plan, self.network
-        given = {**plan.options, **plan.corrections}
-        given |= {"denoise_to_zero": True} if plan.zero else {}
-        options = {k: v if isinstance(v, PLAIN) else fingerprint(v) for k, v in given.items()}
+        options = {k: v if isinstance(v, PLAIN) else fingerprint(v) for k, v in plan.given.items()}
         return {
             **self.origin, "solver": plan.solver, "steps": plan.calls, "options": options,
             "schedule": schedule_hash(plan.schedule), "data_range": list(self.job.data_range),

@@ -99,11 +99,10 @@ def fit_layer(
     seen = torch.stack([sampled(current / top, axis) for current in currents])
     seen = seen.expand(levels, -1, -1)  # deferred: the mean input, in every step
     fitted = fitted_leak(seen, sampled(counts / levels, axis), config)
-    whole = along_channels(ceiling, x) if ceiling.ndim > 1 else ceiling
     shape = shape_of(x, axis)
     if ceiling.ndim > 1 and len(shape) == 1:
         shape = (1, *shape, *(1,) * (x.ndim - 2))
-    threshold, gain, bias = (value.view(shape).to(ceiling.dtype) * whole for value in fitted)
+    threshold, gain, bias = (value.view(shape).to(ceiling.dtype) * ceiling for value in fitted)
     cell = Potential(
         ceiling, threshold, gain, bias, levels, 0, config.leak, config.v_reset, config.start
     )

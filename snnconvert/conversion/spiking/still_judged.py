@@ -15,7 +15,7 @@ def checked(calibration: Any) -> dict[str, Any]:
     path = known.get("path")
     if path is None:
         return known
-    if not isinstance(path, dict) or not is_judged(path.get("judged")):
+    if not isinstance(path, dict) or not is_tried(path) or not is_judged(path.get("judged")):
         raise TypeError("calibration: its 'path' is none")
     saturation = path.get("saturation")
     if saturation is not None and not is_saturation(saturation):
@@ -23,9 +23,21 @@ def checked(calibration: Any) -> dict[str, Any]:
     return known
 
 
+def is_tried(path: dict[str, Any]) -> bool:
+    """Whether it has a reach, a number of inputs, and trials of reaches."""
+    trials = path.get("trials")
+    return holds(path, "reach", "visited") and isinstance(trials, list) and all(
+        holds(trial, "reach", "escaped", "error") for trial in trials
+    )  # fmt: skip
+
+
 def is_judged(value: object) -> bool:
-    keys = ("samples", "escaped", "error", "spread")
-    return value is None or (isinstance(value, dict) and all(is_number(value.get(k)) for k in keys))
+    return value is None or holds(value, "samples", "escaped", "error", "spread")
+
+
+def holds(value: object, *keys: str) -> bool:
+    """Whether that is a table with a number under each of the keys."""
+    return isinstance(value, dict) and all(is_number(value.get(key)) for key in keys)
 
 
 def is_saturation(value: object) -> bool:
@@ -34,8 +46,8 @@ def is_saturation(value: object) -> bool:
         return False
     layers = value.get("layers")
     return isinstance(layers, dict) and all(
-        isinstance(shares, dict) and is_number(shares.get("calibration"))
-        and are_numbers(shares.get("path")) and len(shares["path"]) == len(value["t"])
+        holds(shares, "calibration") and are_numbers(shares.get("path"))
+        and len(shares["path"]) == len(value["t"])
         for shares in layers.values()
     )  # fmt: skip
 

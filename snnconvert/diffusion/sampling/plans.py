@@ -49,12 +49,17 @@ class Plan:
         return Denoiser(network, self.schedule, arguments=rows_of(self.arguments, numbers), **given)
 
     @property
+    def given(self) -> dict[str, object]:
+        """Options of solver and denoiser that were not left at their defaults."""
+        last: dict[str, object] = {"denoise_to_zero": True} if self.zero else {}
+        return {**self.options, **self.corrections, **last}
+
+    @property
     def all_options(self) -> dict[str, object]:
         """Options of solver and denoiser, those left at their defaults too."""
         defaults = SOLVERS[self.solver].options
-        given: dict[str, object] = {"arguments": self.arguments} if self.arguments else {}
-        given |= {"denoise_to_zero": True} if self.zero else {}
-        return {"prediction": "eps", **defaults, **self.options, **self.corrections, **given}
+        arguments = {"arguments": self.arguments} if self.arguments else {}
+        return {"prediction": "eps", **defaults, **self.given, **arguments}
 
     @property
     def adaptive(self) -> bool:

@@ -108,15 +108,16 @@ def moments_of(
         CheckpointError: something else.
     """
     moments = held.get("state")
-    known = isinstance(moments, dict) and set(moments) <= {*range(len(trained))}
-    right = isinstance(moments, dict) and known and bool(moments) == bool(trained) and all(
+    if not isinstance(moments, dict) or not set(moments) <= {*range(len(trained))}:
+        raise damaged(path, "optimizer")
+    right = bool(moments) == bool(trained) and all(
         isinstance(entry, dict)
         and set(entry) == OF_OPTIMIZER[kind]
         and all(is_like(value, trained[number]) or (name == "step" and is_step(value))
                 for name, value in entry.items())
         for number, entry in moments.items()
     )  # fmt: skip
-    if not isinstance(moments, dict) or not right:
+    if not right:
         raise damaged(path, "optimizer")
     return moments
 

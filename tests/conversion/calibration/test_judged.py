@@ -194,12 +194,14 @@ def test_times_that_a_network_or_its_path_says_are_kept_as_they_are():
 
 
 @pytest.mark.parametrize("path", [
-    "abc", {"judged": 3}, {"judged": {"escaped": "a"}}, {"saturation": {"t": 1, "layers": {}}},
+    "abc", {"reach": "far"}, {"trials": [3]}, {"trials": None}, {"judged": 3},
+    {"judged": {"escaped": "a"}}, {"saturation": {"t": 1, "layers": {}}},
     {"saturation": {"t": [1.0], "layers": {"a": {"calibration": 0.0, "path": []}}}},
 ], ids=str)  # fmt: skip
 def test_what_a_file_says_of_a_path_is_checked(plain, path):
     content = plain.to_content()
     type(plain).from_content(content)
+    path = {**plain.calibration["path"], **path} if isinstance(path, dict) else path
     content["config"]["calibration"] = {**plain.calibration, "path": path}
     with pytest.raises(CheckpointError, match="damaged"):
         type(plain).from_content(content)
