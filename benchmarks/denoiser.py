@@ -46,7 +46,7 @@ def measure(network: nn.Module, ann: nn.Module, held_out: list, longest: int) ->
         quarter = (t * QUARTERS / longest).long().clamp_(max=QUARTERS - 1)
         squares.index_add_(0, quarter, (found - wanted).square().flatten(1).sum(1))
         scales.index_add_(0, quarter, wanted.square().flatten(1).sum(1))
-        loss += len(x) * float(prediction_loss(network, x, t, target))
+        loss += len(x) * float(prediction_loss(found, target))
         count += len(x)
     error = float((squares.sum() / scales.sum()).sqrt())
     return [error, *(squares / scales).sqrt().tolist(), loss / count]

@@ -12,10 +12,9 @@ from typing import Any
 
 import tomli_w
 
-from snnconvert.checkpoint.recipe_keys import EARLIER, LARGEST, OF_TASK, QUANTIZED
+from snnconvert.checkpoint.recipe_keys import EARLIER, OF_TASK, QUANTIZED, RANGES
 from snnconvert.common.checks import like_default
 from snnconvert.common.hardware import DEVICES
-from snnconvert.common.randomness import LARGEST_SEED
 from snnconvert.common.registry import nearest
 from snnconvert.common.shipped import recipe_file
 from snnconvert.errors import InputError, RecipeError
@@ -25,7 +24,7 @@ from snnconvert.models import MODELS, Family
 PREDICTIONS = ("eps", "v", "x0")
 
 
-def as_list(value: int | tuple[int, ...]) -> list[int]:
+def as_list(value: float | tuple[int, ...]) -> list[float]:
     return list(value) if isinstance(value, tuple) else [value]
 
 
@@ -80,6 +79,7 @@ class Recipe:
     radix_levels: int = 0  # of a second quantised stage, 2^T - 1 for radix code; 0: none
     radix_steps: int = 0
     quantized_target: str = "data"  # what it learns: "data", or the outputs of the "ann" before it
+    critic: float = 0.0  # weight of a critic that tells the two apart; 0: none
     batch_size: int = 128
     optimizer: str = "adam"  # "adam" (decoupled weight decay), or "sgd" (momentum 0.9)
     weight_decay: float = 0.0
@@ -130,8 +130,8 @@ class Recipe:
              "radix_levels, radix_steps: both or none, and only with levels"),
             (self.radix_levels & (self.radix_levels + 1) != 0,
              f"radix_levels: found {self.radix_levels}, allowed are 2^T - 1 (1, 3, 7, 15, ...)"),
-            (not 0.1 <= self.time_power <= 10,
-             f"time_power: found {self.time_power}, allowed is 0.1 ... 10"),
+            (self.critic > 0 and (family.task != "noise" or self.quantized_target != "ann"),
+             'critic: means nothing without a denoiser and quantized_target = "ann"'),
             (not 0 <= self.ema < 1, f"ema: found {self.ema}, allowed is [0, 1)"),
             (min(self.image_size, self.batch_size, self.save_every) < 1,
              "image_size, batch_size and save_every: allowed are 1 and more"),
@@ -145,8 +145,6 @@ class Recipe:
              "learning_rate, quantized_learning_rate and grad_clip: must be positive"),
             (min(self.warmup, self.sample_every, self.weight_decay) < 0,
              "warmup, sample_every and weight_decay: must not be negative"),
-            (not 0 <= self.seed <= LARGEST_SEED,
-             f"seed: found {self.seed}, allowed are 0 ... {LARGEST_SEED}"),
             (self.image_size % self.patch != 0 if self.patch > 0 else True,
              f"image_size: {self.image_size} must be a multiple of patch = {self.patch}"),
         ]  # fmt: skip
@@ -159,9 +157,10 @@ class Recipe:
         for name, value in dataclasses.asdict(self).items():
             if isinstance(value, float) and not math.isfinite(value):
                 raise RecipeError(f"{name}: found {value}, a finite number is needed")
-        for name, most in LARGEST.items():
-            if not 0 <= max(as_list(getattr(self, name)), default=0) <= most:
-                raise RecipeError(f"{name}: found {getattr(self, name)}, allowed are 0 ... {most}")
+        for name, (least, most) in RANGES.items():
+            found = getattr(self, name)
+            if not least <= max(as_list(found), default=least) <= most:
+                raise RecipeError(f"{name}: found {found}, allowed are {least} ... {most}")
 
     @property
     def family(self) -> Family:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-LARGEST = {
-    "image_size": 4096, "channels": 8192, "channel_mult": 64, "blocks": 64, "patch": 64,
-    "classes": 1_000_000, "batch_size": 65_536, "diffusion_steps": 100_000,
-    "levels": 65_535, "radix_levels": 65_535,
-    "timesteps": 65_535,  # after levels, from which it may follow
+from snnconvert.common.randomness import LARGEST_SEED
+
+RANGES = {
+    "image_size": (0, 4096), "channels": (0, 8192), "channel_mult": (0, 64), "blocks": (0, 64),
+    "patch": (0, 64), "classes": (0, 1_000_000), "batch_size": (0, 65_536),
+    "diffusion_steps": (0, 100_000), "levels": (0, 65_535), "radix_levels": (0, 65_535),
+    "timesteps": (0, 65_535),  # after levels, from which it may follow
+    "time_power": (0.1, 10), "critic": (0, 1), "seed": (0, LARGEST_SEED),
 }  # fmt: skip
 # with quantised stages
 QUANTIZED = {"levels", "quantized_steps", "quantized_learning_rate", "quantized_target",
-             "radix_levels", "radix_steps"}  # fmt: skip
+             "critic", "radix_levels", "radix_steps"}  # fmt: skip
 OF_TASK = {
     "noise": {"diffusion_steps", "beta_first", "beta_last", "prediction", "clipped", "time_power",
               "sample_every"},
@@ -72,6 +75,8 @@ KEYS = {
     "radix_levels": "levels of a second quantised stage, 2^T - 1 for the radix code; 0: none",
     "radix_steps": "training steps of that stage",
     "quantized_target": "what quantised stages learn: data, or ann (the float network's answers)",
+    "critic": "weight of a critic, a small network that learns to tell the quantised network's "
+    "clean images from the float one's, which it then learns to lose; 0: none",
     "batch_size": "images a step, of all processes together",
     "optimizer": "adam (decoupled weight decay) or sgd (momentum 0.9)",
     "weight_decay": "of the optimizer",

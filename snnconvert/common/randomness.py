@@ -17,6 +17,7 @@ STREAMS = (
     "tuning",
     "qann-radix",
     "paths",
+    "critic",
 )
 STREAMS_PER_SEED = 25  # odd, or seeds would meet modulo 2^32; keeps the first 1000 far apart
 LARGEST_SEED = 2**31 - 1

@@ -13,6 +13,7 @@ from snnconvert.common.denoises import PREDICTIONS, facts_of
 from snnconvert.common.registry import nearest
 from snnconvert.diffusion.correction import Correction
 from snnconvert.diffusion.linear import plus
+from snnconvert.diffusion.objectives import clean_of
 from snnconvert.diffusion.schedule import CLEAN, NoiseLevels, Point, Schedule, as_schedule
 from snnconvert.diffusion.times import Caller, Range, agreed
 from snnconvert.errors import InputError
@@ -194,13 +195,9 @@ class Denoiser:
 
     def _clean_in(self, x: Tensor, output: Tensor, point: Point) -> Tensor:
         """x0 as the network predicts it."""
-        if self.prediction == "eps":
-            return plus(x, -point.sigma, output).div_(point.alpha)
-        if self.prediction == "v":
-            return plus(point.alpha * x, -point.sigma, output)
         if self.prediction == "x_prev":
             return self._clean_from_previous(x, output, point)
-        return output
+        return clean_of(self.prediction, output, x, point)
 
     def _seen(self, x: Tensor, point: Point, x0: Tensor) -> Tensor:
         """`x0` corrected, and shown to `on_call`."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from snnconvert.diffusion.schedule import NoiseLevels
+from snnconvert.diffusion.linear import plus
+from snnconvert.diffusion.schedule import NoiseLevels, Point
 
 
 def noised_batch(
@@ -67,25 +68,30 @@ def beyond_range(prediction: str, images: Tensor) -> Tensor:
     return ends if prediction == "x0" else -ends
 
 
+def clean_of(prediction: str, output: Tensor, x: Tensor, point: Point) -> Tensor:
+    """The clean image that a prediction (eps, v or x0) at `x` means; all [B, ...]."""
+    if prediction == "eps":
+        return plus(x, -point.sigma, output).div_(point.alpha)
+    if prediction == "v":
+        return plus(point.alpha * x, -point.sigma, output)
+    return output
+
+
 def prediction_loss(
-    network: nn.Module,
-    x: Tensor,
-    t: Tensor,
+    prediction: Tensor,
     target: Tensor,
     answer: Tensor | None = None,
     beyond: Tensor | None = None,
 ) -> Tensor:
-    """Mean squared error of the prediction (for eps: Ho et al. 2020, equation 14).
+    """Mean squared error of a prediction (of eps: Ho et al. 2020, equation 14).
 
     Args:
-        network: (x, t) -> its prediction.
-        x, t: noised images [B, C, H, W] and their times [B].
+        prediction: of a network, [B, C, H, W].
         target: what the data say, [B, C, H, W].
         answer: of a teacher, to learn instead.
         beyond: as `beyond_range` gives it. Samplers clip the clean image that a prediction means:
             a prediction further out than `target` is no error there.
     """
-    prediction = network(x, t).float()
     error = prediction - (target if answer is None else answer)
     if beyond is not None:
         error = error.masked_fill(beyond * (prediction - target) > 0, 0)

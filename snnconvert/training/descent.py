@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from snnconvert.checkpoint.recipe import Recipe
+from snnconvert.training.critic import Critic
 from snnconvert.training.tasks import Batch, answer_of, loss_of
 
 WARM_UP = 3  # steps before recording: allocations and lazy initialisations are behind them
@@ -29,6 +30,7 @@ class Descent:
         bfloat16: compute in bfloat16 autocast.
         record: replay a CUDA graph; all batches are of one shape, the network makes no choice that
             depends on values, and the process is the only one.
+        critic: None, or what tells the network's answers from the teacher's; it learns along.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class Descent:
         *,
         bfloat16: bool,
         record: bool,
+        critic: Critic | None = None,
     ) -> None:
         self.recipe = recipe
         self.network = network
@@ -49,6 +52,7 @@ class Descent:
         self.ceilings: list[Tensor] = [
             value for name, value in network.named_parameters() if name.endswith("ceiling")
         ]
+        self.critic = critic
         self.side = torch.cuda.Stream() if record else None
         self.eager_steps = 0
         self.graph: torch.cuda.CUDAGraph | None = None
@@ -110,9 +114,15 @@ class Descent:
                             cache_enabled=self.side is None):  # fmt: skip
             teacher = self.teacher
             answer = None if teacher is None else answer_of(self.recipe, teacher, batch)
-            loss = loss_of(self.recipe, self.network, batch, answer)
+            prediction = self.network(*batch.inputs).float()
+            loss = whole = loss_of(self.recipe, prediction, batch, answer)
+            if self.critic is not None:
+                assert answer is not None
+                whole = loss + self.critic.objection(batch, prediction, answer)
         self.optimizer.zero_grad()
-        loss.backward()
+        whole.backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.grad_clip)
         self.optimizer.step()
+        if self.critic is not None:
+            self.critic.learn(batch)
         return loss.detach()

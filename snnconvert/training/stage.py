@@ -20,6 +20,7 @@ from snnconvert.diffusion.sampling import sample
 from snnconvert.images.pictures import grid, save_png
 from snnconvert.training.averaging import settle_statistics, update_average
 from snnconvert.training.ceilings import relu_ceilings
+from snnconvert.training.critic import Critic
 from snnconvert.training.descent import Descent
 from snnconvert.training.initial import start_from
 from snnconvert.training.interrupt import Interrupt
@@ -66,16 +67,23 @@ class Stage:
             network = synchronised(network)
         self.network = network
         self.rate: float = getattr(recipe, recipe.rate_key_of(name))
-        record = device.type == "cuda" and run.shard.size == 1
+        bfloat16 = run.precision == "bfloat16"
+        self.critic = None
+        if teacher is not None and recipe.critic:
+            self.critic = Critic(recipe, run.images.channels, device, layout, bfloat16=bfloat16,
+                                 processes=run.shard.size)  # fmt: skip
+        record = device.type == "cuda" and run.shard.size == 1 and self.critic is None
         self.optimizer = optimizer_of(recipe, network, self.rate, record)
         if resumed:
             for key, into in (("network", network), ("average", self.average)):
                 check_tensors(path, key, state[key], into)
                 into.load_state_dict(state[key])
             resume_optimizer(self.optimizer, state["optimizer"], recipe.optimizer, path)
+            if self.critic is not None:
+                self.critic.resume(state.get("critic"), path)
         self.first = state["step"] if resumed else 0
         self.descend = Descent(recipe, shared_by(run.shard, network), teacher, self.optimizer,
-                               bfloat16=run.precision == "bfloat16", record=record)  # fmt: skip
+                               bfloat16=bfloat16, record=record, critic=self.critic)  # fmt: skip
         self.losses = state["losses"].setdefault(name, [])
         self.unread: list[Tensor] = []
 
@@ -154,6 +162,8 @@ class Stage:
             "average": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
         }
+        if self.critic is not None:
+            self.state["critic"] = self.critic.state()
         save_state(self.path, self.state)
         save_losses(self.run.out, self.state["losses"])
 

@@ -13,6 +13,7 @@ from snnconvert.checkpoint.recipe import Recipe
 from snnconvert.checkpoint.schedules import schedule_of
 from snnconvert.diffusion.objectives import (
     beyond_range,
+    gaussian_like,
     noised_batch,
     prediction_loss,
     target_of,
@@ -21,22 +22,28 @@ from snnconvert.errors import DataError
 from snnconvert.images.order import step_indices
 from snnconvert.images.pixels import Images, to_unit_range
 
+VIEWS = 3  # of one image that a critic sees: what it means, its noise, and itself
+
 
 @dataclass(frozen=True)
 class Batch:
     """Arguments of one network call and what it should give; all [B, ...].
 
-    `beyond`: where an error in one direction is none (`beyond_range`); None: nowhere.
+    Attributes:
+        inputs, target: what the names say.
+        beyond: where an error in one direction is none (`beyond_range`); None: nowhere.
+        nudge: noise by which a critic's slope is measured, [B, views, H, W]; None: no critic.
     """
 
     inputs: tuple[Tensor, ...]
     target: Tensor
     beyond: Tensor | None = None
+    nudge: Tensor | None = None
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
         """All of it."""
-        others = () if self.beyond is None else (self.beyond,)
+        others = (value for value in (self.beyond, self.nudge) if value is not None)
         return (*self.inputs, self.target, *others)
 
     def part(self, rank: int, size: int) -> Batch:
@@ -49,8 +56,8 @@ class Batch:
         return self._each(lambda value: value.to(device, non_blocking=True))
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
-        beyond = None if self.beyond is None else change(self.beyond)
-        return Batch(tuple(map(change, self.inputs)), change(self.target), beyond)
+        others = (None if value is None else change(value) for value in (self.beyond, self.nudge))
+        return Batch(tuple(map(change, self.inputs)), change(self.target), *others)
 
 
 def check_task_images(recipe: Recipe, images: Images) -> None:
@@ -84,6 +91,7 @@ def batch_of(recipe: Recipe, images: Images, step: int, rng: torch.Generator) ->
         (x_t, t),
         target_of(recipe.prediction, x, eps, schedule, t),
         beyond_range(recipe.prediction, x) if recipe.clipped else None,
+        gaussian_like(x.repeat(1, VIEWS, 1, 1), rng) if recipe.critic else None,
     )
 
 
@@ -114,14 +122,12 @@ def answer_of(recipe: Recipe, teacher: nn.Module, batch: Batch) -> Tensor:
 
 
 def loss_of(
-    recipe: Recipe, network: nn.Module, batch: Batch, answer: Tensor | None = None
+    recipe: Recipe, prediction: Tensor, batch: Batch, answer: Tensor | None = None
 ) -> Tensor:
-    """Mean loss over a batch: squared error of the prediction, or cross entropy of the classes.
+    """Mean loss of what a network said to a batch: squared error, or cross entropy of classes.
 
     answer: what a teacher says, to learn instead of the batch's target.
     """
     if recipe.family.task == "classes":
-        aim = batch.target if answer is None else answer
-        return F.cross_entropy(network(*batch.inputs).float(), aim)
-    x_t, t = batch.inputs
-    return prediction_loss(network, x_t, t, batch.target, answer, batch.beyond)
+        return F.cross_entropy(prediction, batch.target if answer is None else answer)
+    return prediction_loss(prediction, batch.target, answer, batch.beyond)

@@ -34,8 +34,7 @@ def losses(prediction: str, clean: Tensor, shift: float) -> Tensor:
     beyond = beyond_range(prediction, clean)
     answers = meaning(prediction, clean + shift, x, t)
     return torch.stack([
-        prediction_loss(lambda x, t, i=i: answers[i : i + 1], x[i : i + 1], t[i : i + 1],
-                        target[i : i + 1], beyond=beyond[i : i + 1])
+        prediction_loss(answers[i : i + 1], target[i : i + 1], beyond=beyond[i : i + 1])
         for i in range(len(clean))
     ])  # fmt: skip
 
@@ -55,12 +54,10 @@ def test_what_is_best_to_answer_stays_the_mean_of_the_data(share):
     """A pixel that is black in a share of the images: nothing pulls the answer further out."""
     count = 1000
     clean = torch.where(torch.arange(count) < share * count, -1.0, 0.2).view(-1, 1, 1, 1)
-    x, t = torch.zeros_like(clean), torch.zeros(count)
     beyond = beyond_range("x0", clean)
     answers = torch.linspace(-1.5, 1, 2501)
     found = [
-        prediction_loss(lambda x, t, a=a: torch.full_like(x, a), x, t, clean, beyond=beyond)
-        for a in answers
+        prediction_loss(torch.full_like(clean, float(a)), clean, beyond=beyond) for a in answers
     ]
     best = float(answers[torch.stack(found).argmin()])
     assert best == pytest.approx(float(clean.mean()), abs=2e-3)
@@ -72,8 +69,7 @@ def test_a_teacher_is_followed_where_the_data_leave_no_doubt():
     answer = torch.tensor([-0.9, 0.1]).view(1, 1, 1, 2)
     beyond = beyond_range("x0", clean)
     losses = [
-        float(prediction_loss(lambda x, t, s=s: answer + s, clean, torch.zeros(1), clean,
-                              answer, beyond))
+        float(prediction_loss(answer + s, clean, answer, beyond))
         for s in (0.0, -0.05, -0.3)
     ]  # fmt: skip
     assert losses == pytest.approx([0, 0.05**2, 0.3**2 / 2])
