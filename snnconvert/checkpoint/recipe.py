@@ -12,7 +12,7 @@ from typing import Any
 
 import tomli_w
 
-from snnconvert.checkpoint.recipe_keys import EARLIER, OF_TASK, QUANTIZED, RANGES
+from snnconvert.checkpoint.recipe_keys import EARLIER, OF_TASK, QUANTIZED, RANGES, as_list
 from snnconvert.common.checks import like_default
 from snnconvert.common.hardware import DEVICES
 from snnconvert.common.registry import nearest
@@ -22,10 +22,6 @@ from snnconvert.images.datasets import DATASETS
 from snnconvert.models import MODELS, Family
 
 PREDICTIONS = ("eps", "v", "x0")
-
-
-def as_list(value: float | tuple[int, ...]) -> list[float]:
-    return list(value) if isinstance(value, tuple) else [value]
 
 
 @dataclass(frozen=True)
@@ -80,6 +76,7 @@ class Recipe:
     radix_steps: int = 0
     quantized_target: str = "data"  # what it learns: "data", or the outputs of the "ann" before it
     critic: float = 0.0  # weight of a critic that tells the two apart; 0: none
+    critic_data: float = 0.0  # where little noise is left, against the data; 0: as elsewhere
     batch_size: int = 128
     optimizer: str = "adam"  # "adam" (decoupled weight decay), or "sgd" (momentum 0.9)
     weight_decay: float = 0.0
@@ -130,8 +127,8 @@ class Recipe:
              "radix_levels, radix_steps: both or none, and only with levels"),
             (self.radix_levels & (self.radix_levels + 1) != 0,
              f"radix_levels: found {self.radix_levels}, allowed are 2^T - 1 (1, 3, 7, 15, ...)"),
-            (self.critic > 0 and (family.task != "noise" or self.quantized_target != "ann"),
-             'critic: means nothing without a denoiser and quantized_target = "ann"'),
+            (self.judged and (family.task != "noise" or self.quantized_target != "ann"),
+             'critic, critic_data: mean nothing without a denoiser and quantized_target = "ann"'),
             (not 0 <= self.ema < 1, f"ema: found {self.ema}, allowed is [0, 1)"),
             (min(self.image_size, self.batch_size, self.save_every) < 1,
              "image_size, batch_size and save_every: allowed are 1 and more"),
@@ -171,6 +168,11 @@ class Recipe:
     def stages(self) -> tuple[str, ...]:
         """What the training goes through."""
         return tuple(s for s in self.family.stages if s not in self._levels or self._levels[s])
+
+    @property
+    def judged(self) -> bool:
+        """Whether a critic judges what the quantised networks say."""
+        return max(self.critic, self.critic_data) > 0
 
     @property
     def _lone_values(self) -> bool:

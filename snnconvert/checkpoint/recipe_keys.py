@@ -12,11 +12,12 @@ RANGES = {
     "patch": (0, 64), "classes": (0, 1_000_000), "batch_size": (0, 65_536),
     "diffusion_steps": (0, 100_000), "levels": (0, 65_535), "radix_levels": (0, 65_535),
     "timesteps": (0, 65_535),  # after levels, from which it may follow
-    "time_power": (0.1, 10), "critic": (0, 1), "seed": (0, LARGEST_SEED),
+    "time_power": (0.1, 10), "critic": (0, 1), "critic_data": (0, 1),
+    "seed": (0, LARGEST_SEED),
 }  # fmt: skip
 # with quantised stages
 QUANTIZED = {"levels", "quantized_steps", "quantized_learning_rate", "quantized_target",
-             "critic", "radix_levels", "radix_steps"}  # fmt: skip
+             "critic", "critic_data", "radix_levels", "radix_steps"}  # fmt: skip
 OF_TASK = {
     "noise": {"diffusion_steps", "beta_first", "beta_last", "prediction", "clipped", "time_power",
               "sample_every"},
@@ -76,7 +77,10 @@ KEYS = {
     "radix_steps": "training steps of that stage",
     "quantized_target": "what quantised stages learn: data, or ann (the float network's answers)",
     "critic": "weight of a critic, a small network that learns to tell the quantised network's "
-    "clean images from the float one's, which it then learns to lose; 0: none",
+    "clean images from the float one's, which it then learns to lose, in the last quarter of each "
+    "quantised stage; 0: none",
+    "critic_data": "its weight where little noise is left, against the clean images themselves; "
+    "0: against the float network's there, too",
     "batch_size": "images a step, of all processes together",
     "optimizer": "adam (decoupled weight decay) or sgd (momentum 0.9)",
     "weight_decay": "of the optimizer",
@@ -110,3 +114,7 @@ def _as_toml(value: Any) -> str:
     if isinstance(value, tuple):
         return str(list(value))
     return f'"{value}"' if isinstance(value, str) else str(value)
+
+
+def as_list(value: float | tuple[int, ...]) -> list[float]:
+    return list(value) if isinstance(value, tuple) else [value]

@@ -5,6 +5,10 @@ that a sampler carries from step to step, and images come out a little alike. Th
 the two networks' clean images differ in as a whole, and the network learns to lose it (Goodfellow
 et al. 2014; for distilled denoisers Sauer et al. 2023). Both images come from one noised image and
 are judged against each other (Jolicoeur-Martineau 2019).
+
+What a network says where little noise is left becomes the image. There the teacher's answer, a mean
+over all that may lie under the noise, is smoother than any image; the critic may take the clean
+images themselves (`critic_data`).
 """
 
 from __future__ import annotations
@@ -26,16 +30,18 @@ from snnconvert.training.optimizer import resume_optimizer
 from snnconvert.training.state.damage import check_tensors, damaged
 from snnconvert.training.tasks import VIEWS, Batch
 
+CRITIC_JOINS = 0.75  # share of a stage after which it joins: the learning rate is small by then
 WIDTHS, STRIDES = (48, 64, 128, 128), (1, 2, 2, 1)
 TIME = 32  # width of the time embedding
-RATE, BETAS = 6e-4, (0.5, 0.99)  # of its Adam
+RATE, BETAS = 3e-4, (0.5, 0.99)  # of its Adam
 NUDGE = 0.02  # standard deviation of the noise by which its slope is measured
-FLATNESS = 0.006  # weight of that slope in what it learns (Lin et al. 2025: approximated R1)
+FLATNESS = 0.04  # weight of that slope in what it learns (Lin et al. 2025: approximated R1)
+LITTLE_NOISE = 0.25  # below this standard deviation of the noise images may be held against data
 LEAST_SIGMA = 0.01  # the noise in less noised images is not told from nothing
 
 
 class CriticNetwork(nn.Module):
-    """(views [B, C, H, W], t [B]) -> how much they look like the teacher's, [B]."""
+    """(views [B, C, H, W], t [B]) -> how much they look as they should, [B]."""
 
     frequencies: Tensor
 
@@ -81,16 +87,21 @@ class Critic:
         self.recipe, self.bfloat16, self.processes = recipe, bfloat16, processes
         self.schedule = schedule_of(recipe)
         self.optimizer = torch.optim.Adam(self.network.parameters(), RATE, BETAS, fused=True)
-        self.seen = torch.empty(0)  # views of the teacher's images, then of the network's
+        self.seen = torch.empty(0)  # views of the images wanted, then of the network's
 
     def objection(self, batch: Batch, prediction: Tensor, answer: Tensor) -> Tensor:
         """What the network's prediction [B, C, H, W] loses, [], beside its teacher's answer."""
         self.network.requires_grad_(False)
-        teachers, own = self.views(batch, answer), self.views(batch, prediction)
-        self.seen = torch.cat([teachers, own.detach()])
-        t = batch.inputs[1]
-        lead: Tensor = self.network(teachers, t) - self.network(own, t)
-        return self.recipe.critic * F.softplus(lead).mean()
+        x, t = batch.inputs
+        weight = torch.full_like(t, self.recipe.critic)
+        if self.recipe.critic_data:
+            little = self.schedule.per_sample(t, x).sigma < LITTLE_NOISE
+            answer = torch.where(little, batch.target, answer)
+            weight = weight.masked_fill(little.view(-1), self.recipe.critic_data)
+        wanted, own = self.views(batch, answer), self.views(batch, prediction)
+        self.seen = torch.cat([wanted, own.detach()])
+        lead: Tensor = self.network(wanted, t) - self.network(own, t)
+        return (weight * F.softplus(lead)).mean()
 
     def learn(self, batch: Batch) -> None:
         """One step towards telling those two apart, with as little slope as possible."""
@@ -100,9 +111,9 @@ class Critic:
         t = batch.inputs[1].repeat(4)
         kind = self.seen.device.type
         with torch.autocast(kind, torch.bfloat16, enabled=self.bfloat16):
-            teachers, own, *others = self.network(torch.cat([self.seen, nudged]), t).chunk(4)
-        slope = torch.stack([teachers - others[0], own - others[1]]) / NUDGE
-        loss = F.softplus(own - teachers).mean() + FLATNESS * slope.square().mean()
+            wanted, own, *others = self.network(torch.cat([self.seen, nudged]), t).chunk(4)
+        slope = torch.stack([wanted - others[0], own - others[1]]) / NUDGE
+        loss = F.softplus(own - wanted).mean() + FLATNESS * slope.square().mean()
         self.optimizer.zero_grad()
         loss.backward()
         if self.processes > 1:

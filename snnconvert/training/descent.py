@@ -59,15 +59,22 @@ class Descent:
         self.held: Batch | None = None
         self.loss: Tensor | None = None
 
-    def __call__(self, batch: Batch, rate: float) -> Tensor:
-        """The loss [] before the step; `rate` is the learning rate."""
+    def __call__(self, batch: Batch, rate: float, judged: bool = True) -> Tensor:
+        """The loss [] before the step, without what a critic objects to.
+
+        Args:
+            batch: what to learn from.
+            rate: the learning rate.
+            judged: False: the critic keeps away.
+        """
         for group in self.optimizer.param_groups:
             if isinstance(group["lr"], Tensor):
                 group["lr"].fill_(rate)
             else:
                 group["lr"] = rate
         self.network.train()
-        loss = self._step(batch)
+        critic = self.critic if judged else None
+        loss = self._step(batch) if critic is None else self._compute(batch, critic)
         with torch.no_grad():
             if self.ceilings:
                 torch._foreach_clamp_min_(self.ceilings, SMALLEST_CEILING)
@@ -108,7 +115,7 @@ class Descent:
         graph.replay()
         return self.loss.clone()
 
-    def _compute(self, batch: Batch) -> Tensor:
+    def _compute(self, batch: Batch, critic: Critic | None = None) -> Tensor:
         kind = batch.target.device.type
         with torch.autocast(kind, torch.bfloat16, enabled=self.bfloat16,
                             cache_enabled=self.side is None):  # fmt: skip
@@ -116,13 +123,12 @@ class Descent:
             answer = None if teacher is None else answer_of(self.recipe, teacher, batch)
             prediction = self.network(*batch.inputs).float()
             loss = whole = loss_of(self.recipe, prediction, batch, answer)
-            if self.critic is not None:
-                assert answer is not None
-                whole = loss + self.critic.objection(batch, prediction, answer)
+            if critic is not None and answer is not None:
+                whole = loss + critic.objection(batch, prediction, answer)
         self.optimizer.zero_grad()
         whole.backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.grad_clip)
         self.optimizer.step()
-        if self.critic is not None:
-            self.critic.learn(batch)
+        if critic is not None:
+            critic.learn(batch)
         return loss.detach()

@@ -20,7 +20,7 @@ from snnconvert.diffusion.sampling import sample
 from snnconvert.images.pictures import grid, save_png
 from snnconvert.training.averaging import settle_statistics, update_average
 from snnconvert.training.ceilings import relu_ceilings
-from snnconvert.training.critic import Critic
+from snnconvert.training.critic import CRITIC_JOINS, Critic
 from snnconvert.training.descent import Descent
 from snnconvert.training.initial import start_from
 from snnconvert.training.interrupt import Interrupt
@@ -69,7 +69,7 @@ class Stage:
         self.rate: float = getattr(recipe, recipe.rate_key_of(name))
         bfloat16 = run.precision == "bfloat16"
         self.critic = None
-        if teacher is not None and recipe.critic:
+        if teacher is not None and recipe.judged:
             self.critic = Critic(recipe, run.images.channels, device, layout, bfloat16=bfloat16,
                                  processes=run.shard.size)  # fmt: skip
         record = device.type == "cuda" and run.shard.size == 1 and self.critic is None
@@ -129,7 +129,8 @@ class Stage:
     def _step(self, step: int, steps: int) -> None:
         recipe = self.run.recipe
         batch = batch_at(self.run, self.name, step)
-        loss = self.descend(batch, self.rate * rate_factor(recipe, step, steps))
+        rate = self.rate * rate_factor(recipe, step, steps)
+        loss = self.descend(batch, rate, judged=step >= steps * CRITIC_JOINS)
         update_average(self.average, self.network, min(recipe.ema, (1 + step) / (10 + step)))
         self.unread.append(loss)
 

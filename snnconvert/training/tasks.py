@@ -91,7 +91,7 @@ def batch_of(recipe: Recipe, images: Images, step: int, rng: torch.Generator) ->
         (x_t, t),
         target_of(recipe.prediction, x, eps, schedule, t),
         beyond_range(recipe.prediction, x) if recipe.clipped else None,
-        gaussian_like(x.repeat(1, VIEWS, 1, 1), rng) if recipe.critic else None,
+        gaussian_like(x.repeat(1, VIEWS, 1, 1), rng) if recipe.judged else None,
     )
 
 

@@ -76,6 +76,7 @@ def test_changes_apply_and_are_checked(tmp_path):
         ("optimizer = 'lion'", ["optimizer", "adam"]),
         ("quantized_target = 'teacher'", ["quantized_target", "ann"]),
         ("critic = 0.1", ["critic", "quantized_target", "ann"]),
+        ("critic_data = 0.1", ["critic_data", "quantized_target", "ann"]),
         ("quantized_target = 'ann'\ncritic = -1.0", ["critic: found -1.0", "0 ... 1"]),
         ("model = 'resnet'\nquantized_target = 'ann'\ncritic = 0.1", ["critic", "denoiser"]),
         ("model = 'spiking-unet'\ntimesteps = 4\ncritic = 0.1", ["critic", "denoiser"]),

@@ -1,6 +1,7 @@
 """The critic: what it learns to tell, and what a network learns from it."""
 
 import copy
+import dataclasses
 import math
 from pathlib import Path
 
@@ -90,6 +91,23 @@ def test_an_objection_reaches_the_network_and_leaves_the_critic_alone():
     critic.learn(batch)
     after = critic.network.state_dict()
     assert not all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_where_little_noise_is_left_the_data_stand_in_for_the_teacher():
+    recipe = dataclasses.replace(recipe_of("v"), critic=0.0, critic_data=0.2)
+    critic = critic_of(recipe)
+    batch, clean = drawn(recipe, 0)
+    x, t = batch.inputs
+    batch = dataclasses.replace(batch, target=meaning(recipe, clean, batch))
+    little = schedule_of(recipe).sigma(t) < 0.25
+    assert 0 < int(little.sum()) < len(t)
+    answer, prediction = (meaning(recipe, part * clean, batch) for part in (0.9, PLANTED))
+    critic.objection(batch, prediction.requires_grad_(), answer).backward()
+    judged = prediction.grad.abs().flatten(1).amax(1) > 0
+    assert torch.equal(judged, little)  # elsewhere it weighs nothing
+    wanted = critic.seen[: len(t)]
+    assert torch.equal(wanted[little], critic.views(batch, batch.target)[little])
+    assert torch.equal(wanted[~little], critic.views(batch, answer)[~little])
 
 
 def test_of_equal_answers_nothing_can_be_told():

@@ -59,7 +59,7 @@ save_every = 4
 sample_every = 0
 """
 TAUGHT = SMALL + 'quantized_target = "ann"\nclipped = true\ntime_power = 2.0\n'
-JUDGED = TAUGHT + "critic = 0.05\n"
+JUDGED = TAUGHT + "critic = 0.05\ncritic_data = 0.01\n"
 LEAN = SPIKING + "checkpointing = true\n"
 CLASSES = """
 model = "resnet"

@@ -18,7 +18,7 @@ from snnconvert.training.state.damage import REMEDY, check_values
 
 WHERE = {"data_root", "device", "save_every", "sample_every"}  # no matter of what is trained
 LENGTHS = {"steps", "quantized_steps", "radix_steps"}  # may change while the training goes on
-LATER = {"quantized_learning_rate", "quantized_target", "critic"}  # until it has begun
+LATER = {"quantized_learning_rate", "quantized_target", "critic", "critic_data"}  # until it began
 
 
 def beside(out: Path, ending: str) -> Path:
