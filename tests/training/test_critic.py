@@ -97,7 +97,7 @@ def test_where_little_noise_is_left_the_data_stand_in_for_the_teacher():
     recipe = dataclasses.replace(recipe_of("v"), critic=0.0, critic_data=0.2)
     critic = critic_of(recipe)
     batch, clean = drawn(recipe, 0)
-    x, t = batch.inputs
+    t = batch.inputs[1]
     batch = dataclasses.replace(batch, target=meaning(recipe, clean, batch))
     little = schedule_of(recipe).sigma(t) < 0.25
     assert 0 < int(little.sum()) < len(t)
