@@ -148,4 +148,5 @@ class Critic:
             raise damaged(path, "critic")
         check_tensors(path, "critic", held.get("network"), self.network)
         self.network.load_state_dict(held["network"])
-        resume_optimizer(self.optimizer, held["optimizer"], "adam", path)
+        if held["optimizer"].get("state") != {}:  # it has learned: nothing is kept of it before
+            resume_optimizer(self.optimizer, held["optimizer"], "adam", path)

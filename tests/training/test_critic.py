@@ -119,11 +119,12 @@ def test_of_equal_answers_nothing_can_be_told():
     assert float(loss) == pytest.approx(recipe.critic * math.log(2), rel=1e-6)
 
 
-def test_a_critic_goes_on_to_the_last_bit_and_refuses_what_is_none():
+@pytest.mark.parametrize("resumed", [0, 2])
+def test_a_critic_goes_on_to_the_last_bit_and_refuses_what_is_none(resumed):
     recipe = recipe_of("v")
     critics = [critic_of(recipe)]
     for step in range(4):
-        if step == 2:
+        if step == resumed:
             critics.append(critic_of(recipe))
             critics[1].resume(copy.deepcopy(critics[0].state()), Path("net.train.pt"))
         batch, clean = drawn(recipe, step)
