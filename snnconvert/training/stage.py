@@ -152,8 +152,10 @@ class Stage:
     def save(self, done: int) -> None:
         """Write the state after `done` steps, where this process writes files."""
         self._read_losses()
-        check_weights(self.run.recipe, self.name, done, [self.network, self.average], self.state,
-                      self.path)  # fmt: skip
+        held = [self.network, self.average]
+        if self.critic is not None:
+            held.append(self.critic.network)
+        check_weights(self.run.recipe, self.name, done, held, self.state, self.path)
         if not self.run.leads:
             return
         self.state |= {
