@@ -128,7 +128,7 @@ class Recipe:
             (self.radix_levels & (self.radix_levels + 1) != 0,
              f"radix_levels: found {self.radix_levels}, allowed are 2^T - 1 (1, 3, 7, 15, ...)"),
             (self.judged and (family.task != "noise" or self.quantized_target != "ann"),
-             'critic, critic_data: mean nothing without a denoiser and quantized_target = "ann"'),
+             'critic, critic_data: need a denoiser and quantized_target = "ann"; 0: none'),
             (not 0 <= self.ema < 1, f"ema: found {self.ema}, allowed is [0, 1)"),
             (min(self.image_size, self.batch_size, self.save_every) < 1,
              "image_size, batch_size and save_every: allowed are 1 and more"),

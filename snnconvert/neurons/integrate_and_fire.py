@@ -13,21 +13,13 @@ and the comparison uses the very expression of the quantiser.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from snnconvert.operators.clip import (
-    HALF,
-    counted,
-    counts_per_unit,
-    from_counts,
-    quantised,
-    to_counts,
-    unit_per_count,
-    v_init_over,
-)
+from snnconvert.operators.clip import HALF, Factors, counted, quantised
+from snnconvert.operators.kept_factors import KeptFactors
 from snnconvert.operators.pieces import pieces
 
 
@@ -46,16 +38,21 @@ class IF:
     levels: int
     lowest: int = 0
     v_init: Tensor | float = HALF
+    _factors: KeptFactors = field(default_factory=KeptFactors, repr=False, compare=False)
 
     @property
     def ceiling(self) -> Tensor:
         """Of the activation they replace."""
         return self.v_threshold
 
+    def factors(self, steps: int, x: Tensor) -> Factors:
+        """What counting in `steps` steps takes over values like `x`."""
+        return self._factors.of(self.v_threshold, steps, self.v_init, x)
+
     def target(self, mean: Tensor, steps: int) -> Tensor:
         """The count that `steps` steps of mean input `mean` call for."""
-        low, high = self.lowest, self.levels
-        return to_counts(mean, self.v_threshold, steps, low, high, self.v_init)
+        scale, _, start = self.factors(steps, mean)
+        return counted(mean, scale, start, self.lowest, self.levels)
 
     def final(self, mean: Tensor) -> Tensor:
         """The count in which a whole call with mean input `mean` ends: the quantiser's integer."""
@@ -63,11 +60,11 @@ class IF:
 
     def value(self, counts: Tensor, steps: int | None = None) -> Tensor:
         """The mean current that `counts` in `steps` steps (default: a whole call) stand for."""
-        return from_counts(counts, self.v_threshold, self.levels if steps is None else steps)
+        return counts * self.factors(self.levels if steps is None else steps, counts).unit
 
     def settled(self, mean: Tensor, out: Tensor | None = None) -> Tensor:
         """`value(final(mean))`, without keeping the counts; `out` may be `mean` itself."""
-        return quantised(mean, self.v_threshold, self.levels, self.lowest, self.v_init, out)
+        return quantised(mean, self.factors(self.levels, mean), self.lowest, self.levels, out)
 
     def advance(
         self, mean: Tensor, counts: Tensor | None, steps: int, signed: bool, reuse: bool = False
@@ -80,18 +77,16 @@ class IF:
             counts: None: zeros.
             reuse: write the current over `mean`.
         """
-        scale = counts_per_unit(self.v_threshold, steps, mean)
-        unit = unit_per_count(self.v_threshold, steps, mean)
         held = torch.empty_like(mean) if counts is None else counts
         value = mean if reuse else torch.empty_like(mean)
-        first = v_init_over(self.v_init, mean)
-        for x, n, result, by, back, start in pieces(mean, held, value, scale, unit, first):
+        factors = self.factors(steps, mean)
+        for x, n, result, scale, unit, start in pieces(mean, held, value, *factors):
             if counts is None:
-                counted(x, by, start, max(self.lowest, -1), 1, n)
+                counted(x, scale, start, max(self.lowest, -1), 1, n)
             else:
-                missing = counted(x, by, start, self.lowest, self.levels, result).sub_(n)
+                missing = counted(x, scale, start, self.lowest, self.levels, result).sub_(n)
                 n.add_(self.allowed(missing, signed, missing))
-            torch.mul(n, back, out=result)
+            torch.mul(n, unit, out=result)
         return held, value
 
     def spikes(self, counts: Tensor, target: Tensor, signed: bool) -> Tensor:

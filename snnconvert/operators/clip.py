@@ -12,7 +12,7 @@ inside (PACT, Choi et al. 2018; LSQ, Esser et al. 2020; QCFS, Bu et al. 2022; Fa
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -58,6 +58,20 @@ def v_init_over(v_init: Tensor | float, x: Tensor) -> Tensor:
         return torch.full((), v_init, dtype=x.dtype, device=x.device)
     start = v_init.to(x.device)
     return along_channels(start, x).to(x.dtype)
+
+
+class Factors(NamedTuple):
+    """What counting takes, as it broadcasts over values: counts a unit, its inverse, the start."""
+
+    scale: Tensor
+    unit: Tensor
+    start: Tensor
+
+
+def factors_of(ceiling: Tensor, steps: int, v_init: Tensor | float, x: Tensor) -> Factors:
+    """Those of values like `x`, in its dtype."""
+    scale, unit = counts_per_unit(ceiling, steps, x), unit_per_count(ceiling, steps, x)
+    return Factors(scale, unit, v_init_over(v_init, x))
 
 
 def check_counts(levels: int, dtype: torch.dtype) -> None:
@@ -111,22 +125,15 @@ def from_counts(counts: Tensor, ceiling: Tensor, steps: int) -> Tensor:
 
 
 def quantised(
-    x: Tensor,
-    ceiling: Tensor,
-    levels: int,
-    low: int,
-    v_init: Tensor | float = HALF,
-    out: Tensor | None = None,
+    x: Tensor, factors: Factors, low: int, levels: int, out: Tensor | None = None
 ) -> Tensor:
     """`from_counts(to_counts(x))` at `levels`, without keeping the counts.
 
     out: where to write it; may be `x` itself.
     """
-    scale, unit = counts_per_unit(ceiling, levels, x), unit_per_count(ceiling, levels, x)
-    first = v_init_over(v_init, x)
     result = torch.empty_like(x) if out is None else out
-    for part, to, by, back, start in pieces(x, result, scale, unit, first):
-        counted(part, by, start, low, levels, to).mul_(back)
+    for part, to, scale, unit, start in pieces(x, result, *factors):
+        counted(part, scale, start, low, levels, to).mul_(unit)
     return result
 
 
@@ -145,7 +152,7 @@ def quantized_clip(
     `v_init`: where to round, in [0, 1), [] or [C]; None: to the nearest (1/2).
     """
     low, start = -levels if signed else 0, HALF if v_init is None else v_init
-    return quantised(x, ceiling, levels, low, start)
+    return quantised(x, factors_of(ceiling, levels, start, x), low, levels)
 
 
 @quantized_clip.register_fake

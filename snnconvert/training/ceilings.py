@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from snnconvert.common.subsample import drawn
 from snnconvert.conversion.calibration.thresholds import CANDIDATES, least
-from snnconvert.operators.clip import quantised
+from snnconvert.operators.clip import HALF, factors_of, quantised
 
 VALUES_PER_BATCH = 16_384  # recorded per layer and batch: memory stays bounded
 
@@ -25,9 +25,12 @@ def best_ceiling(values: Tensor, levels: int) -> Tensor:
     target = values.float().relu()
     largest = target.max().clamp_min(torch.finfo(torch.float32).eps)  # a dead layer keeps > 0
     candidates = largest * torch.arange(1, CANDIDATES + 1) / CANDIDATES
-    return least(
-        list(candidates), lambda c: (quantised(target, c, levels, 0) - target).square().mean()
-    )
+
+    def error(ceiling: Tensor) -> Tensor:
+        factors = factors_of(ceiling, levels, HALF, target)
+        return (quantised(target, factors, 0, levels) - target).square().mean()
+
+    return least(list(candidates), error)
 
 
 def relu_ceilings(

@@ -23,7 +23,7 @@ from snnconvert.conversion.spiking.config import SpikingConfig
 from snnconvert.conversion.spiking.neuron_nodes import (
     COMMON_START,
     Cell,
-    cell_of,
+    cells_of,
     place_clips,
     refuse_signed,
     refuse_unfitted,
@@ -73,6 +73,7 @@ class SpikingNetwork(Spiking, HoldsProgram):
         self.names = layer_names(program)
         self.calibration = dict(calibration or {})
         self.history = None
+        self._cells: dict[str, Cell] = {}
         self._carried: dict[str, Tensor] = {}
         self._carried_from: Any = None  # shapes, types and places of the inputs that left them
         self._names = tuple(constants)
@@ -87,10 +88,7 @@ class SpikingNetwork(Spiking, HoldsProgram):
 
     @property
     def neurons(self) -> dict[str, Cell]:
-        """Neuron layers by name, in execution order.
-
-        Where thresholds depend on t, they are the whole table, [rows, ...].
-        """
+        """Neuron layers by name, in order; thresholds that depend on t are the whole table."""
         constants = self.constants
         tables = tables_of(self.program).items()
         cells = self.cells({**constants, **{name: constants[table] for name, table in tables}})
@@ -102,7 +100,8 @@ class SpikingNetwork(Spiking, HoldsProgram):
         Args:
             values: of its constants, inputs and all that depends on no spike.
         """
-        return {n.name: cell_of(n, values, self.config) for n in self.executor.neurons}
+        self._cells = cells = cells_of(self.executor.neurons, values, self.config, self._cells)
+        return cells
 
     @property
     def layers(self) -> dict[str, str]:

@@ -108,11 +108,14 @@ def fitted_names(neuron: str) -> dict[str, str]:
     return {key: f"{neuron}__{key}" for key in ("v_threshold", "gain", "bias")}
 
 
-def cell_of(node: Node, values: Mapping[str, Any], config: SpikingConfig) -> Cell:
+def cell_of(
+    node: Node, values: Mapping[str, Any], config: SpikingConfig, before: Cell | None = None
+) -> Cell:
     """The neurons of `node` as `config` wants them.
 
     Args:
         values: of a call: constants, and thresholds that depend on its t.
+        before: those of the call before, which it is where nothing else is read.
     """
     neuron = Neuron.of(node)
     levels, ceiling = config.levels, values[neuron.v_threshold]
@@ -120,6 +123,12 @@ def cell_of(node: Node, values: Mapping[str, Any], config: SpikingConfig) -> Cel
     if config.held_as_counts:
         own = neuron.v_init if config.v_init == "optimised" else None
         v_init = config.start if own is None else values[own]
+        if (
+            isinstance(before, IF)
+            and before.v_threshold is ceiling
+            and (own is None or before.v_init is v_init)
+        ):
+            return before
         return (RadixIF if config.code == "radix" else IF)(ceiling, levels, lowest, v_init)
     fitted = {"v_threshold": ceiling, "gain": ceiling, "bias": torch.zeros_like(ceiling)}
     if config.neuron == "lif":
@@ -128,6 +137,14 @@ def cell_of(node: Node, values: Mapping[str, Any], config: SpikingConfig) -> Cel
         ceiling, levels=levels, lowest=lowest, tau=config.leak, v_reset=config.v_reset,
         v_init=config.start, **fitted,
     )  # fmt: skip
+
+
+def cells_of(
+    nodes: Iterable[Node], values: Mapping[str, Any], config: SpikingConfig,
+    before: Mapping[str, Cell],
+) -> dict[str, Cell]:  # fmt: skip
+    """`cell_of` each, by name; those `before` stay where they are the same."""
+    return {n.name: cell_of(n, values, config, before.get(n.name)) for n in nodes}
 
 
 def refuse_signed(signed: Iterable[tuple[str, str | None]], config: SpikingConfig) -> None:
