@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from snnconvert.operators.clip import HALF, Factors, counted, quantised
-from snnconvert.operators.kept_factors import KeptFactors
+from snnconvert.operators.kept_factors import Kept, kept_factors
 from snnconvert.operators.pieces import pieces
 
 
@@ -38,7 +38,7 @@ class IF:
     levels: int
     lowest: int = 0
     v_init: Tensor | float = HALF
-    _factors: KeptFactors = field(default_factory=KeptFactors, repr=False, compare=False)
+    _kept: Kept = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def ceiling(self) -> Tensor:
@@ -47,7 +47,7 @@ class IF:
 
     def factors(self, steps: int, x: Tensor) -> Factors:
         """What counting in `steps` steps takes over values like `x`."""
-        return self._factors.of(self.v_threshold, steps, self.v_init, x)
+        return kept_factors(self._kept, self.v_threshold, steps, self.v_init, x)
 
     def target(self, mean: Tensor, steps: int) -> Tensor:
         """The count that `steps` steps of mean input `mean` call for."""

@@ -14,27 +14,30 @@ from torch import Tensor
 
 from snnconvert.operators.clip import Factors, factors_of
 
+Kept = dict[Hashable, tuple[Tensor, ...]]  # factors by what they are for, and what they are made of
+MADE_OF = "made of"
 
-class KeptFactors:
-    """The factors of one layer: as `factors_of`, made again where what they are made of changed."""
 
-    def __init__(self) -> None:
-        self.made_of: tuple[Tensor, ...] = ()
-        self.factors: dict[Hashable, Factors] = {}
+def kept_factors(
+    kept: Kept, ceiling: Tensor, steps: int, v_init: Tensor | float, x: Tensor
+) -> Factors:
+    """As `factors_of`; from `kept` where it holds those of the same threshold and start.
 
-    def of(self, ceiling: Tensor, steps: int, v_init: Tensor | float, x: Tensor) -> Factors:
-        """Those of values like `x`, in its dtype."""
-        sources = (ceiling, v_init) if isinstance(v_init, Tensor) else (ceiling,)
-        if torch.compiler.is_compiling() or not all(map(comparable, sources)):
-            return factors_of(ceiling, steps, v_init, x)
-        if len(sources) != len(self.made_of) or not all(map(same, sources, self.made_of)):
-            self.made_of = tuple(source.detach().clone() for source in sources)
-            self.factors = {}
-        key = (steps, v_init if len(sources) == 1 else None, x.ndim, x.dtype, x.device,
-               torch.is_inference_mode_enabled())  # fmt: skip
-        if key not in self.factors:
-            self.factors[key] = factors_of(ceiling, steps, v_init, x)
-        return self.factors[key]
+    Args:
+        kept: of one layer, empty at first; changed in place.
+    """
+    sources = (ceiling, v_init) if isinstance(v_init, Tensor) else (ceiling,)
+    if torch.compiler.is_compiling() or not all(map(comparable, sources)):
+        return factors_of(ceiling, steps, v_init, x)
+    before = kept.get(MADE_OF, ())
+    if len(sources) != len(before) or not all(map(same, sources, before)):
+        kept.clear()
+        kept[MADE_OF] = tuple(source.detach().clone() for source in sources)
+    key = steps, x.ndim, x.dtype, x.device, torch.is_inference_mode_enabled()
+    found = kept.get(key)
+    if found is None:
+        found = kept[key] = factors_of(ceiling, steps, v_init, x)
+    return Factors(*found)
 
 
 def comparable(source: Tensor) -> bool:
