@@ -70,6 +70,16 @@ def test_a_changed_network_answers_as_one_that_was_never_called(change, options)
     assert not torch.equal(after, before.to(after.dtype))
 
 
+def test_what_has_not_changed_is_not_made_again():
+    network = snn(simulate="counts")
+    made = []
+    for _ in range(2):
+        network(X)
+        made.append([cell.factors(4, X).unit for cell in network.neurons.values()])
+    first, second = made
+    assert len(first) == 2 and all(a is b for a, b in zip(first, second, strict=True))
+
+
 def test_changing_a_copy_leaves_the_network():
     network = snn(simulate="counts")
     before = network(X)
