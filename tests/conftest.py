@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 import torch
 from torch import nn
@@ -10,7 +12,10 @@ from snnconvert.checkpoint.checkpoint import Checkpoint
 from snnconvert.checkpoint.format import read_checkpoint
 from tests.support.paths import SHIPPED
 
-torch.set_num_threads(1)  # two processes share the tests, see pyproject.toml
+# Two processes share the tests, see pyproject.toml. Their own processes take one thread each too:
+# two threads that wait for each other on a busy core made a command fifteen times as slow.
+torch.set_num_threads(1)
+os.environ["OMP_NUM_THREADS"] = "1"
 
 
 @pytest.fixture(autouse=True)

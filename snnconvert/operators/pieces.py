@@ -19,11 +19,11 @@ def pieces(first: Tensor, *others: Tensor) -> Iterator[tuple[Tensor, ...]]:
 
     What broadcasts along that axis, a threshold per channel for example, goes whole with each.
     """
-    rows = len(first) if first.ndim else 1
-    most = max(1, ELEMENTS * torch.get_num_threads() * rows // max(1, first.numel()))
-    if first.device.type != "cpu" or rows <= most:
+    if not first.is_cpu or first.numel() <= ELEMENTS * torch.get_num_threads():
         yield (first, *others)
         return
+    rows = len(first)
+    most = max(1, ELEMENTS * torch.get_num_threads() * rows // first.numel())
     whole = [other.ndim < first.ndim or len(other) == 1 for other in others]
     for start in range(0, rows, most):
         part = slice(start, start + most)

@@ -13,7 +13,7 @@ def tried(*arguments: str) -> str:
     result = subprocess.run(
         [sys.executable, "-W", "ignore", "-m", *arguments], cwd=ROOT, capture_output=True,
         text=True, timeout=300,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     assert result.returncode == 0, result.stdout + result.stderr
     return result.stdout

@@ -45,8 +45,8 @@ def two_processes(
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    shared = {**os.environ, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "OMP_NUM_THREADS": "1",
-              "MASTER_PORT": port, "PYTHONPATH": str(ROOT)}  # fmt: skip
+    shared = {**os.environ, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port,
+              "PYTHONPATH": str(ROOT)}  # fmt: skip
     processes = [
         subprocess.Popen([sys.executable, "-c", script, json.dumps(runs)], cwd=cwd,
                          env={**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},

@@ -115,7 +115,7 @@ def run(example: Example) -> None:
         PythonEvaluator()(Example(example.document, example.line, 0, at, example.namespace))
         return
     scripts = sysconfig.get_path("scripts")
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", str(source)],
         capture_output=True,

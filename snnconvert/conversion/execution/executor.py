@@ -24,11 +24,13 @@ def call_of(node: Node) -> Callable[[Values], Any]:
     """
     call = function_of(node.op)
     placed = any(isinstance(a, torch.device) for a in (*node.args, *node.kwargs.values()))
-    if not node.kwargs and not placed and not any(isinstance(a, (list, tuple)) for a in node.args):
+    literal = [a for a in node.args if not isinstance(a, Ref)], node.kwargs
+    if not placed and not any(True for _ in references(literal)):
         plain = [(a.name, None) if isinstance(a, Ref) else (None, a) for a in node.args]
+        fixed = dict(node.kwargs)
 
         def run_plain(values: Values) -> Any:
-            return call(*[values[name] if name else value for name, value in plain])
+            return call(*[values[name] if name else value for name, value in plain], **fixed)
 
         return run_plain
 
