@@ -19,12 +19,17 @@ def pieces(first: Tensor, *others: Tensor) -> Iterator[tuple[Tensor, ...]]:
 
     What broadcasts along that axis, a threshold per channel for example, goes whole with each.
     """
-    if not first.is_cpu or first.numel() <= ELEMENTS * torch.get_num_threads():
+    if whole(first):
         yield (first, *others)
         return
     rows = len(first)
     most = max(1, ELEMENTS * torch.get_num_threads() * rows // first.numel())
-    whole = [other.ndim < first.ndim or len(other) == 1 for other in others]
+    uncut = [other.ndim < first.ndim or len(other) == 1 for other in others]
     for start in range(0, rows, most):
         part = slice(start, start + most)
-        yield first[part], *(o if w else o[part] for o, w in zip(others, whole, strict=True))
+        yield first[part], *(o if u else o[part] for o, u in zip(others, uncut, strict=True))
+
+
+def whole(first: Tensor) -> bool:
+    """Whether it is one piece."""
+    return not first.is_cpu or first.numel() <= ELEMENTS * torch.get_num_threads()

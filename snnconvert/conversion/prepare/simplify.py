@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -54,7 +56,8 @@ def absorb_relu(program: Program, constants: dict[str, Tensor]) -> Program:
     relus = {node.name for node in program.nodes if node.op == "aten.relu.default"}
     nodes = [_behind(relus, node, constants) for node in program.nodes]
     program = replace(program, nodes=tuple(nodes))
-    readers, aliases = program.readers(), {}
+    readers = program.readers()
+    aliases: dict[str, Ref] = {}
     for node in program.nodes:
         read_by = readers.get(node.name, ())
         if (
@@ -65,16 +68,44 @@ def absorb_relu(program: Program, constants: dict[str, Tensor]) -> Program:
         ):
             aliases[node.name] = node.args[0]
 
+    return rerouted(program, aliases)
+
+
+def without_whole_slices(program: Program) -> Program:
+    """`program` without slices that take everything, such as the first of `x[:, :, None]`."""
+    aliases: dict[str, Ref] = {}
+    for node in program.nodes:
+        if takes_everything(node):
+            source = node.args[0]
+            aliases[node.name] = aliases.get(source.name, source)
+    return rerouted(program, aliases)
+
+
+def takes_everything(node: Node) -> bool:
+    """Whether `node` is a slice from the first entry to the last."""
+    if node.op != "aten.slice.Tensor" or node.kwargs:
+        return False
+    defaults = [0, None, None, 1]
+    start, end, step = [*node.args[1:], *defaults[len(node.args) - 1 :]][1:]
+    return start in (None, 0) and end in (None, sys.maxsize) and step == 1
+
+
+def rerouted(program: Program, aliases: Mapping[str, Ref]) -> Program:
+    """`program` without the nodes in `aliases`; their readers read what they stand for."""
+
     def source(ref: Ref) -> Ref:
-        result: Ref = aliases.get(ref.name, ref)
-        return result
+        return aliases.get(ref.name, ref)
 
     nodes = [
-        replace(node, args=tuple(substitute(arg, source) for arg in node.args))
+        replace(
+            node,
+            args=tuple(substitute(arg, source) for arg in node.args),
+            kwargs={key: substitute(value, source) for key, value in node.kwargs.items()},
+        )
         for node in program.nodes
         if node.name not in aliases
     ]
-    return replace(program, nodes=tuple(nodes))
+    return replace(program, nodes=tuple(nodes), output=substitute(program.output, source))
 
 
 def _behind(relus: set[str], node: Node, constants: dict[str, Tensor]) -> Node:
@@ -108,5 +139,5 @@ def prepared(captured: Captured, fold: bool = True) -> tuple[Program, dict[str, 
         program, constants = recognise_spellings(program, constants, fixed)
         if fold:  # what was recognised may have brought more of it
             program, constants = fold_constants(program, constants)
-    program = without_unread(program)
+    program = without_whole_slices(without_unread(program))
     return absorb_relu(program, constants), constants

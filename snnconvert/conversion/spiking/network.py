@@ -76,7 +76,7 @@ class SpikingNetwork(Spiking, HoldsProgram):
         self._cells: dict[str, Cell] = {}
         self._carried: dict[str, Tensor] = {}
         self._carried_from: Any = None  # shapes, types and places of the inputs that left them
-        self._names = tuple(constants)
+        self._keys = [(name, f"constant_{name}") for name in constants]
         for name, value in constants.items():
             self.register_buffer(f"constant_{name}", value)
         refuse_signed(signed_of(program), config)
@@ -84,7 +84,8 @@ class SpikingNetwork(Spiking, HoldsProgram):
 
     @property
     def constants(self) -> dict[str, Tensor]:
-        return {name: getattr(self, f"constant_{name}") for name in self._names}
+        held = self._buffers  # asking the module itself for every one takes several times as long
+        return {n: getattr(self, k) if (v := held.get(k)) is None else v for n, k in self._keys}
 
     @property
     def neurons(self) -> dict[str, Cell]:

@@ -17,17 +17,17 @@ def by_counts(call: Call, lean: bool = False) -> Run:
     lean: only the output is wanted; memory does not hold every layer's values at once.
     """
     counts: dict[str, Tensor] = {}
-    values, currents = call.values, call.executor.currents
+    values, cells, currents = call.values, call.neurons, call.executor.currents
+    reusing = call.executor.sole_readers
 
     def neuron(node: Node, _fresh: bool) -> bool:
-        cell = call.neurons[node.name]
-        mean = values[currents[node.name]]
+        name = node.name
+        cell, mean = cells[name], values[currents[name]]
         if lean:
-            reuse = node.name in call.executor.sole_readers
-            values[node.name] = cell.settled(mean, mean if reuse else None)
+            values[name] = cell.settled(mean, mean if name in reusing else None)
         else:
-            counts[node.name] = cell.final(mean)
-            values[node.name] = cell.value(counts[node.name])
+            counts[name] = cell.final(mean)
+            values[name] = cell.value(counts[name])
         return True
 
     call.executor.step(values, neuron, drop=lean)
