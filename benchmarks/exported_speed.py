@@ -26,7 +26,7 @@ import snnconvert
 from snnconvert.checkpoint.checkpoint import Checkpoint
 
 FILE = Path(__file__).resolve().parent.parent / "checkpoints" / "fashion-unet.pt"
-WARM_UP, CALLS = 2, 5  # rounds; calls measured in a round
+CALLS = 5  # measured in a round
 Call = Callable[[], object]
 
 
@@ -71,8 +71,7 @@ def main() -> None:
         inputs = tuple(value[:batch] for value in example)
         networks = {"float ANN": ann, "SNN by counts": snn, "exported": exported}
         calls = [partial(network, *inputs) for network in networks.values()]
-        rows = [[of_round(call, clock) for call in calls] for _ in range(WARM_UP + args.rounds)]
-        rows = rows[WARM_UP:]
+        rows = [[of_round(call, clock) for call in calls] for _ in range(args.rounds)]
         told = [
             f"{name} {median(row[i] for row in rows):.1f} ms "
             f"({median(row[0] / row[i] for row in rows):.2f})"

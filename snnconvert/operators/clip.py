@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from snnconvert.common.checks import checked_integer
 from snnconvert.errors import InputError
-from snnconvert.operators.pieces import pieces, whole
+from snnconvert.operators.pieces import pieces
 
 HALF = 0.5
 INITIAL_CEILING = 6.0  # Fast-SNN's start; calibration replaces it before training
@@ -131,8 +131,6 @@ def quantised(
 
     out: where to write it; may be `x` itself.
     """
-    if whole(x):
-        return counted(x, factors.scale, factors.start, low, levels, out).mul_(factors.unit)
     result = torch.empty_like(x) if out is None else out
     for part, to, scale, unit, start in pieces(x, result, *factors):
         counted(part, scale, start, low, levels, to).mul_(unit)
